@@ -1,0 +1,117 @@
+"""Spiking networks trained by spatio-temporal backpropagation, as pure JAX functions.
+
+The paper is Wu, Deng, Li, Zhu, Shi: Spatio-Temporal Backpropagation for Training High-Performance
+Spiking Neural Networks, Front. Neurosci. 12:331, 2018.
+"""
+
+from stbp_jax.coding import bernoulli, constant, first_spike, latency, peak_membrane, rate
+from stbp_jax.core import Activity, Layer, Neuron, scan
+from stbp_jax.initialisers import Weights, fan_in_uniform, initialiser, row_normalised
+from stbp_jax.layers import (
+    Synapse,
+    avg_pool,
+    conv,
+    dense,
+    dropout,
+    fan_out,
+    flatten,
+    pointwise,
+    spiking,
+)
+from stbp_jax.losses import activity_penalty, cross_entropy, squared_error
+from stbp_jax.metrics import accuracy, firing_rate, silent_fraction, synaptic_operations
+from stbp_jax.networks import activity, apply, serial, stepwise
+from stbp_jax.neurons import (
+    LIFConstants,
+    LIFState,
+    detach_reset,
+    detach_time,
+    exponential_carry,
+    leaky,
+    lif,
+    lif_scan,
+    lif_step,
+    lif_unroll,
+    linear_carry,
+    recurrent,
+    stateless,
+    subtractive_carry,
+)
+from stbp_jax.surrogates import (
+    Surrogate,
+    arctan,
+    gaussian,
+    matched,
+    polynomial,
+    rectangular,
+    sigmoid,
+    superspike,
+)
+
+__all__ = [
+    # contracts
+    "Neuron",
+    "Layer",
+    "Activity",
+    "scan",
+    # surrogates
+    "Surrogate",
+    "rectangular",
+    "polynomial",
+    "sigmoid",
+    "gaussian",
+    "arctan",
+    "superspike",
+    "matched",
+    # neurons
+    "LIFConstants",
+    "LIFState",
+    "lif",
+    "lif_step",
+    "lif_scan",
+    "lif_unroll",
+    "linear_carry",
+    "exponential_carry",
+    "subtractive_carry",
+    "detach_reset",
+    "detach_time",
+    "leaky",
+    "recurrent",
+    "stateless",
+    # layers
+    "Synapse",
+    "dense",
+    "conv",
+    "avg_pool",
+    "flatten",
+    "dropout",
+    "spiking",
+    "pointwise",
+    "fan_out",
+    "Weights",
+    "fan_in_uniform",
+    "row_normalised",
+    "initialiser",
+    # networks
+    "serial",
+    "stepwise",
+    "apply",
+    "activity",
+    # coding
+    "bernoulli",
+    "constant",
+    "latency",
+    "rate",
+    "first_spike",
+    "peak_membrane",
+    # losses and metrics
+    "squared_error",
+    "cross_entropy",
+    "activity_penalty",
+    "accuracy",
+    "firing_rate",
+    "silent_fraction",
+    "synaptic_operations",
+]
+
+__version__ = "0.1.0"

@@ -1,0 +1,83 @@
+"""Checks of arguments: what is wrong, with what came and what was wanted.
+
+Values are looked at only when they are concrete; a traced value passes, because its number is not
+known when the program is made.
+"""
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def concrete(x: Any) -> bool:
+    """Whether the numbers in `x` are known now."""
+    return not isinstance(x, jax.core.Tracer)
+
+
+def number(name: str, x: Any, wanted: str, ok: Callable[[np.ndarray], np.ndarray]) -> Any:
+    """Returns `x` as a float leaf after testing it with `ok` where it is concrete.
+
+    A Python number stays a Python float: it is weakly typed, so it never widens a bfloat16
+    membrane, and it starts no backend at import.
+    """
+    if not concrete(x):
+        return x
+    if not isinstance(x, bool) and isinstance(x, int | float):
+        x = float(x)
+    values = np.asarray(x)
+    if not jnp.issubdtype(values.dtype, jnp.floating):
+        raise TypeError(f"{name} must be a float or an array of floats, got {x!r}")
+    if not np.all(ok(values.astype(np.float64))):
+        raise ValueError(f"{name} must be {wanted}, got {x!r}")
+    return x
+
+
+def positive(name: str, x: Any) -> Any:
+    """A finite float above 0."""
+    return number(name, x, "positive and finite", lambda v: np.isfinite(v) & (v > 0))
+
+
+def unit_interval(name: str, x: Any) -> Any:
+    """A float in [0, 1]."""
+    return number(name, x, "between 0 and 1", lambda v: (v >= 0) & (v <= 1))
+
+
+def count(name: str, n: Any, *, least: int = 1) -> int:
+    """An integer of at least `least`; static, so a traced one is refused."""
+    try:
+        if isinstance(n, bool) or not concrete(n):
+            raise TypeError
+        value = operator.index(n)
+    except TypeError:
+        raise TypeError(f"{name} must be a static integer, got {n!r}") from None
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+    return value
+
+
+def rank(name: str, x: Any, axes: Sequence[str], hint: str = "") -> None:
+    """An array with one axis for each letter of `axes`."""
+    shape = jnp.shape(x)
+    if len(shape) != len(axes):
+        wanted = "[" + ", ".join(axes) + "]"
+        raise ValueError(f"{name} must have shape {wanted}, got {list(shape)}{hint}")
+
+
+def labels(name: str, x: Any, *, batch: int, classes: int) -> None:
+    """Integer labels `[B]` in [0, C), as many as there are examples."""
+    if not jnp.issubdtype(jnp.result_type(x), jnp.integer):
+        raise TypeError(f"{name} must be integers, got dtype {jnp.result_type(x)}")
+    shape = jnp.shape(x)
+    if shape != (batch,):
+        raise ValueError(
+            f"{name} must have shape [{batch}], one for each example, got {list(shape)}; "
+            "if the scores come from outputs, those must be time-major, [T, B, C]"
+        )
+    if concrete(x) and batch:
+        low, high = int(np.min(x)), int(np.max(x))
+        if low < 0 or high >= classes:
+            raise ValueError(f"{name} must lie in [0, {classes}), got values from {low} to {high}")

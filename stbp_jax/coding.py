@@ -1,0 +1,186 @@
+"""From images to spike trains, and from output trains to scores.
+
+Decides how numbers in [0, 1] become sequences `[T, B, ...]` and how outputs `[T, B, C]` become
+scores `[B, C]`. Leaves out what a score means (`losses`, `metrics`) and event data, which come as
+sequences already (`data`).
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from stbp_jax import checks
+from stbp_jax.core import Array
+
+
+def _check_images(images: Any) -> None:
+    dtype = jnp.result_type(images)
+    if dtype == jnp.uint8:
+        return
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"images must be uint8, or floats in [0, 1], got dtype {dtype}")
+    if checks.concrete(images) and np.size(images):
+        values = np.asarray(images, np.float64)
+        low, high = values.min(), values.max()
+        if not (low >= 0 and high <= 1):  # false for NaN too
+            raise ValueError(
+                f"images must be finite and in [0, 1], got values from {low:g} to {high:g}"
+            )
+
+
+def _intensities(images: Any, dtype: Any) -> Array:
+    _check_images(images)
+    if jnp.result_type(images) == jnp.uint8:
+        return jnp.asarray(images, dtype) / jnp.asarray(255, dtype)
+    return jnp.asarray(images, dtype)
+
+
+def bernoulli(key: Array, images: Any, num_steps: int, *, dtype: Any = None) -> Array:
+    """Rate code: at every step a spike with probability p, independent over steps and pixels.
+
+    oᵗ ~ Bernoulli(p), p = pixel / 255 for uint8. Each 32-bit draw serves two steps, so that p is
+    exact to 2⁻¹⁷ (0 never fires, 1 always does) at half the price of a uniform draw.
+
+    Args:
+      key: of any kind; `jax.random.key(0, impl="rbg")` is faster on accelerators.
+      images: `[B, ...]`, uint8 or floats in [0, 1].
+      num_steps: T.
+      dtype: of the spikes; default the float type.
+
+    Returns:
+      Spikes `[T, B, ...]`, 0 or 1.
+
+    Raises:
+      TypeError: images of another integer dtype; `num_steps` not an integer.
+      ValueError: values outside [0, 1] or not finite; `num_steps` below 1.
+
+    >>> bernoulli(jax.random.key(0), jnp.array([[0.0, 1.0]]), 2).tolist()
+    [[[0.0, 1.0]], [[0.0, 1.0]]]
+
+    Source: Wu et al. 2018, section 3.1.
+    """
+    num_steps = checks.count("num_steps", num_steps)
+    limits = jnp.round(_intensities(images, jnp.float32) * 65536).astype(jnp.uint32)
+    bits = jax.random.bits(key, (-(-num_steps // 2), *limits.shape), jnp.uint32)
+    halves = jnp.stack([bits & 0xFFFF, bits >> 16], axis=1)
+    halves = halves.reshape((2 * bits.shape[0], *limits.shape))[:num_steps]
+    return (halves < limits[None]).astype(dtype or jnp.result_type(float))
+
+
+def constant(images: Any, num_steps: int, *, dtype: Any = None) -> Array:
+    """Direct input: the value itself at every step, as a current; xᵗ = p.
+
+    Args:
+      images: `[B, ...]`, uint8 or floats in [0, 1].
+      num_steps: T.
+      dtype: of the result; default the float type.
+
+    Returns:
+      `[T, B, ...]`, the same slice T times.
+
+    Raises:
+      TypeError: images of another integer dtype; `num_steps` not an integer.
+      ValueError: values outside [0, 1] or not finite; `num_steps` below 1.
+
+    >>> constant(jnp.array([[0.5]]), 3).ravel()
+    Array([0.5, 0.5, 0.5], dtype=float32)
+    """
+    num_steps = checks.count("num_steps", num_steps)
+    values = _intensities(images, dtype or jnp.result_type(float))
+    return jnp.broadcast_to(values[None], (num_steps, *values.shape))
+
+
+def latency(images: Any, num_steps: int, *, dtype: Any = None) -> Array:
+    """Time code: one spike for each pixel above 0, the brighter the earlier.
+
+    It comes at step round((1 - p)(T - 1)): p = 1 at the first step, p near 0 at the last.
+
+    Args:
+      images: `[B, ...]`, uint8 or floats in [0, 1].
+      num_steps: T.
+      dtype: of the spikes; default the float type.
+
+    Returns:
+      Spikes `[T, B, ...]`, 0 or 1.
+
+    Raises:
+      TypeError: images of another integer dtype; `num_steps` not an integer.
+      ValueError: values outside [0, 1] or not finite; `num_steps` below 1.
+
+    >>> latency(jnp.array([[1.0, 0.5, 0.0]]), 3)[:, 0].tolist()
+    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
+    """
+    num_steps = checks.count("num_steps", num_steps)
+    values = _intensities(images, jnp.float32)
+    times = jnp.round((1 - values) * (num_steps - 1)).astype(jnp.int32)
+    fires = jax.nn.one_hot(times, num_steps, dtype=dtype or jnp.result_type(float), axis=0)
+    return fires * (values > 0)[None]
+
+
+def _check_outs(outs: Any) -> None:
+    if jnp.ndim(outs) < 2 or jnp.shape(outs)[0] == 0:
+        raise ValueError(
+            f"outs must be time-major, [T, B, ...] with T >= 1, got {list(jnp.shape(outs))}"
+        )
+
+
+def rate(outs: Array) -> Array:
+    """Mean over time: 1/T Σₜ oᵗ, `[T, B, C]` to `[B, C]`.
+
+    Args:
+      outs: spikes or membranes, `[T, B, ...]`.
+
+    Returns:
+      `[B, ...]`.
+
+    Raises:
+      ValueError: no T or no B axis.
+
+    Source: Wu et al. 2018, equation (9).
+    """
+    _check_outs(outs)
+    return jnp.mean(outs, axis=0)
+
+
+def first_spike(spikes: Array) -> Array:
+    """The step of each unit's first spike, 0 ... T - 1; T where it stays silent.
+
+    The earliest unit wins: take `-first_spike(outs)` as scores for `accuracy`. It has no gradient.
+
+    Args:
+      spikes: `[T, B, ...]`, 0 or 1.
+
+    Returns:
+      int32 `[B, ...]`.
+
+    Raises:
+      ValueError: no T or no B axis.
+
+    >>> first_spike(jnp.array([[[0.0, 0.0]], [[1.0, 0.0]]])).tolist()
+    [[1, 2]]
+    """
+    _check_outs(spikes)
+    fired = spikes > 0
+    return jnp.where(jnp.any(fired, axis=0), jnp.argmax(fired, axis=0), spikes.shape[0]).astype(
+        jnp.int32
+    )
+
+
+def peak_membrane(membranes: Array) -> Array:
+    """Maximum over time of a `leaky` readout, `[T, B, C]` to `[B, C]`.
+
+    The gradient goes to the step of the maximum alone.
+
+    Args:
+      membranes: `[T, B, ...]`.
+
+    Returns:
+      `[B, ...]`.
+
+    Raises:
+      ValueError: no T or no B axis.
+    """
+    _check_outs(membranes)
+    return jnp.max(membranes, axis=0)

@@ -1,0 +1,108 @@
+"""The two contracts that everything meets at: `Neuron` and `Layer`.
+
+Decides what a neuron and a layer are: records of pure functions over pytrees, as in optax. Leaves
+out every equation: dynamics stand in `neurons`, connectivity in `layers`, optimisation in
+`training`.
+
+Axes, in this order wherever they occur: T time, B batch, then the units (`*units`, `*in`); C are
+classes, H hyper-parameter points, S seeds. `x` and `current` are one time slice `[B, ...]`; `xs`
+and `currents` have the leading T.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from jax import lax
+
+Array = jax.Array
+PyTree = Any
+Params = Any
+State = Any
+Shape = tuple[int, ...]
+Step = Callable[[Params, State, Array], tuple[State, Array]]
+Unroll = Callable[[Params, State, Array], tuple[State, Array]]
+
+
+class Neuron(NamedTuple):
+    """Dynamics of a population, elementwise over its units.
+
+    Attributes:
+      init: `(key, shape) -> params`, `shape = units`; `()` where nothing is learnt.
+      initial_state: `(shape, dtype) -> state` at rest, `shape = [B, *units]`.
+      step: `(params, state, current [B, *units]) -> (state, out [B, *units])`, a `lax.scan` body.
+      unroll: `(params, state, currents [T, B, *units]) -> (state, outs [T, B, *units])`; equals
+        the scan of `step`.
+      in_window: `(params, state) -> bool [B, *units]`: which units stand where their spike passes
+        a gradient. None for neurons that do not spike.
+    """
+
+    init: Callable[[Array, Shape], Params]
+    initial_state: Callable[[Shape, Any], State]
+    step: Step
+    unroll: Unroll
+    in_window: Callable[[Params, State], Array] | None = None
+
+
+class Activity(NamedTuple):
+    """What one spiking layer did over a batch of examples; told, never carried.
+
+    Attributes:
+      firing_rate: `[*units]`, spikes per step of each unit, mean over T and B.
+      in_window: scalar, share of unit-steps whose membrane lies inside the surrogate's window
+        (nearer to the threshold than half the curve's full width at half maximum).
+      operations: scalar, synaptic operations per example: every non-zero input at every step
+        times the number of synapses that it drives. Recurrent synapses are not counted.
+    """
+
+    firing_rate: Array
+    in_window: Array
+    operations: Array
+
+
+class Layer(NamedTuple):
+    """A map from input sequences to output sequences with a state; a network is one too.
+
+    Attributes:
+      init: `(key, shape) -> (params, out_shape)`; shapes without T and B.
+      initial_state: `(params, shape, *, key=None) -> (state, out_shape)` at rest; shapes are of
+        one time slice, `[B, *in]`. `key` is for layers that draw (dropout); None turns them off.
+      step: `(params, state, x [B, *in]) -> (state, y [B, *out])`.
+      unroll: `(params, state, xs [T, B, *in]) -> (state, ys [T, B, *out])`; equals the scan of
+        `step`.
+      observe: as `unroll`, returning `(state, ys, activities)`, a tuple of one `Activity` for
+        each spiking layer inside. None for layers that have nothing to tell.
+    """
+
+    init: Callable[[Array, Shape], tuple[Params, Shape]]
+    initial_state: Callable[..., tuple[State, Shape]]
+    step: Step
+    unroll: Unroll
+    observe: Callable[[Params, State, Array], tuple[State, Array, tuple[Activity, ...]]] | None = (
+        None
+    )
+
+
+def scan(step: Step) -> Unroll:
+    """The reference `unroll` of any `step`: `lax.scan` over the leading time axis.
+
+    Args:
+      step: `(params, state, x) -> (state, y)`.
+
+    Returns:
+      `(params, state, xs [T, ...]) -> (state, ys [T, ...])`.
+    """
+
+    def unroll(params: Params, state: State, xs: Array) -> tuple[State, Array]:
+        return lax.scan(lambda s, x: step(params, s, x), state, xs)
+
+    return unroll
+
+
+def observe(
+    layer: Layer, params: Params, state: State, xs: Array
+) -> tuple[State, Array, tuple[Activity, ...]]:
+    """`layer.observe`, or `layer.unroll` with an empty report where the layer has none."""
+    if layer.observe is not None:
+        return layer.observe(params, state, xs)
+    return (*layer.unroll(params, state, xs), ())

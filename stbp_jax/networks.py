@@ -1,0 +1,136 @@
+"""Networks: layers in sequence, other schedules, and running one from rest.
+
+Decides how layers combine. A network is a `Layer` again; both schedules and the report pass through
+it. Leaves out what the layers are.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from stbp_jax import core
+from stbp_jax.core import Activity, Array, Layer, Params, Shape, State, scan
+
+
+def serial(*layers: Layer) -> Layer:
+    """Layers in sequence, within a step: xᵗ passes through all of them at step t.
+
+    Args:
+      *layers: at least one; networks are layers too.
+
+    Returns:
+      A `Layer` whose params and state are tuples of the layers' own.
+
+    Raises:
+      ValueError: no layers.
+
+    >>> from stbp_jax import dense
+    >>> net = serial(dense(800), dense(10))
+    >>> params, shape = net.init(jax.random.key(0), (784,))
+    >>> shape
+    (10,)
+    """
+    if not layers:
+        raise ValueError("serial needs at least one layer, got none")
+
+    def init(key: Array, shape: Shape) -> tuple[Params, Shape]:
+        params = []
+        for layer, k in zip(layers, jax.random.split(key, len(layers)), strict=True):
+            p, shape = layer.init(k, shape)
+            params.append(p)
+        return tuple(params), shape
+
+    def initial_state(
+        params: Params, shape: Shape, *, key: Array | None = None
+    ) -> tuple[State, Shape]:
+        keys = [None] * len(layers) if key is None else jax.random.split(key, len(layers))
+        state = []
+        for layer, p, k in zip(layers, params, keys, strict=True):
+            s, shape = layer.initial_state(p, shape, key=k)
+            state.append(s)
+        return tuple(state), shape
+
+    def through(
+        run: Callable[..., tuple], params: Params, state: State, x: Array
+    ) -> tuple[State, Array, tuple[Activity, ...]]:
+        after, reports = [], ()
+        for layer, p, s in zip(layers, params, state, strict=True):
+            s, x, report = run(layer, p, s, x)
+            after.append(s)
+            reports += report
+        return tuple(after), x, reports
+
+    def step(params: Params, state: State, x: Array) -> tuple[State, Array]:
+        return through(lambda layer, *args: (*layer.step(*args), ()), params, state, x)[:2]
+
+    def unroll(params: Params, state: State, xs: Array) -> tuple[State, Array]:
+        return through(lambda layer, *args: (*layer.unroll(*args), ()), params, state, xs)[:2]
+
+    def observe(
+        params: Params, state: State, xs: Array
+    ) -> tuple[State, Array, tuple[Activity, ...]]:
+        return through(core.observe, params, state, xs)
+
+    return Layer(init, initial_state, step, unroll, observe)
+
+
+def stepwise(layer: Layer) -> Layer:
+    """The same layer, unrolled by a scan of its `step`: for feedback, delays and comparison."""
+    return layer._replace(unroll=scan(layer.step))
+
+
+def apply(
+    network: Layer, params: Params, xs: Array, *, key: Array | None = None
+) -> tuple[State, Array]:
+    """Runs a network from rest over whole sequences.
+
+    Args:
+      network: any `Layer`.
+      params: from `network.init`.
+      xs: `[T, B, *in]`, time-major.
+      key: for layers that draw (dropout); None turns them off.
+
+    Returns:
+      `(last state, outs [T, B, *out])`.
+
+    Raises:
+      ValueError: no T or no B axis, T = 0, or an input size that a layer does not take.
+
+    >>> from stbp_jax import dense, flatten
+    >>> net = serial(flatten(), dense(10))
+    >>> params, _ = net.init(jax.random.key(0), (8, 8))
+    >>> apply(net, params, jnp.ones((5, 2, 8, 8)))[1].shape
+    (5, 2, 10)
+    """
+    state = _rest(network, params, xs, key)
+    return network.unroll(params, state, xs)
+
+
+def activity(
+    network: Layer, params: Params, xs: Array, *, key: Array | None = None
+) -> tuple[State, Array, tuple[Activity, ...]]:
+    """As `apply`, with a report: an `Activity` for each spiking layer.
+
+    Args:
+      network: any `Layer`.
+      params: from `network.init`.
+      xs: `[T, B, *in]`, time-major.
+      key: for layers that draw (dropout); None turns them off.
+
+    Returns:
+      `(last state, outs [T, B, *out], activities)`.
+
+    Raises:
+      ValueError: as `apply`.
+    """
+    state = _rest(network, params, xs, key)
+    return core.observe(network, params, state, xs)
+
+
+def _rest(network: Layer, params: Params, xs: Array, key: Array | None) -> State:
+    if jnp.ndim(xs) < 2 or xs.shape[0] == 0:
+        raise ValueError(
+            f"xs must be time-major sequences [T, B, ...] with T >= 1, got {list(jnp.shape(xs))}"
+        )
+    return network.initial_state(params, xs.shape[1:], key=key)[0]

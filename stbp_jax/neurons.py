@@ -1,0 +1,441 @@
+"""Leaky integrate-and-fire dynamics, and the two ways to unroll them over time.
+
+Decides the iterative LIF of Wu et al. 2018, with o⁰ = u⁰ = 0:
+
+    uᵗ = carry(uᵗ⁻¹, oᵗ⁻¹) + Iᵗ        (4)  Iᵗ already holds the synapse's bias
+    oᵗ = H(uᵗ - Vth)                   (5)  fires at u >= Vth, in the step of its input
+
+Leak and reset are one function, the carry; cutting a gradient is a function of a carry. An unroll
+is a value too: `lif_scan` is plain autodiff through the scan, so that STBP falls out of `jax.grad`;
+`lif_unroll` writes the same recursion as a reverse scan. Leaves out what makes the current
+(`layers`), and what the outputs mean (`coding`).
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from stbp_jax import checks
+from stbp_jax.core import Array, Neuron, Params, Shape, State, scan
+from stbp_jax.initialisers import Initialiser, Weights, affine, fan_in_uniform
+from stbp_jax.surrogates import Surrogate, rectangular
+
+
+class LIFConstants(NamedTuple):
+    """The numbers of a LIF population; every leaf a scalar or of the units' shape.
+
+    Attributes:
+      decay: τ in [0, 1], the share of the membrane that is left after one step.
+      threshold: Vth > 0, in units of the membrane.
+      surrogate: the spike function.
+    """
+
+    decay: Any
+    threshold: Any
+    surrogate: Surrogate
+
+
+class LIFState(NamedTuple):
+    """Membrane uᵗ and spikes oᵗ of one step, each `[B, *units]`."""
+
+    membrane: Array
+    spikes: Array
+
+
+Carry = Callable[[LIFConstants, LIFState], Array]
+LIFUnroll = Callable[[Carry, LIFConstants, LIFState, Array], tuple[LIFState, Array]]
+
+
+def linear_carry(constants: LIFConstants, state: LIFState) -> Array:
+    """Leak and hard reset: τ u (1 - o).
+
+    Args:
+      constants: its `decay` is τ.
+      state: membrane and spikes of the last step, `[B, *units]`.
+
+    Returns:
+      The membrane that enters this step, `[B, *units]`.
+
+    Source: Wu et al. 2018, equation (8); the authors' code.
+    """
+    return constants.decay * state.membrane * (1 - state.spikes)
+
+
+def exponential_carry(constants: LIFConstants, state: LIFState) -> Array:
+    """Leak and an almost hard reset: u τ exp(-o/τ).
+
+    After a spike exp(-1/τ) of the leaked membrane stays: 5e-5 at τ = 0.1, 14 % at 0.5, so that
+    this gate resets only at small decays. At τ = 0 nothing is carried.
+
+    Args:
+      constants: its `decay` is τ.
+      state: membrane and spikes of the last step, `[B, *units]`.
+
+    Returns:
+      The membrane that enters this step, `[B, *units]`.
+
+    Source: Wu et al. 2018, equation (6).
+    """
+    decay = jnp.asarray(constants.decay, state.membrane.dtype)
+    exponent = -state.spikes / jnp.maximum(decay, jnp.finfo(decay.dtype).tiny)
+    return state.membrane * decay * jnp.exp(exponent)
+
+
+def subtractive_carry(constants: LIFConstants, state: LIFState) -> Array:
+    """Leak and soft reset: τ (u - Vth o), which keeps what exceeds the threshold.
+
+    Args:
+      constants: its `decay` is τ, its `threshold` Vth.
+      state: membrane and spikes of the last step, `[B, *units]`.
+
+    Returns:
+      The membrane that enters this step, `[B, *units]`.
+    """
+    return constants.decay * (state.membrane - constants.threshold * state.spikes)
+
+
+@functools.cache
+def detach_reset(carry: Carry) -> Carry:
+    """The same carry, with no gradient through its spikes: f'(o) = 0.
+
+    >>> detach_reset(linear_carry) is detach_reset(linear_carry)
+    True
+    """
+
+    def detached(constants: LIFConstants, state: LIFState) -> Array:
+        return carry(constants, state._replace(spikes=lax.stop_gradient(state.spikes)))
+
+    return detached
+
+
+@functools.cache
+def detach_time(carry: Carry) -> Carry:
+    """The same carry, with no gradient from step to step: SDBP, the paper's ablation.
+
+    Gradients are still summed over the steps. Equal to STBP at T = 1. Source: Wu et al. 2018,
+    Table 7; later published as SLTT.
+    """
+
+    def detached(constants: LIFConstants, state: LIFState) -> Array:
+        return carry(constants, lax.stop_gradient(state))
+
+    return detached
+
+
+def lif_step(
+    carry: Carry, constants: LIFConstants, state: LIFState, current: Array
+) -> tuple[LIFState, Array]:
+    """One step: uᵗ = carry(uᵗ⁻¹, oᵗ⁻¹) + Iᵗ, oᵗ = H(uᵗ - Vth).
+
+    The spike sees this step's input; the reset acts on the next step. Gradients cross the reset
+    unless the carry detaches it.
+
+    Args:
+      carry: leak and reset.
+      constants: decay, threshold and surrogate.
+      state: of the last step, `[B, *units]`.
+      current: input of this step, `[B, *units]`.
+
+    Returns:
+      `(state, spikes [B, *units])`.
+
+    Source: Wu et al. 2018, equations (4) and (5).
+    """
+    membrane = carry(constants, state) + current
+    spikes = constants.surrogate(membrane - constants.threshold)
+    return LIFState(membrane, spikes), spikes
+
+
+def lif_scan(
+    carry: Carry, constants: LIFConstants, state: LIFState, currents: Array
+) -> tuple[LIFState, Array]:
+    """The reference unroll: `lif_step` under `lax.scan`, its gradient by plain autodiff.
+
+    Args:
+      carry: leak and reset.
+      constants: decay, threshold and surrogate.
+      state: of the step before the first, `[B, *units]`.
+      currents: `[T, B, *units]`.
+
+    Returns:
+      `(last state, spikes [T, B, *units])`.
+    """
+    return lax.scan(functools.partial(lif_step, carry, constants), state, currents)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def lif_unroll(
+    carry: Carry, constants: LIFConstants, state: LIFState, currents: Array
+) -> tuple[LIFState, Array]:
+    """The default unroll: forward as `lif_scan`, backward as the paper's recursion.
+
+    With eps = total dL/du, delta = total dL/do, h the surrogate's curve and f the carry:
+
+        deltaᵗ = dL/doᵗ (from above)  + epsᵗ⁺¹ · ∂f/∂oᵗ
+        epsᵗ   = deltaᵗ · h(uᵗ - Vth) + epsᵗ⁺¹ · ∂f/∂uᵗ        dL/dIᵗ = epsᵗ
+
+    The carry's two derivatives come from `jax.vjp`, so that it serves every carry and curve. Of
+    each step only the membrane is kept; spikes are recomputed from it.
+
+    Args:
+      carry: leak and reset; must not close over traced values.
+      constants: decay, threshold and surrogate; gradients reach decay and threshold.
+      state: of the step before the first, `[B, *units]`.
+      currents: `[T, B, *units]`.
+
+    Returns:
+      `(last state, spikes [T, B, *units])`.
+
+    Source: Wu et al. 2018, equations (10)-(20), with their errata mended.
+    """
+    return lif_scan(carry, constants, state, currents)
+
+
+def _unroll_forward(
+    carry: Carry, constants: LIFConstants, state: LIFState, currents: Array
+) -> tuple[tuple[LIFState, Array], tuple[LIFConstants, LIFState, Array, Array]]:
+    def step(before: LIFState, current: Array) -> tuple[LIFState, tuple[Array, Array]]:
+        after, spikes = lif_step(carry, constants, before, current)
+        return after, (before.membrane, spikes)
+
+    # Keeping uᵗ⁻¹ rather than uᵗ gives the reverse scan both: one it reads, one it carries.
+    last, (entering, spikes) = lax.scan(step, state, currents)
+    return (last, spikes), (constants, state, entering, last.membrane)
+
+
+def _unroll_backward(
+    carry: Carry,
+    residuals: tuple[LIFConstants, LIFState, Array, Array],
+    cotangents: tuple[LIFState, Array],
+) -> tuple[LIFConstants, LIFState, Array]:
+    constants, initial, entering, last_membrane = residuals
+    last_bar, spikes_bar = cotangents
+    surrogate, threshold = constants.surrogate, constants.threshold
+
+    def spikes_of(membrane: Array) -> Array:
+        return surrogate(membrane - threshold)
+
+    def step(
+        after: tuple[LIFState, Array], now: tuple[Array, Array]
+    ) -> tuple[tuple[LIFState, Array], tuple[Array, Array]]:
+        future, membrane = after
+        membrane_tm1, from_above = now
+        delta = from_above + future.spikes
+        through_spike = delta * surrogate.derivative(membrane - threshold)
+        eps = through_spike + future.membrane
+        before = LIFState(membrane_tm1, spikes_of(membrane_tm1))
+        _, pull = jax.vjp(functools.partial(carry, constants), before)
+        return (*pull(eps), membrane_tm1), (eps, through_spike)
+
+    _, (eps, through_spike) = lax.scan(
+        step, (last_bar, last_membrane), (entering, spikes_bar), reverse=True
+    )
+
+    # The first step was entered by the caller's state, whose spikes need not follow its membrane.
+    _, pull = jax.vjp(functools.partial(carry, constants), initial)
+    (initial_bar,) = pull(eps[0])
+
+    # All steps share the constants: their gradient is one pull-back over the whole trajectory, and
+    # falls away as dead code where nobody asks for it.
+    spikes_tm1 = spikes_of(entering).at[0].set(initial.spikes)
+
+    def of_constants(c: LIFConstants) -> tuple[Array, Array]:
+        carried = jax.vmap(functools.partial(carry, c))(LIFState(entering, spikes_tm1))
+        distance = jax.vmap(lambda u: u - c.threshold)(entering)
+        return carried, distance
+
+    _, pull_constants = jax.vjp(of_constants, constants)
+    (constants_bar,) = pull_constants((eps, through_spike))
+    return constants_bar, initial_bar, eps
+
+
+lif_unroll.defvjp(_unroll_forward, _unroll_backward)
+
+
+def lif(
+    *,
+    decay: Any = 0.2,
+    threshold: Any = 0.5,
+    surrogate: Surrogate = rectangular(1.0),  # noqa: B008 - a value without arrays
+    carry: Carry = linear_carry,
+    unroll: LIFUnroll = lif_unroll,
+) -> Neuron:
+    """Leaky integrate-and-fire neurons: uᵗ = carry(uᵗ⁻¹, oᵗ⁻¹) + Iᵗ, oᵗ = H(uᵗ - Vth).
+
+    A spike sees the input of its own step; the reset acts on the next one; gradients cross the
+    reset unless the carry detaches it. The defaults are those of the authors' MNIST network.
+
+    Args:
+      decay: τ in [0, 1] per step (not a time constant); a scalar or of the units' shape.
+      threshold: Vth > 0; a scalar or of the units' shape.
+      surrogate: the spike function.
+      carry: leak and reset: `linear_carry`, `exponential_carry`, `subtractive_carry`, or one of
+        them in `detach_reset` or `detach_time`.
+      unroll: `lif_unroll` or `lif_scan`: the same numbers, the second slower and larger.
+
+    Returns:
+      A `Neuron` with nothing learnt; its state is a `LIFState`.
+
+    Raises:
+      ValueError: `decay` outside [0, 1] or `threshold` not positive; on `init` or
+        `initial_state`, constants whose shape does not fit the units.
+
+    >>> neuron = lif(decay=0.5, threshold=1.0)
+    >>> state = neuron.initial_state((1, 1), jnp.float32)
+    >>> state, spikes = neuron.unroll((), state, jnp.full((4, 1, 1), 0.75))
+    >>> spikes.ravel(), state.membrane.ravel()
+    (Array([0., 1., 0., 1.], dtype=float32), Array([1.125], dtype=float32))
+
+    Source: Wu et al. 2018, equations (4)-(8).
+    """
+    constants = LIFConstants(
+        checks.unit_interval("decay", decay), checks.positive("threshold", threshold), surrogate
+    )
+
+    def check(units: Shape) -> None:
+        for name, leaf in zip(("decay", "threshold"), constants, strict=False):
+            _check_per_unit(name, leaf, units)
+
+    def init(key: Array, shape: Shape) -> Params:
+        check(shape)
+        return ()
+
+    def initial_state(shape: Shape, dtype: Any) -> LIFState:
+        check(shape[1:])
+        return LIFState(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
+
+    def step(params: Params, state: LIFState, current: Array) -> tuple[LIFState, Array]:
+        return lif_step(carry, _with_batch(constants), state, current)
+
+    def unroll_(params: Params, state: LIFState, currents: Array) -> tuple[LIFState, Array]:
+        return unroll(carry, _with_batch(constants), state, currents)
+
+    def in_window(params: Params, state: LIFState) -> Array:
+        c = _with_batch(constants)
+        return c.surrogate.in_window(state.membrane - c.threshold)
+
+    return Neuron(init, initial_state, step, unroll_, in_window)
+
+
+def _check_per_unit(name: str, value: Any, units: Shape) -> None:
+    shape = jnp.shape(value)
+    if shape not in ((), tuple(units)):
+        raise ValueError(
+            f"{name} must be a scalar or have the units' shape {list(units)}, got {list(shape)}"
+        )
+
+
+def _with_batch(constants: Any) -> Any:
+    """Gives per-unit leaves a batch axis; scalars stay."""
+    return jax.tree.map(lambda c: c[None] if jnp.ndim(c) else c, constants)
+
+
+def leaky(*, decay: Any) -> Neuron:
+    """A readout that does not spike: uᵗ = τ uᵗ⁻¹ + Iᵗ, and its output is the membrane.
+
+    Args:
+      decay: τ in [0, 1] per step; a scalar or of the units' shape. 1 integrates, 0 passes through.
+
+    Returns:
+      A `Neuron` with nothing learnt; its state is the membrane `[B, *units]`.
+
+    Raises:
+      ValueError: `decay` outside [0, 1], or of a shape that does not fit the units.
+
+    >>> neuron = leaky(decay=0.5)
+    >>> state = neuron.initial_state((1, 1), jnp.float32)
+    >>> neuron.unroll((), state, jnp.ones((3, 1, 1)))[1].ravel()
+    Array([1.  , 1.5 , 1.75], dtype=float32)
+    """
+    checks.unit_interval("decay", decay)
+
+    def init(key: Array, shape: Shape) -> Params:
+        _check_per_unit("decay", decay, shape)
+        return ()
+
+    def initial_state(shape: Shape, dtype: Any) -> Array:
+        _check_per_unit("decay", decay, shape[1:])
+        return jnp.zeros(shape, dtype)
+
+    def step(params: Params, membrane: Array, current: Array) -> tuple[Array, Array]:
+        membrane = _with_batch(decay) * membrane + current
+        return membrane, membrane
+
+    return Neuron(init, initial_state, step, scan(step))
+
+
+def stateless(function: Callable[[Array], Array]) -> Neuron:
+    """An activation function as a neuron: outᵗ = function(Iᵗ); for non-spiking twins.
+
+    Args:
+      function: elementwise, any shape, `jax.nn.relu` for one.
+
+    Returns:
+      A `Neuron` with no state and nothing learnt.
+    """
+
+    def apply(params: Params, state: State, x: Array) -> tuple[State, Array]:
+        return state, function(x)
+
+    return Neuron(lambda key, shape: (), lambda shape, dtype: (), apply, apply)
+
+
+class RecurrentParams(NamedTuple):
+    """Recurrent weights `[N, N]` and what the inner neuron learns."""
+
+    weights: Weights
+    neuron: Params
+
+
+class RecurrentState(NamedTuple):
+    """The inner neuron's state and its last output `[B, N]`."""
+
+    neuron: State
+    out: Array
+
+
+def recurrent(neuron: Neuron, *, init: Initialiser = fan_in_uniform()) -> Neuron:  # noqa: B008
+    """The same neurons with learnt connections among them: I'ᵗ = Iᵗ + oᵗ⁻¹ W + b.
+
+    The feed-forward product stays hoisted over time; only o W is inside the scan. Gradients cross
+    the recurrent connections.
+
+    Args:
+      neuron: the population, its units of shape `[N]`.
+      init: makes W `[N, N]` and b `[N]`.
+
+    Returns:
+      A `Neuron` with `RecurrentParams` and `RecurrentState`.
+
+    Raises:
+      ValueError: units of more than one axis.
+    """
+
+    def init_(key: Array, shape: Shape) -> RecurrentParams:
+        if len(shape) != 1:
+            raise ValueError(
+                f"recurrent needs units of shape [N], got {list(shape)}; use flatten()"
+            )
+        key_weights, key_neuron = jax.random.split(key)
+        weights = init(key_weights, (shape[0], shape[0]), jnp.result_type(float))
+        return RecurrentParams(weights, neuron.init(key_neuron, shape))
+
+    def initial_state(shape: Shape, dtype: Any) -> RecurrentState:
+        return RecurrentState(neuron.initial_state(shape, dtype), jnp.zeros(shape, dtype))
+
+    def step(
+        params: RecurrentParams, state: RecurrentState, current: Array
+    ) -> tuple[RecurrentState, Array]:
+        current = current + affine(params.weights, state.out)
+        inner, out = neuron.step(params.neuron, state.neuron, current)
+        return RecurrentState(inner, out), out
+
+    in_window = neuron.in_window
+    inner_window = (
+        None if in_window is None else lambda params, state: in_window(params.neuron, state.neuron)
+    )
+    return Neuron(init_, initial_state, step, scan(step), inner_window)

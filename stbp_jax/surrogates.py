@@ -1,0 +1,323 @@
+"""Spike functions with a surrogate derivative: H(v) forwards, a smooth curve backwards.
+
+Decides what a surrogate is: a pytree whose family is static and whose width is a leaf. A stack of
+surrogates is `jax.vmap(rectangular)(widths)`; a new width never retraces a program, a new family
+does. The four curves of the paper (Wu et al. 2018, equations 23-26) stand in the paper's own
+parameters; `matched` gives any of them at a wanted full width at half maximum (FWHM), for a
+comparison of shapes alone. Leaves out where the threshold is: `v` is the membrane minus it.
+
+| curve | parameter | integral | peak | FWHM |
+|---|---|---|---|---|
+| `rectangular` (h1) | a1 | 1 | 1 / a1 | a1 |
+| `polynomial` (h2) | a2 | 1 | √a2 / 2 | 2 / √a2 |
+| `sigmoid` (h3) | a3 | 1 | 1 / (4 a3) | 3.5255 a3 |
+| `gaussian` (h4) | a4, a variance | 1 | 1 / √(2π a4) | 2.3548 √a4 |
+| `arctan` | alpha | 1 | alpha / 2 | 4 / (π alpha) |
+| `superspike` | alpha | 2 / alpha | 1 | 2 (√2 - 1) / alpha |
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from stbp_jax import checks
+from stbp_jax.core import Array
+
+
+class Family(NamedTuple):
+    """One shape of curve, as functions of its parameter `a`.
+
+    Attributes:
+      name: for reports.
+      derivative: `(v, a) -> h(v)`.
+      antiderivative: `(v, a)` -> the integral of h from -infinity to v: the smooth twin of H.
+      fwhm: `a` -> full width at half maximum, in units of the membrane.
+      from_fwhm: the inverse of `fwhm`.
+    """
+
+    name: str
+    derivative: Callable[[Array, Any], Array]
+    antiderivative: Callable[[Array, Any], Array]
+    fwhm: Callable[[Any], Any]
+    from_fwhm: Callable[[Any], Any]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _spike(family: Family, v: Array, width: Array) -> Array:
+    return (v >= 0).astype(v.dtype)
+
+
+def _spike_forward(family: Family, v: Array, width: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _spike(family, v, width), (v, width)
+
+
+def _spike_backward(
+    family: Family, residuals: tuple[Array, Array], g: Array
+) -> tuple[Array, Array]:
+    v, width = residuals
+    return g * family.derivative(v, jnp.asarray(width, v.dtype)), jnp.zeros_like(width)
+
+
+_spike.defvjp(_spike_forward, _spike_backward)
+
+
+@struct.dataclass
+class Surrogate:
+    """The spike function H(v) with a surrogate derivative h(v).
+
+    Calling it gives 1 where v >= 0 and 0 elsewhere, in the dtype of v; its gradient is
+    g * h(v; width). The width itself receives no gradient: the forward value does not depend on it.
+
+    Attributes:
+      width: the curve's parameter, a float leaf: a_i of the paper, alpha for the other two.
+      family: which curve; static.
+    """
+
+    width: Any
+    family: Family = struct.field(pytree_node=False)
+
+    def __call__(self, v: Array) -> Array:
+        """Spikes of `v`, the membrane minus the threshold; any shape."""
+        return _spike(self.family, v, self.width)
+
+    def derivative(self, v: Array) -> Array:
+        """The curve h(v), same shape and dtype as `v`."""
+        v = jnp.asarray(v)
+        return self.family.derivative(v, jnp.asarray(self.width, v.dtype))
+
+    def antiderivative(self, v: Array) -> Array:
+        """The smooth twin of the spike: the integral of h from -infinity to `v`."""
+        v = jnp.asarray(v)
+        return self.family.antiderivative(v, jnp.asarray(self.width, v.dtype))
+
+    @property
+    def fwhm(self) -> Any:
+        """Full width at half maximum, in units of the membrane."""
+        return self.family.fwhm(self.width)
+
+    @property
+    def peak(self) -> Array:
+        """h(0), the largest value of the curve."""
+        return self.derivative(jnp.zeros_like(jnp.asarray(self.width)))
+
+    def in_window(self, v: Array) -> Array:
+        """Whether |v| lies within half the FWHM, where a spike passes most of its gradient."""
+        return jnp.abs(v) < jnp.asarray(self.fwhm, v.dtype) / 2
+
+
+_RECTANGULAR = Family(
+    "rectangular",
+    derivative=lambda v, a: jnp.where(jnp.abs(v) < a / 2, 1 / a, jnp.zeros_like(v)),
+    antiderivative=lambda v, a: jnp.clip(v / a + 0.5, 0, 1),
+    fwhm=lambda a: a,
+    from_fwhm=lambda w: w,
+)
+
+
+def _polynomial_antiderivative(v: Array, a: Array) -> Array:
+    # On each side the curve is a triangle; z is the distance to the far corner, 0..1.
+    z = jnp.clip(1 - jnp.abs(v) * jnp.sqrt(a) / 2, 0, 1)
+    return jnp.where(v < 0, z**2 / 2, 1 - z**2 / 2)
+
+
+_POLYNOMIAL = Family(
+    "polynomial",
+    # max(0, .) is the printed indicator: the line crosses 0 exactly at |v| = 2 / √a.
+    derivative=lambda v, a: jnp.maximum(jnp.sqrt(a) / 2 - a / 4 * jnp.abs(v), 0),
+    antiderivative=_polynomial_antiderivative,
+    fwhm=lambda a: 2 / a**0.5,
+    from_fwhm=lambda w: 4 / w**2,
+)
+
+
+def _logistic_product(v: Array, a: Array) -> Array:
+    # s(z)(1 - s(z)) with 1 - s(z) = s(-z): no overflow and no cancellation at extreme z.
+    z = v / a
+    return jax.nn.sigmoid(z) * jax.nn.sigmoid(-z) / a
+
+
+_SIGMOID = Family(
+    "sigmoid",
+    derivative=_logistic_product,
+    antiderivative=lambda v, a: jax.nn.sigmoid(v / a),
+    fwhm=lambda a: 2 * math.log(3 + 2 * math.sqrt(2)) * a,
+    from_fwhm=lambda w: w / (2 * math.log(3 + 2 * math.sqrt(2))),
+)
+
+_GAUSSIAN = Family(
+    "gaussian",
+    derivative=lambda v, a: jnp.exp(-((v / jnp.sqrt(a)) ** 2) / 2) / jnp.sqrt(2 * math.pi * a),
+    antiderivative=lambda v, a: jax.scipy.stats.norm.cdf(v / jnp.sqrt(a)),
+    fwhm=lambda a: 2 * math.sqrt(2 * math.log(2)) * a**0.5,
+    from_fwhm=lambda w: (w / (2 * math.sqrt(2 * math.log(2)))) ** 2,
+)
+
+_ARCTAN = Family(
+    "arctan",
+    derivative=lambda v, a: a / 2 / (1 + (math.pi / 2 * a * v) ** 2),
+    antiderivative=lambda v, a: jnp.arctan(math.pi / 2 * a * v) / math.pi + 0.5,
+    fwhm=lambda a: 4 / (math.pi * a),
+    from_fwhm=lambda w: 4 / (math.pi * w),
+)
+
+_SUPERSPIKE = Family(
+    "superspike",
+    derivative=lambda v, a: 1 / (1 + a * jnp.abs(v)) ** 2,
+    antiderivative=lambda v, a: v / (1 + a * jnp.abs(v)) + 1 / a,
+    fwhm=lambda a: 2 * (math.sqrt(2) - 1) / a,
+    from_fwhm=lambda w: 2 * (math.sqrt(2) - 1) / w,
+)
+
+
+def rectangular(width: Any = 1.0) -> Surrogate:
+    """The rectangular curve, h1(v) = 1/a1 where |v| < a1/2, else 0; peak 1/a1, FWHM a1.
+
+    Args:
+      width: a1 > 0, in units of the membrane; a float, or traced.
+
+    Returns:
+      A `Surrogate`.
+
+    Raises:
+      ValueError: `width` is not positive.
+
+    >>> s = rectangular(0.5)
+    >>> s(jnp.array([-0.1, 0.0, 0.3])), s.derivative(jnp.array([-0.1, 0.0, 0.3]))
+    (Array([0., 1., 1.], dtype=float32), Array([2., 2., 0.], dtype=float32))
+
+    Source: Wu et al. 2018, equation (23); the default of the authors' code.
+    """
+    return Surrogate(checks.positive("width", width), _RECTANGULAR)
+
+
+def polynomial(width: Any = 1.0) -> Surrogate:
+    """The polynomial curve, h2(v) = √a2/2 - a2/4 |v| where |v| < 2/√a2, else 0.
+
+    A triangle with peak √a2/2 and FWHM 2/√a2: a *larger* a2 is a narrower curve, against what the
+    paper's (27) says.
+
+    Args:
+      width: a2 > 0, in inverse squared units of the membrane; a float, or traced.
+
+    Returns:
+      A `Surrogate`.
+
+    Raises:
+      ValueError: `width` is not positive.
+
+    >>> polynomial(4.0).derivative(jnp.array([0.0, 0.5, 1.0]))
+    Array([1. , 0.5, 0. ], dtype=float32)
+
+    Source: Wu et al. 2018, equation (24), sign() read as an indicator.
+    """
+    return Surrogate(checks.positive("width", width), _POLYNOMIAL)
+
+
+def sigmoid(width: Any = 1.0) -> Surrogate:
+    """The sigmoid's derivative, h3(v) = s(z)(1 - s(z))/a3, z = v/a3; peak 1/(4 a3).
+
+    Args:
+      width: a3 > 0, in units of the membrane; a float, or traced.
+
+    Returns:
+      A `Surrogate`.
+
+    Raises:
+      ValueError: `width` is not positive.
+
+    >>> sigmoid(0.25).derivative(jnp.array([0.0, 1e4]))
+    Array([1., 0.], dtype=float32)
+
+    Source: Wu et al. 2018, equation (25).
+    """
+    return Surrogate(checks.positive("width", width), _SIGMOID)
+
+
+def gaussian(width: Any = 1.0) -> Surrogate:
+    """The Gaussian density, h4(v) = exp(-v²/(2 a4)) / √(2π a4); FWHM 2.3548 √a4.
+
+    Args:
+      width: a4 > 0, a variance, in squared units of the membrane; a float, or traced.
+
+    Returns:
+      A `Surrogate`.
+
+    Raises:
+      ValueError: `width` is not positive.
+
+    >>> gaussian(1.0).derivative(jnp.array([0.0, 1.0])).round(4)
+    Array([0.3989, 0.242 ], dtype=float32)
+
+    Source: Wu et al. 2018, equation (26).
+    """
+    return Surrogate(checks.positive("width", width), _GAUSSIAN)
+
+
+def arctan(alpha: Any = 2.0) -> Surrogate:
+    """The arctangent's derivative, h(v) = (alpha/2) / (1 + (π alpha v/2)²); area 1, peak alpha/2.
+
+    Args:
+      alpha: slope > 0, in inverse units of the membrane; a float, or traced.
+
+    Returns:
+      A `Surrogate`.
+
+    Raises:
+      ValueError: `alpha` is not positive.
+
+    >>> arctan(2.0).derivative(jnp.array([0.0]))
+    Array([1.], dtype=float32)
+
+    Source: Fang et al. 2021 (arXiv 2007.05785), as in SpikingJelly's `ATan`.
+    """
+    return Surrogate(checks.positive("alpha", alpha), _ARCTAN)
+
+
+def superspike(alpha: Any = 25.0) -> Surrogate:
+    """The fast sigmoid's derivative, h(v) = 1 / (1 + alpha |v|)²; peak 1, area 2/alpha.
+
+    The only curve here whose area is not 1: at alpha = 25 a spike passes 8 % of what the others
+    pass in the mean.
+
+    Args:
+      alpha: slope > 0, in inverse units of the membrane; a float, or traced.
+
+    Returns:
+      A `Surrogate`.
+
+    Raises:
+      ValueError: `alpha` is not positive.
+
+    >>> superspike(1.0).derivative(jnp.array([0.0, 1.0]))
+    Array([1.  , 0.25], dtype=float32)
+
+    Source: Zenke & Ganguli 2018 (arXiv 1705.11146), as in Norse and Spyx.
+    """
+    return Surrogate(checks.positive("alpha", alpha), _SUPERSPIKE)
+
+
+def matched(family: Callable[[Any], Surrogate], fwhm: Any) -> Surrogate:
+    """A curve of the given family with the given full width at half maximum.
+
+    At a_i = 1 the paper's four curves have FWHM 1, 2, 3.53 and 2.36; a comparison of their shapes
+    needs equal widths.
+
+    Args:
+      family: a factory of this module, `gaussian` for one.
+      fwhm: full width at half maximum > 0, in units of the membrane; a float, or traced.
+
+    Returns:
+      A `Surrogate`.
+
+    Raises:
+      ValueError: `fwhm` is not positive.
+
+    >>> float(matched(polynomial, 1.0).width), round(matched(gaussian, 1.0).width, 3)
+    (4.0, 0.18)
+    """
+    return family(family(1.0).family.from_fwhm(checks.positive("fwhm", fwhm)))

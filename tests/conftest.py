@@ -1,0 +1,27 @@
+"""What every test stands on: strict numerics, two host devices, the folder of real data."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 2)  # for the sharded tests; before any backend starts
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def x64() -> Iterator[None]:
+    """Float64 throughout."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real data sets, from the environment."""
+    folder = os.environ.get("STBP_DATA")
+    if not folder:
+        pytest.skip("set STBP_DATA to the folder of real data sets to run this test")
+    return Path(folder)
