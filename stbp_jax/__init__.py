@@ -47,6 +47,18 @@ from stbp_jax.surrogates import (
     sigmoid,
     superspike,
 )
+from stbp_jax.sweeps import grid, run, summarise
+from stbp_jax.training import (
+    History,
+    Pipeline,
+    TrainConfig,
+    Training,
+    TrainState,
+    epochs,
+    make_train,
+    make_train_step,
+    make_training,
+)
 
 __all__ = [
     # contracts
@@ -112,6 +124,19 @@ __all__ = [
     "firing_rate",
     "silent_fraction",
     "synaptic_operations",
+    # training and sweeps
+    "TrainState",
+    "Pipeline",
+    "TrainConfig",
+    "History",
+    "Training",
+    "make_train_step",
+    "make_training",
+    "make_train",
+    "epochs",
+    "grid",
+    "run",
+    "summarise",
 ]
 
 __version__ = "0.1.0"
