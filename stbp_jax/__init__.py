@@ -4,6 +4,7 @@ The paper is Wu, Deng, Li, Zhu, Shi: Spatio-Temporal Backpropagation for Trainin
 Spiking Neural Networks, Front. Neurosci. 12:331, 2018.
 """
 
+from stbp_jax import data, plots, presets
 from stbp_jax.coding import bernoulli, constant, first_spike, latency, peak_membrane, rate
 from stbp_jax.core import Activity, Layer, Neuron, scan
 from stbp_jax.initialisers import Weights, fan_in_uniform, initialiser, row_normalised
@@ -61,6 +62,10 @@ from stbp_jax.training import (
 )
 
 __all__ = [
+    # rooms of their own
+    "data",
+    "plots",
+    "presets",
     # contracts
     "Neuron",
     "Layer",
