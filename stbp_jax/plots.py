@@ -7,6 +7,7 @@ matplotlib, `pip install stbp_jax[plots]`.
 from collections.abc import Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from stbp_jax.surrogates import Surrogate
@@ -57,7 +58,7 @@ def curves(axes: Axes, surrogates: Sequence[Surrogate], *, extent: float = 2.5) 
     Returns:
       The same axes.
     """
-    distance = np.linspace(-extent, extent, 1001, dtype=np.float32)
+    distance = jnp.linspace(-extent, extent, 1001)
     for s in surrogates:
         label = f"{s.family.name}({float(s.width):.3g}), FWHM {float(s.fwhm):.3g}"
         axes.plot(distance, np.asarray(s.derivative(distance)), label=label)

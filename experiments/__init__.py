@@ -1,0 +1,1 @@
+"""The runs behind every number: one folder, one claim; `python -m experiments --help`."""

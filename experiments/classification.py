@@ -1,0 +1,178 @@
+"""One run of an image classifier, from a data set to its run folder and row.
+
+Every study that trains a single network goes through here; what the network is, it says itself.
+"""
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import matplotlib
+import numpy as np
+from tqdm import tqdm
+
+import stbp_jax as sj
+from experiments import harness
+from experiments.settings import UsageError
+from stbp_jax import data, plots
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+matplotlib.rcParams.update(
+    {"figure.dpi": 140, "axes.spines.top": False, "axes.spines.right": False}
+)
+
+
+class Study(NamedTuple):
+    """A claim and the program that tests it.
+
+    Attributes:
+      name: of its folder.
+      claim: one sentence.
+      settings: the defaults, a frozen dataclass with at least `data`, `limit`, `num_steps`,
+        `epochs` and `batch_size`.
+      network: `(settings, image shape) -> "784-800-10"`, for rows and titles.
+      hparams: `settings ->` the numbers that `build` takes.
+      build: `settings -> Build`, as `sj.make_train` takes it.
+      surrogates: `settings ->` curves to draw.
+    """
+
+    name: str
+    claim: str
+    settings: Any
+    network: Callable[[Any, tuple[int, ...]], str]
+    hparams: Callable[[Any], dict[str, Any]]
+    build: Callable[[Any], sj.training.Build]
+    surrogates: Callable[[Any], list[sj.Surrogate]]
+
+
+class Outcome(NamedTuple):
+    """What a run ended with."""
+
+    row: dict[str, Any]
+    interrupted: bool
+
+
+def load(settings: Any) -> tuple[data.Dataset, data.Dataset]:
+    """The settings' data set, cut to `limit` examples where that is not 0."""
+    try:
+        train, test = data.load(settings.data)
+    except (ValueError, OSError, ImportError) as error:
+        raise UsageError(f"--data {settings.data}: {error}") from None
+    if settings.limit:
+        first = slice(settings.limit)
+        train, test = (data.Dataset(s.images[first], s.labels[first]) for s in (train, test))
+    return train, test
+
+
+def run(study: Study, settings: Any, seed: int, folder: Path, budget: str) -> Outcome:
+    """Trains once, showing progress, and leaves a run folder that is usable at any time."""
+    train, test = load(settings)
+    hparams, build = study.hparams(settings), study.build(settings)
+    config = sj.TrainConfig(settings.epochs, settings.batch_size)
+    network = study.network(settings, train.images.shape[1:])
+    source = harness.provenance()
+    key = jax.random.key(seed)
+    clock, began = harness.CompileClock(), time.perf_counter()
+    try:
+        before = sj.make_training(build, config).start(key, hparams, train).params
+    except (TypeError, ValueError) as error:
+        raise UsageError(str(error)) from error
+    harness.write_json(
+        folder / "config.json",
+        {"study": study.name, "seed": seed, "settings": asdict(settings), **source},
+    )
+    params, told, interrupted = before, [], False
+    progress = tqdm(total=config.epochs, unit="epoch", desc=f"{settings.data} seed {seed}")
+    try:
+        for state, history in sj.epochs(build, config, key, hparams, train, test):
+            params = state.params
+            told.append(jax.tree.map(np.asarray, history))
+            _report(folder, progress, len(told), told[-1])
+    except KeyboardInterrupt:
+        interrupted = True
+    progress.close()
+    wall = time.perf_counter() - began
+
+    harness.save_params(folder / "params.npz", params)
+    row: dict[str, Any] = {}
+    if told:
+        history = jax.tree.map(lambda *leaves: np.stack(leaves), *told)
+        row = {
+            "study": study.name,
+            "variant": "stbp",
+            "dataset": settings.data,
+            "network": network,
+            "num_steps": settings.num_steps,
+            "epochs": len(told),
+            "batch_size": settings.batch_size,
+            "seed": seed,
+            "budget": budget,
+            "hparams": hparams,
+            "num_train": len(train.labels),
+            "num_test": len(test.labels),
+            "test_accuracy_last": round(float(history.test_accuracy[-1]), 6),
+            "test_accuracy_best": round(float(history.test_accuracy.max()), 6),
+            "test_accuracy_selected": None,
+            "firing_rate": history.firing_rate[-1],
+            "operations": history.operations[-1],
+            "wall_seconds": round(wall, 2),
+            "compile_seconds": round(clock.seconds, 2),
+            "peak_bytes": harness.peak_bytes(),
+            **source,
+        }
+        _draw_run(folder, f"{network} on {settings.data}", history, study.surrogates(settings))
+        _draw_raster(folder, build(hparams, 1), (before, params), test)
+        if not interrupted:
+            harness.append_row(folder / "row.jsonl", row)
+    return Outcome(row, interrupted)
+
+
+def _report(folder: Path, progress: tqdm, epoch: int, history: sj.History) -> None:
+    line = {name: np.round(value, 6) for name, value in history._asdict().items()}
+    harness.append_row(folder / "metrics.jsonl", {"epoch": epoch, **line})
+    progress.set_postfix(loss=f"{history.loss:.4f}", test_accuracy=f"{history.test_accuracy:.4f}")
+    progress.update()
+    silent = [i for i, rate in enumerate(history.firing_rate) if rate == 0]
+    if silent:
+        progress.clear()
+        warnings.warn(
+            f"epoch {epoch}: spiking layer {silent[0]} fires nowhere on the test set; raise its "
+            "initial weights or lower the threshold",
+            stacklevel=2,
+        )
+
+
+def _draw_run(
+    folder: Path, title: str, history: sj.History, surrogates: list[sj.Surrogate]
+) -> None:
+    figure, axes = plt.subplots(figsize=(5, 3.2), layout="constrained")
+    plots.learning_curve(axes, history).set_title(title)
+    figure.savefig(folder / "learning_curve.png")
+    figure, axes = plt.subplots(figsize=(5, 3.2), layout="constrained")
+    plots.curves(axes, surrogates).set_title("surrogate derivative")
+    figure.savefig(folder / "surrogates.png")
+    plt.close("all")
+
+
+def _draw_raster(
+    folder: Path, pipeline: sj.Pipeline, before_after: tuple[Any, Any], test: data.Dataset
+) -> None:
+    # The paper shows a nine (Fig. 4D); where the set has none, its last class.
+    label = min(9, int(test.labels.max()))
+    image = test.images[int(np.argmax(test.labels == label))][None]
+    xs = pipeline.encode(jax.random.key(0), image)
+    figure, pair = plt.subplots(1, 2, figsize=(8, 3), layout="constrained", sharey=True)
+    for axes, params, title in zip(pair, before_after, ("before", "after"), strict=True):
+        outs = sj.apply(pipeline.network, params, xs)[1][:, 0]
+        plots.raster(axes, outs, label=label).set_title(f"{title} training")
+    pair[0].set_ylabel("output unit")
+    pair[1].set_ylabel("")
+    figure.suptitle(f"Output spikes for a {label}", fontsize="medium")
+    figure.savefig(folder / "raster.png")
+    plt.close(figure)

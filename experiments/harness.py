@@ -1,0 +1,139 @@
+"""What all studies share: where a number came from, the run folder, result rows.
+
+A row is one JSON object on one line, written as soon as its run ends and never edited by hand.
+"""
+
+import contextlib
+import datetime
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.settings import UsageError
+
+HERE = Path(__file__).parent
+
+
+def provenance() -> dict[str, Any]:
+    """Device, versions, commit, command and date, as every row carries them."""
+    return {
+        "device": device(),
+        "jax": jax.__version__,
+        "python": platform.python_version(),
+        "commit": commit(),
+        "command": shlex.join(["python", "-m", "experiments", *sys.argv[1:]]),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def device() -> str:
+    """The default device in words; for a CPU its model and the cores at hand."""
+    first = jax.local_devices()[0]
+    if first.platform != "cpu":
+        return f"{first.platform}: {first.device_kind}"
+    model = platform.machine()
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    return f"cpu: {model}, {os.cpu_count()} cores"
+
+
+def commit() -> str | None:
+    """The checkout's commit, marked where the code differs from it; None outside git."""
+
+    def git(*args: str) -> str:
+        return subprocess.run(
+            ["git", *args], cwd=HERE, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        head = git("rev-parse", "--short=12", "HEAD")
+        # Only code decides what a run does: rows and pages of an earlier run do not mark it.
+        return head + ("-dirty" if git("status", "--porcelain", "--", "*.py", "*.toml") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def peak_bytes() -> int | None:
+    """Peak memory of the default device, where it tells."""
+    stats = jax.local_devices()[0].memory_stats()
+    return None if not stats else stats.get("peak_bytes_in_use")
+
+
+class CompileClock:
+    """Seconds that JAX has spent tracing and compiling since the clock was made."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._lock = threading.Lock()
+        jax.monitoring.register_event_duration_secs_listener(self._listen)
+
+    def _listen(self, event: str, duration_secs: float, **_: str | int) -> None:
+        if event.startswith("/jax/core/compile/"):
+            with self._lock:
+                self.seconds += duration_secs
+
+
+def make_folder(folder: Path) -> Path:
+    """A new, writable run folder.
+
+    Raises:
+      UsageError: it cannot be written to, or holds a run already.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(f"--out must be a folder that can be written to: {error}") from None
+    if (folder / "config.json").exists():
+        raise UsageError(f"--out {folder} holds a run already; name another folder")
+    return folder
+
+
+def write_json(path: Path, content: Any) -> None:
+    """One JSON document, whole or not at all."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=2, default=_plain) + "\n")
+    partial.replace(path)
+
+
+def append_row(path: Path, row: dict[str, Any]) -> None:
+    """One JSON object on a line of its own, flushed to disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(json.dumps(row, default=_plain) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a file."""
+    for line in path.read_text().splitlines():
+        if line.strip():
+            yield json.loads(line)
+
+
+def save_params(path: Path, params: Any) -> None:
+    """Parameters as an `.npz` whose names are their paths in the tree."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
+    np.savez(path, **{jax.tree_util.keystr(where): np.asarray(leaf) for where, leaf in leaves})  # type: ignore[arg-type]
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"no JSON for {type(value)}")
