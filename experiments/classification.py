@@ -3,6 +3,7 @@
 Every study that trains a single network goes through here; what the network is, it says itself.
 """
 
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -88,7 +89,12 @@ def run(study: Study, settings: Any, seed: int, folder: Path, budget: str) -> Ou
         {"study": study.name, "seed": seed, "settings": asdict(settings), **source},
     )
     params, told, interrupted = before, [], False
-    progress = tqdm(total=config.epochs, unit="epoch", desc=f"{settings.data} seed {seed}")
+    progress = tqdm(
+        total=config.epochs,
+        unit="epoch",
+        desc=f"{settings.data} seed {seed}",
+        mininterval=0.1 if sys.stderr.isatty() else 30,  # a log wants lines, not a picture
+    )
     try:
         for state, history in sj.epochs(build, config, key, hparams, train, test):
             params = state.params
@@ -136,7 +142,9 @@ def run(study: Study, settings: Any, seed: int, folder: Path, budget: str) -> Ou
 def _report(folder: Path, progress: tqdm, epoch: int, history: sj.History) -> None:
     line = {name: np.round(value, 6) for name, value in history._asdict().items()}
     harness.append_row(folder / "metrics.jsonl", {"epoch": epoch, **line})
-    progress.set_postfix(loss=f"{history.loss:.4f}", test_accuracy=f"{history.test_accuracy:.4f}")
+    progress.set_postfix(
+        loss=f"{history.loss:.4f}", test_accuracy=f"{history.test_accuracy:.4f}", refresh=False
+    )
     progress.update()
     silent = [i for i, rate in enumerate(history.firing_rate) if rate == 0]
     if silent:
@@ -154,7 +162,7 @@ def _draw_run(
     figure, axes = plt.subplots(figsize=(5, 3.2), layout="constrained")
     plots.learning_curve(axes, history).set_title(title)
     figure.savefig(folder / "learning_curve.png")
-    figure, axes = plt.subplots(figsize=(5, 3.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(6, 3.2), layout="constrained")
     plots.curves(axes, surrogates).set_title("surrogate derivative")
     figure.savefig(folder / "surrogates.png")
     plt.close("all")
@@ -170,7 +178,8 @@ def _draw_raster(
     figure, pair = plt.subplots(1, 2, figsize=(8, 3), layout="constrained", sharey=True)
     for axes, params, title in zip(pair, before_after, ("before", "after"), strict=True):
         outs = sj.apply(pipeline.network, params, xs)[1][:, 0]
-        plots.raster(axes, outs, label=label).set_title(f"{title} training")
+        plots.raster(axes, outs, label=label)
+        axes.set_title(f"{title} training ({int(outs.sum())} spikes)", fontsize="medium")
     pair[0].set_ylabel("output unit")
     pair[1].set_ylabel("")
     figure.suptitle(f"Output spikes for a {label}", fontsize="medium")

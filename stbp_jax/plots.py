@@ -47,7 +47,7 @@ def raster(axes: Axes, spikes: Any, *, label: int | None = None) -> Axes:
     return axes
 
 
-def curves(axes: Axes, surrogates: Sequence[Surrogate], *, extent: float = 2.5) -> Axes:
+def curves(axes: Axes, surrogates: Sequence[Surrogate], *, extent: float = 3.0) -> Axes:
     """The surrogates' curves over the distance to the threshold; the paper's Fig. 3.
 
     Args:

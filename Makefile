@@ -1,0 +1,46 @@
+# `make` or `make help` lists the targets.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DATA ?= digits
+STUDY_digits := digits
+STUDY_mnist := mnist_mlp
+STUDY_fashion_mnist := mnist_mlp
+ARGS ?=
+# Two workers fill two cores; each test process keeps to itself.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup -q
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-fast lint format clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+
+run: $(VENV)/.ready ## train a spiking network by STBP: DATA=digits (default), mnist or fashion_mnist; ARGS="--seeds 3"
+	@$(BIN)/python -m experiments $(or $(STUDY_$(DATA)),$(error DATA must be digits, mnist or fashion_mnist, got $(DATA))) --data $(DATA) $(ARGS)
+
+test: lint ## lint, types, doctests and all tests
+	$(PYTEST)
+
+test-fast: $(VENV)/.ready ## doctests and the tests that take seconds
+	$(PYTEST) -m "not slow"
+
+lint: $(VENV)/.ready ## ruff and mypy
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy
+
+format: $(VENV)/.ready ## rewrite the code in ruff's format
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff format --quiet .
+
+clean: ## remove the environment and caches; run folders stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+
+# The environment is made anew when what it should hold has changed.
+$(VENV)/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12 ..."; exit 1; }
+	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV), a minute or two on the first call"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@touch $@
