@@ -11,7 +11,7 @@ ARGS ?=
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup -q
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint format clean
+.PHONY: help run test test-fast lint format report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ lint: $(VENV)/.ready ## ruff and mypy
 format: $(VENV)/.ready ## rewrite the code in ruff's format
 	$(BIN)/ruff check --fix --quiet .
 	$(BIN)/ruff format --quiet .
+
+report: $(VENV)/.ready ## render the tables of the studies' pages from their rows
+	$(BIN)/python -m experiments.report
 
 clean: ## remove the environment and caches; run folders stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -61,7 +61,8 @@ def commit() -> str | None:
     try:
         head = git("rev-parse", "--short=12", "HEAD")
         # Only code decides what a run does: rows and pages of an earlier run do not mark it.
-        return head + ("-dirty" if git("status", "--porcelain", "--", "*.py", "*.toml") else "")
+        ours = ("stbp_jax", "experiments", "pyproject.toml", ":!*.md", ":!*.jsonl", ":!*.png")
+        return head + ("-dirty" if git("status", "--porcelain", "--", *ours) else "")
     except (OSError, subprocess.CalledProcessError):
         return None
 

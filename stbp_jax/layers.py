@@ -17,6 +17,7 @@ from jax import lax
 from stbp_jax import checks
 from stbp_jax.core import Activity, Array, Layer, Neuron, Params, Shape, State, scan
 from stbp_jax.initialisers import Initialiser, Weights, affine, fan_in_uniform, plus_bias
+from stbp_jax.metrics import synaptic_operations
 
 
 class Synapse(NamedTuple):
@@ -141,8 +142,8 @@ def spiking(synapse: Synapse, neuron: Neuron) -> Layer:
         zeros = jnp.zeros(currents.shape[2:], jnp.float32), jnp.zeros((), jnp.float32)
         (state, spikes, inside), outs = scan(observed)(params.neuron, (state, *zeros), currents)
         steps = xs.shape[0]
-        operations = jnp.sum((xs != 0) * fan_out(synapse, params.synapse, xs.shape[2:]))
-        report = Activity(spikes / steps, inside / steps, operations / xs.shape[1])
+        operations = synaptic_operations(xs, fan_out(synapse, params.synapse, xs.shape[2:]))
+        report = Activity(spikes / steps, inside / steps, jnp.mean(operations))
         return state, outs, (report,)
 
     return Layer(init, initial_state, step, unroll, observe)
