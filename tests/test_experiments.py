@@ -1,0 +1,174 @@
+"""The command line of the studies: run folders, exit codes, wrong usage, tables."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+import stbp_jax as sj
+from experiments import classification, harness, mlp, report
+from experiments.__main__ import SMOKE, STUDIES, main, study
+from experiments.settings import UsageError, changed, setting
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    data: str = setting("digits", "a set")
+    epochs: int = setting(3, "passes")
+    rate: float = setting(0.5, "of learning")
+    hidden: tuple[int, ...] = setting((4,), "units")
+
+
+def quick(folder, *more):
+    return ["digits", "--smoke", "--set", "hidden=16", "--out", str(folder), *more]
+
+
+def test_run_folder(tmp_path, capsys):
+    assert main(quick(tmp_path / "run")) == 0
+    assert "test accuracy 0." in capsys.readouterr().out
+    names = {p.name for p in (tmp_path / "run").iterdir()}
+    assert names == {
+        "config.json",
+        "metrics.jsonl",
+        "params.npz",
+        "row.jsonl",
+        "learning_curve.png",
+        "surrogates.png",
+        "raster.png",
+    }
+    (row,) = harness.read_rows(tmp_path / "run" / "row.jsonl")
+    epochs = list(harness.read_rows(tmp_path / "run" / "metrics.jsonl"))
+    assert [e["epoch"] for e in epochs] == [1, 2]
+    assert row["test_accuracy_last"] == pytest.approx(epochs[-1]["test_accuracy"], abs=1e-5)
+    assert row["network"] == "64-16-10"
+    assert row["seed"] == 0
+    assert row["jax"] == jax.__version__
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["settings"]["hidden"] == [16]
+
+    # The stored parameters are those of the network that the row tells of.
+    with np.load(tmp_path / "run" / "params.npz") as params:
+        assert params["[1].synapse.kernel"].shape == (64, 16)
+        assert params["[2].synapse.kernel"].shape == (16, 10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_passes_smoke(name, tmp_path, request):
+    settings = study(name).settings
+    data = "digits"
+    if settings.data != "digits":
+        request.getfixturevalue("data_dir")  # skips where there is none
+        data = settings.data
+    assert main([name, "--smoke", "--data", data, "--out", str(tmp_path)]) == 0
+
+
+def test_seeds_get_folders_and_differ(tmp_path):
+    assert main(quick(tmp_path, "--seeds", "2", "--epochs", "1")) == 0
+    rows = [next(harness.read_rows(tmp_path / f"seed{s}" / "row.jsonl")) for s in (0, 1)]
+    assert [row["seed"] for row in rows] == [0, 1]
+    assert rows[0]["firing_rate"] != rows[1]["firing_rate"]
+
+
+def test_interrupt_leaves_a_usable_folder(tmp_path, monkeypatch, capsys):
+    def interrupted(*args, **kwargs):
+        yield next(sj.epochs(*args, **kwargs))
+        raise KeyboardInterrupt
+
+    fake = type("sj", (), {**vars(sj), "epochs": staticmethod(interrupted)})
+    monkeypatch.setattr(classification, "sj", fake)
+    assert main(quick(tmp_path)) == 130
+    assert "interrupted" in capsys.readouterr().out
+    assert len(list(harness.read_rows(tmp_path / "metrics.jsonl"))) == 1
+    with np.load(tmp_path / "params.npz") as params:
+        assert "[1].synapse.kernel" in params
+    assert (tmp_path / "raster.png").exists()
+    assert not (tmp_path / "row.jsonl").exists()  # an unfinished run is no result
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["digts"], "no study is called 'digts'. Did you mean 'digits'"),
+        (
+            ["digits", "--set", "treshold=1"],
+            "no setting is called 'treshold'. Did you mean 'th",
+        ),
+        (["digits", "--set", "epochs"], "--set takes name=value, got 'epochs'"),
+        (["digits", "--epochs", "many"], "epochs must be of type int, got 'many'"),
+        (["digits", "--seeds", "0"], "--seeds must be at least 1, got 0"),
+        (["digits", "--data", "mnits"], "mnist"),
+        (["digits", "--set", "decay=1.5"], "decay must be between 0 and 1, got 1.5"),
+        (["digits", "--set", "num_steps=0"], "num_steps must be at least 1, got 0"),
+        (["digits", "--set", "batch_size=0"], "batch_size must be at least 1, got 0"),
+        (["digits", "--set", "batch_size=5000"], "train_set images must have shape"),
+        (["digits", "--set", "width=0"], "width must be positive"),
+    ],
+)
+def test_wrong_usage(argv, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("STBP_DATA", raising=False)
+    assert main([*argv, "--out", str(tmp_path / "run")]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_out_must_be_writable(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(quick(tmp_path / "file" / "run")) == 2
+    assert "--out must be a folder that can be written to" in capsys.readouterr().err
+
+
+def test_out_must_not_hold_a_run(tmp_path, capsys):
+    harness.write_json(tmp_path / "config.json", {})
+    assert main(quick(tmp_path)) == 2
+    assert "holds a run already" in capsys.readouterr().err
+
+
+def test_help_lists_studies_and_settings(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    for word in (*STUDIES, "learning_rate=", "exit codes"):
+        assert word in text
+
+
+def test_settings_are_typed():
+    new = changed(Settings(), ["epochs=7", "rate=1", "hidden=400-300", "data=x"])
+    assert new == Settings("x", 7, 1.0, (400, 300))
+    with pytest.raises(UsageError, match="rate must be of type float, got 'fast'"):
+        changed(Settings(), ["rate=fast"])
+
+
+def test_silent_layer_is_told(tmp_path):
+    with pytest.warns(UserWarning, match="fires nowhere on the test set"):
+        assert main(quick(tmp_path, "--epochs", "1", "--set", "threshold=100")) == 0
+
+
+def test_hparams_are_what_build_reads():
+    settings = mlp.MLPSettings(num_steps=2, hidden=(4,))
+    pipeline = mlp.build(settings)(mlp.hparams(settings), 10)
+    assert pipeline.network.init(jax.random.key(0), (28, 28))[1] == (10,)
+    assert changed(settings, SMOKE).epochs == 2
+
+
+def test_tables_show_their_rows():
+    assert report.main(["--check"]) == 0
+
+
+def test_table_groups_seeds():
+    row = dict.fromkeys(report.SAME, "x") | {
+        "hparams": {"decay": 0.2},
+        "test_accuracy_last": 0.98,
+        "test_accuracy_best": 0.99,
+        "wall_seconds": 10.0,
+        "compile_seconds": 1.0,
+        "jax": "0",
+        "commit": "c",
+        "seed": 0,
+    }
+    text = report.table([row, row | {"seed": 1, "test_accuracy_last": 0.96}, row | {"epochs": 9}])
+    assert "97.00 ± 1.41" in text
+    assert "| 0, 1 |" in text
+    assert len(text.splitlines()) == 4
