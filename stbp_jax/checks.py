@@ -67,6 +67,22 @@ def rank(name: str, x: Any, axes: Sequence[str], hint: str = "") -> None:
         raise ValueError(f"{name} must have shape {wanted}, got {list(shape)}{hint}")
 
 
+def images(name: str, x: Any) -> None:
+    """Images as uint8, or as floats in [0, 1]."""
+    dtype = jnp.result_type(x)
+    if dtype == jnp.uint8:
+        return
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"{name} must be uint8, or floats in [0, 1], got dtype {dtype}")
+    if concrete(x) and np.size(x):
+        values = np.asarray(x, np.float64)
+        low, high = values.min(), values.max()
+        if not (low >= 0 and high <= 1):  # false for NaN too
+            raise ValueError(
+                f"{name} must be finite and in [0, 1], got values from {low:g} to {high:g}"
+            )
+
+
 def labels(name: str, x: Any, *, batch: int, classes: int) -> None:
     """Integer labels `[B]` in [0, C), as many as there are examples."""
     if not jnp.issubdtype(jnp.result_type(x), jnp.integer):

@@ -9,29 +9,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from stbp_jax import checks
 from stbp_jax.core import Array
 
 
-def _check_images(images: Any) -> None:
-    dtype = jnp.result_type(images)
-    if dtype == jnp.uint8:
-        return
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise TypeError(f"images must be uint8, or floats in [0, 1], got dtype {dtype}")
-    if checks.concrete(images) and np.size(images):
-        values = np.asarray(images, np.float64)
-        low, high = values.min(), values.max()
-        if not (low >= 0 and high <= 1):  # false for NaN too
-            raise ValueError(
-                f"images must be finite and in [0, 1], got values from {low:g} to {high:g}"
-            )
-
-
 def _intensities(images: Any, dtype: Any) -> Array:
-    _check_images(images)
+    checks.images("images", images)
     if jnp.result_type(images) == jnp.uint8:
         return jnp.asarray(images, dtype) / jnp.asarray(255, dtype)
     return jnp.asarray(images, dtype)
@@ -67,7 +51,7 @@ def bernoulli(key: Array, images: Any, num_steps: int, *, dtype: Any = None) -> 
     scaled = jnp.round(_intensities(images, jnp.float32) * 65536).astype(jnp.uint32)
     words = jax.random.bits(key, (num_steps // 4 + 1, *scaled.shape), jnp.uint32)
     shifts = jnp.arange(0, 32, 8, dtype=jnp.uint32).reshape((1, 4) + (1,) * scaled.ndim)
-    drawn = ((words[:, None] >> shifts) & 255).reshape((-1, *scaled.shape))
+    drawn = ((words[:, None] >> shifts) & 255).reshape((4 * len(words), *scaled.shape))
     # There is always a byte more than steps: it rounds the limit.
     limits = (scaled + 255 - drawn[num_steps]) >> 8
     return (drawn[:num_steps] < limits[None]).astype(dtype or jnp.result_type(float))

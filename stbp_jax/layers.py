@@ -162,9 +162,9 @@ def fan_out(synapse: Synapse, params: Params, shape: Shape) -> Array:
     Returns:
       `[*in]`, float32.
     """
-    ones = jax.tree.map(jnp.ones_like, params)
-    counts = jax.grad(lambda x: jnp.sum(synapse.apply(ones, x[None])))(jnp.zeros(shape))
-    return counts.astype(jnp.float32)
+    ones = jax.tree.map(lambda p: jnp.ones(p.shape, jnp.float32), params)  # bfloat16 counts to 256
+    count = jax.grad(lambda x: jnp.sum(synapse.apply(ones, x[None])))
+    return count(jnp.zeros(shape, jnp.float32))
 
 
 def _layer(synapse: Synapse, neuron: Neuron | None) -> Layer:

@@ -69,8 +69,10 @@ def run(
       The histories, each leaf `[H, S, ...]`.
 
     Raises:
-      ValueError: leaves of `points` that differ in H; `chunk` below 1.
+      ValueError: leaves of `points` without axis H or that differ in it; `chunk` below 1.
     """
+    if any(jnp.ndim(leaf) == 0 for leaf in jax.tree.leaves(points)):
+        raise ValueError(f"points must have leaves [H, ...], got a scalar among {points}")
     lengths = {len(leaf) for leaf in jax.tree.leaves(points)}
     if len(lengths) != 1:
         raise ValueError(f"points must share one length H, got {sorted(lengths)}")

@@ -158,21 +158,16 @@ def make_training(build: Build, config: TrainConfig) -> Training:
       TypeError, ValueError: a config that is not made of integers of at least 1; when a part is
         called, sets that do not fit the network, the batch size or each other.
     """
-    epochs = checks.count("epochs", config.epochs)
+    checks.count("epochs", config.epochs)
     batch_size = checks.count("batch_size", config.batch_size)
     eval_batch_size = checks.count("eval_batch_size", config.eval_batch_size)
 
-    def pipeline_for(hparams: PyTree, images: Array) -> tuple[Pipeline, int]:
-        updates = images.shape[0] // batch_size
-        return build(hparams, epochs * updates), updates
-
     def start(key: Array, hparams: PyTree, train_set: Batch) -> TrainState:
         key_init, key_updates, _, _ = jax.random.split(key, 4)
-        images, labels = _check_set("train_set", train_set, batch_size)
-        pipeline, _ = pipeline_for(hparams, images)
+        images, _ = _check_set("train_set", train_set, batch_size)
+        pipeline = build(hparams, num_updates(config, train_set))
         xs = jax.eval_shape(pipeline.encode, key, jax.ShapeDtypeStruct(images.shape, images.dtype))
-        params, out_shape = pipeline.network.init(key_init, xs.shape[2:])
-        checks.labels("train_set labels", labels, batch=len(images), classes=out_shape[-1])
+        params, _ = pipeline.network.init(key_init, xs.shape[2:])
         return TrainState(params, pipeline.optimizer.init(params), key_updates, jnp.int32(0))
 
     def epoch(
@@ -180,7 +175,8 @@ def make_training(build: Build, config: TrainConfig) -> Training:
     ) -> tuple[TrainState, History]:
         _, _, key_shuffle, key_test = jax.random.split(key, 4)
         images, labels = _check_set("train_set", train_set, batch_size)
-        pipeline, updates = pipeline_for(hparams, images)
+        pipeline = build(hparams, num_updates(config, train_set))
+        updates = images.shape[0] // batch_size
         order = jax.random.permutation(
             jax.random.fold_in(key_shuffle, state.step // updates), images.shape[0]
         )[: updates * batch_size]
@@ -235,6 +231,7 @@ def make_train(
             return training.epoch(key, hparams, state, train_set, test_set)
 
         state = training.start(key, hparams, train_set)
+        _check_sets(build, config, hparams, state.params, train_set, test_set)
         return lax.scan(epoch, state, length=config.epochs)
 
     return train
@@ -270,12 +267,8 @@ def epochs(
       TypeError, ValueError: as `make_training`, before anything is computed.
     """
     training = make_training(build, config)
-    # On the host first: there the values are known and bad ones can be named.
     fresh = training.start(key, hparams, train_set)
-    classes = _num_classes(build, hparams, fresh.params, train_set)
-    test_images, test_labels = _check_set("test_set", test_set, 1)
-    checks.labels("test_set labels", test_labels, batch=len(test_images), classes=classes)
-
+    _check_sets(build, config, hparams, fresh.params, train_set, test_set)
     state = fresh if state is None else state
     sets = jax.device_put(((*train_set,), (*test_set,)))
     epoch = jax.jit(training.epoch)
@@ -291,18 +284,34 @@ def epochs(
         yield pending
 
 
-def _num_classes(build: Build, hparams: PyTree, params: Params, train_set: Batch) -> int:
-    pipeline = build(hparams, 1)
+def num_updates(config: TrainConfig, train_set: Batch) -> int:
+    """Updates of a whole run; the examples that fill no batch are left out of their epoch."""
+    return config.epochs * (len(train_set[0]) // config.batch_size)
+
+
+def _check_sets(
+    build: Build,
+    config: TrainConfig,
+    hparams: PyTree,
+    params: Params,
+    train_set: Batch,
+    test_set: Batch,
+) -> None:
+    """Refuses images and labels that the pipeline cannot take, while their values are known."""
+    pipeline = build(hparams, num_updates(config, train_set))
 
     def scores(images: Array) -> Array:
         xs = pipeline.encode(jax.random.key(0), images)
         state, _ = pipeline.network.initial_state(params, xs.shape[1:])
         return pipeline.readout(pipeline.network.unroll(params, state, xs)[1])
 
-    images = train_set[0]
-    return jax.eval_shape(scores, jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype)).shape[
-        -1
-    ]
+    for name, data in (("train_set", train_set), ("test_set", test_set)):
+        images, labels = data
+        _check_set(name, data, 1)
+        checks.images(f"{name} images", images)
+        abstract = jax.ShapeDtypeStruct(images.shape, images.dtype)
+        classes = jax.eval_shape(scores, abstract).shape[-1]
+        checks.labels(f"{name} labels", labels, batch=len(images), classes=classes)
 
 
 def _check_set(name: str, data: Batch, least: int) -> tuple[Array, Array]:
