@@ -1,0 +1,540 @@
+"""Bad input is refused with a message that names the argument, what came and what was wanted."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import stbp_jax as sj
+
+KEY = jax.random.key(0)
+HALF = np.full((2, 3), 0.5, np.float32)
+SCORES = np.zeros((2, 3), np.float32)
+
+
+def raises(error, *parts):
+    """Expects `error` with all parts in its message, in this order."""
+    return pytest.raises(error, match="(?s)" + ".*".join(re.escape(str(p)) for p in parts))
+
+
+ENCODERS = {
+    "bernoulli": lambda images, num_steps: sj.bernoulli(KEY, images, num_steps),
+    "constant": sj.constant,
+    "latency": sj.latency,
+}
+encoders = pytest.mark.parametrize("encode", ENCODERS.values(), ids=ENCODERS)
+
+SURROGATES = {
+    "rectangular": (sj.rectangular, "width"),
+    "polynomial": (sj.polynomial, "width"),
+    "sigmoid": (sj.sigmoid, "width"),
+    "gaussian": (sj.gaussian, "width"),
+    "arctan": (sj.arctan, "alpha"),
+    "superspike": (sj.superspike, "alpha"),
+    "matched": (lambda fwhm: sj.matched(sj.gaussian, fwhm), "fwhm"),
+}
+surrogates = pytest.mark.parametrize(("make", "name"), SURROGATES.values(), ids=SURROGATES)
+
+
+# Steps and pixels -------------------------------------------------------------------------------
+
+
+@encoders
+@pytest.mark.parametrize("steps", [0, -1])
+def test_fewer_steps_than_one(encode, steps):
+    with raises(ValueError, "num_steps", "at least 1", f"got {steps}"):
+        encode(HALF, steps)
+
+
+@encoders
+@pytest.mark.parametrize("steps", [2.5, 2.0, True, "3", None])
+def test_steps_that_are_no_integer(encode, steps):
+    with raises(TypeError, "num_steps", "integer", f"got {steps!r}"):
+        encode(HALF, steps)
+
+
+@encoders
+def test_traced_steps(encode):
+    with raises(TypeError, "num_steps", "static integer", "got"):
+        jax.jit(lambda n: encode(HALF, n))(3)
+
+
+@encoders
+@pytest.mark.parametrize("steps", [np.int64(2), np.array(2)])
+def test_integers_of_numpy_are_steps(encode, steps):
+    assert encode(HALF, steps).shape == (2, 2, 3)
+
+
+@encoders
+@pytest.mark.parametrize(
+    ("bad", "shown"), [(1.01, "1.01"), (-0.25, "-0.25"), (255.0, "255"), (np.inf, "inf")]
+)
+def test_pixels_out_of_range(encode, bad, shown):
+    images = HALF.copy()
+    images[1, 2] = bad
+    with raises(ValueError, "images", "[0, 1]", "got", shown):
+        encode(images, 2)
+    with raises(ValueError, "images", "[0, 1]", "got", shown):
+        encode(jnp.asarray(images), 2)
+
+
+@encoders
+def test_pixels_that_are_no_number(encode):
+    images = HALF.copy()
+    images[0, 0] = np.nan
+    with raises(ValueError, "images", "finite", "got", "nan"):
+        encode(images, 2)
+
+
+@encoders
+@pytest.mark.parametrize("dtype", [np.int32, np.int64, np.int8, np.uint16, bool, np.complex64])
+def test_pixels_of_a_wrong_dtype(encode, dtype):
+    # jnp narrows 64 bits to 32 before the name is shown.
+    shown = np.dtype(dtype).name.replace("64", "") if dtype is np.int64 else np.dtype(dtype).name
+    with raises(TypeError, "images", "uint8", "[0, 1]", f"got dtype {shown[:3]}"):
+        encode(np.ones((2, 3), dtype), 2)
+
+
+# Scores and labels ------------------------------------------------------------------------------
+
+ON_LABELS = {
+    "squared_error": (sj.squared_error, "targets"),
+    "cross_entropy": (sj.cross_entropy, "labels"),
+    "accuracy": (sj.accuracy, "labels"),
+}
+on_labels = pytest.mark.parametrize(("function", "name"), ON_LABELS.values(), ids=ON_LABELS)
+
+
+@on_labels
+@pytest.mark.parametrize("labels", [[0, 3], [-1, 0], [2, 100]])
+def test_labels_out_of_range(function, name, labels):
+    with raises(ValueError, name, "[0, 3)", f"from {min(labels)} to {max(labels)}"):
+        function(SCORES, np.array(labels))
+
+
+@on_labels
+@pytest.mark.parametrize("dtype", ["float32", "bool"])
+def test_labels_that_are_no_integers(function, name, dtype):
+    with raises(TypeError, name, "integers", f"got dtype {dtype}"):
+        function(SCORES, np.array([0, 1], dtype))
+
+
+@on_labels
+@pytest.mark.parametrize("count", [1, 3])
+def test_labels_of_a_wrong_length(function, name, count):
+    with raises(ValueError, name, "[2]", f"got [{count}]"):
+        function(SCORES, np.zeros(count, np.int32))
+    with raises(ValueError, name, "[2]", f"got [{count}]"):  # shapes are known under jit too
+        jax.jit(function)(SCORES, np.zeros(count, np.int32))
+
+
+@on_labels
+def test_outputs_without_a_readout(function, name):
+    with raises(ValueError, "scores", "[B, C]", "got [5, 2, 3]"):
+        function(np.zeros((5, 2, 3), np.float32), np.array([0, 1]))
+
+
+@on_labels
+def test_scores_without_a_batch(function, name):
+    with raises(ValueError, "scores", "[B, C]", "got [3]"):
+        function(np.zeros(3, np.float32), np.array([0]))
+
+
+@on_labels
+def test_batch_major_outputs(function, name):
+    # [B, T, C] through `rate` gives scores [T, C], and B labels show it.
+    batch_major = np.zeros((2, 7, 3), np.float32)
+    with raises(ValueError, name, "[7]", "got [2]", "time-major"):
+        function(sj.rate(batch_major), np.array([0, 1]))
+
+
+def test_targets_of_another_shape():
+    with raises(ValueError, "targets", "[2, 3]", "got [2, 4]"):
+        sj.squared_error(SCORES, np.zeros((2, 4), np.float32))
+    with raises(ValueError, "targets", "[2, 3]", "got [3, 2]"):
+        sj.squared_error(SCORES, np.zeros((3, 2), np.float32))
+
+
+@pytest.mark.parametrize("readout", [sj.rate, sj.first_spike, sj.peak_membrane])
+@pytest.mark.parametrize("shape", [(3,), (), (0, 2, 3)])
+def test_readouts_of_no_sequence(readout, shape):
+    with raises(ValueError, "outs", "[T, B, ...]", f"got {list(shape)}"):
+        readout(np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("target", [-0.1, 1.1, np.nan])
+def test_penalty_target_out_of_range(target):
+    with raises(ValueError, "target", "between 0 and 1", f"got {target}"):
+        sj.activity_penalty(np.zeros((2, 2, 3), np.float32), target=target)
+
+
+def test_penalty_of_spikes_without_units():
+    with raises(ValueError, "spikes", "[T, B, *units]", "got [2, 3]"):
+        sj.activity_penalty(np.zeros((2, 3), np.float32), target=0.1)
+
+
+# Constants of neurons and surrogates ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [sj.lif, sj.leaky])
+@pytest.mark.parametrize("decay", [-0.1, 1.5, np.nan, np.inf, np.array([0.2, -0.1])])
+def test_decay_out_of_range(make, decay):
+    with raises(ValueError, "decay", "between 0 and 1", f"got {decay!r}"):
+        make(decay=decay)
+
+
+@pytest.mark.parametrize("make", [sj.lif, sj.leaky])
+@pytest.mark.parametrize("decay", [0, 1, 0.0, 1.0, np.float32(0.5)])
+def test_the_ends_of_decay_are_allowed(make, decay):
+    make(decay=decay)
+
+
+@pytest.mark.parametrize("make", [sj.lif, sj.leaky])
+@pytest.mark.parametrize("decay", ["0.2", None, True, 0.2j])
+def test_decay_that_is_no_float(make, decay):
+    with raises(TypeError, "decay", "float", f"got {decay!r}"):
+        make(decay=decay)
+
+
+@pytest.mark.parametrize("threshold", [0, -1.0, np.nan, np.inf, np.array([1.0, 0.0])])
+def test_threshold_that_is_not_positive(threshold):
+    with raises(ValueError, "threshold", "positive", "got"):
+        sj.lif(threshold=threshold)
+
+
+@surrogates
+@pytest.mark.parametrize("width", [0, -1.0, np.nan, np.inf])
+def test_width_that_is_not_positive(make, name, width):
+    with raises(ValueError, name, "positive", f"got {float(width)}"):
+        make(width)
+
+
+@surrogates
+def test_width_that_is_no_float(make, name):
+    with raises(TypeError, name, "float", "got None"):
+        make(None)
+
+
+def test_traced_constants_pass():
+    # Their numbers are not known when the program is made.
+    @jax.jit
+    def last(decay, threshold, width):
+        neuron = sj.lif(decay=decay, threshold=threshold, surrogate=sj.rectangular(width))
+        readout = sj.leaky(decay=decay)
+        x = jnp.ones((1, 1))
+        _, out = neuron.step((), neuron.initial_state((1, 1), jnp.float32), x)
+        return out + readout.step((), readout.initial_state((1, 1), jnp.float32), x)[1]
+
+    assert float(last(-0.1, -1.0, -1.0)[0, 0]) == 2
+
+
+UNITS = {
+    "lif decay": (lambda c: sj.lif(decay=c), "decay"),
+    "lif threshold": (lambda c: sj.lif(threshold=c), "threshold"),
+    "leaky decay": (lambda c: sj.leaky(decay=c), "decay"),
+}
+
+
+@pytest.mark.parametrize(("make", "name"), UNITS.values(), ids=UNITS)
+@pytest.mark.parametrize("shape", [(3,), (1,), (1, 4), (2, 4)])
+def test_constants_that_do_not_fit_the_units(make, name, shape):
+    neuron = make(np.full(shape, 0.2, np.float32))
+    message = (name, "[4]", f"got {list(shape)}")
+    with raises(ValueError, *message):
+        sj.dense(4, neuron).init(KEY, (5,))
+    with raises(ValueError, *message):
+        neuron.initial_state((2, 4), jnp.float32)
+
+
+def test_recurrence_on_images():
+    with raises(ValueError, "recurrent", "[N]", "got [4, 4, 2]", "flatten()"):
+        sj.conv(2, 3, sj.recurrent(sj.lif())).init(KEY, (6, 6, 1))
+
+
+# Networks ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def network():
+    net = sj.serial(sj.dense(4, sj.lif()), sj.dense(3, sj.lif()))
+    return net, net.init(KEY, (5,))[0]
+
+
+@pytest.mark.parametrize("run", [sj.apply, sj.activity])
+@pytest.mark.parametrize("shape", [(), (5,), (0, 2, 5)])
+def test_sequences_without_time_or_batch(network, run, shape):
+    with raises(ValueError, "xs", "[T, B, ...]", f"got {list(shape)}"):
+        run(*network, np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("run", [sj.apply, sj.activity])
+def test_a_missing_axis_shows_at_the_first_layer(network, run):
+    with raises(ValueError, "dense(4)", "[B, 5]", "got [5]", "time-major"):
+        run(*network, np.zeros((2, 5), np.float32))
+
+
+def test_images_before_a_dense_layer(network):
+    with raises(ValueError, "dense(4)", "[B, 5]", "got [2, 5, 5]"):
+        sj.apply(*network, np.zeros((3, 2, 5, 5), np.float32))
+    with raises(ValueError, "dense(4)", "[in]", "got [5, 5]", "flatten()"):
+        network[0].init(KEY, (5, 5))
+
+
+def test_inputs_of_another_size(network):
+    net, params = network
+    with raises(ValueError, "dense(4)", "[B, 5]", "got [2, 6]"):
+        sj.apply(net, params, np.zeros((3, 2, 6), np.float32))
+    with raises(ValueError, "dense(4)", "[B, 5]", "got [2, 6]"):
+        state, _ = net.initial_state(params, (2, 5))
+        net.step(params, state, np.zeros((2, 6), np.float32))
+
+
+@pytest.fixture(scope="module")
+def convolution():
+    layer = sj.conv(2, (3, 4), sj.lif())
+    return layer, layer.init(KEY, (6, 6, 1))[0]
+
+
+def test_images_that_do_not_fit_a_convolution(convolution):
+    layer, params = convolution
+    name = "conv(2, 3x4)"
+    for xs, *message in (
+        ((2, 2, 6, 6, 3), "1 channels", "got", "[6, 6, 3]"),
+        ((2, 2, 6, 6), "[height, width, channels]", "got [6, 6]"),
+        ((2, 6, 6, 1), "[height, width, channels]", "got [6, 1]"),  # no time axis
+        ((2, 2, 6, 3, 1), "larger", "[6, 3, 1]"),
+        ((2, 2, 2, 6, 1), "larger", "[2, 6, 1]"),
+    ):
+        with raises(ValueError, name, *message):
+            sj.apply(layer, params, np.zeros(xs, np.float32))
+    for shape, *message in (
+        ((6, 6), "[height, width, channels]", "got [6, 6]"),
+        ((2, 6, 1), "larger", "[2, 6, 1]"),
+    ):
+        with raises(ValueError, name, *message):
+            layer.init(KEY, shape)
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (2, 6, 1), (6, 2, 1), (6, 6, 1, 1)])
+def test_images_that_do_not_fit_a_pool(shape):
+    layer = sj.avg_pool(3)
+    message = ("avg_pool(3)", "[height, width, channels]", "3x3", f"got {list(shape)}")
+    with raises(ValueError, *message):
+        layer.init(KEY, shape)
+    params, _ = layer.init(KEY, (3, 3, 1))
+    with raises(ValueError, *message):
+        sj.apply(layer, params, np.zeros((2, 2, *shape), np.float32))
+
+
+COUNTS = {
+    "dense": (sj.dense, "features"),
+    "conv features": (lambda n: sj.conv(n, 3), "features"),
+    "conv kernel": (lambda n: sj.conv(2, n), "kernel"),
+    "conv kernel width": (lambda n: sj.conv(2, (3, n)), "kernel"),
+    "avg_pool": (sj.avg_pool, "window"),
+}
+
+
+@pytest.mark.parametrize(("make", "name"), COUNTS.values(), ids=COUNTS)
+def test_sizes_of_layers(make, name):
+    for bad in (0, -1):
+        with raises(ValueError, name, "at least 1", f"got {bad}"):
+            make(bad)
+    for bad in (2.5, True, None, "3"):
+        with raises(TypeError, name, "integer", f"got {bad!r}"):
+            make(bad)
+
+
+def test_kernels_of_three_sizes():
+    with raises(ValueError, "kernel", "one integer or two", "got (3, 3, 3)"):
+        sj.conv(2, (3, 3, 3))
+
+
+@pytest.mark.parametrize("padding", ["SAME", "full", 1, None, ((0, 0), (0, 0))])
+def test_unknown_padding(padding):
+    with raises(ValueError, "padding", "'valid' or 'same'", f"got {padding!r}"):
+        sj.conv(2, 3, padding=padding)
+
+
+@pytest.mark.parametrize("rate", [1.0, 1, -0.1, 1.5, np.nan])
+def test_dropout_rate_out_of_range(rate):
+    with raises(ValueError, "rate", "[0, 1)", f"got {float(rate)}"):
+        sj.dropout(rate)
+
+
+@pytest.mark.parametrize("rate", [None, True, "0.5"])
+def test_dropout_rate_that_is_no_float(rate):
+    with raises(TypeError, "rate", "float", f"got {rate!r}"):
+        sj.dropout(rate)
+
+
+def test_no_layers():
+    with raises(ValueError, "serial", "at least one layer", "got none"):
+        sj.serial()
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "bad"),
+    [
+        (sj.fan_in_uniform, "scale", 0.0),
+        (sj.row_normalised, "gain", -1.0),
+        (lambda bias: sj.row_normalised(bias=bias), "bias", -0.5),
+    ],
+)
+def test_numbers_of_initialisers(make, name, bad):
+    with raises(ValueError, name, f"got {bad}"):
+        make(bad)
+
+
+# Training ---------------------------------------------------------------------------------------
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.random((20, 4), np.float32)
+LABELS = RNG.integers(0, 3, 20).astype(np.int32)
+SET = (IMAGES, LABELS)
+
+
+def build(hparams, num_updates):
+    return sj.Pipeline(
+        encode=lambda key, images: sj.bernoulli(key, images, 3),
+        network=sj.dense(3, sj.lif()),
+        readout=sj.rate,
+        loss=sj.squared_error,
+        optimizer=optax.sgd(0.1),
+    )
+
+
+def whole(config=sj.TrainConfig(1, 5), train_set=SET, test_set=SET):
+    sj.make_train(build, config)(KEY, {}, train_set, test_set)
+
+
+def from_host(config=sj.TrainConfig(1, 5), train_set=SET, test_set=SET):
+    next(sj.epochs(build, config, KEY, {}, train_set, test_set))
+
+
+runs = pytest.mark.parametrize("run", [whole, from_host], ids=["make_train", "epochs"])
+
+
+@runs
+@pytest.mark.parametrize("field", ["epochs", "batch_size", "eval_batch_size"])
+def test_config_that_is_not_made_of_counts(run, field):
+    for bad, error in ((0, ValueError), (-1, ValueError), (1.5, TypeError), (True, TypeError)):
+        with raises(error, field, f"got {bad}"):
+            run(sj.TrainConfig(**{"epochs": 1, field: bad}))
+
+
+@runs
+def test_batch_larger_than_the_set(run):
+    with raises(ValueError, "train_set", "21", "got [20, 4]"):
+        run(sj.TrainConfig(1, 21))
+
+
+@runs
+@pytest.mark.parametrize("name", ["train_set", "test_set"])
+@pytest.mark.parametrize("labels", [LABELS[:10], np.eye(3)[LABELS], LABELS[0]])
+def test_sets_with_mismatched_lengths(run, name, labels):
+    with raises(ValueError, f"{name} labels", "[20]", f"got {list(labels.shape)}"):
+        run(**{name: (IMAGES, labels)})
+
+
+@runs
+@pytest.mark.parametrize("name", ["train_set", "test_set"])
+def test_images_and_labels_swapped(run, name):
+    with raises(ValueError, f"{name} images", "[N, ...]", "got [20]"):
+        run(**{name: (LABELS, IMAGES)})
+
+
+@runs
+def test_an_empty_test_set(run):
+    with raises(ValueError, "test_set images", ">= 1", "got [0, 4]"):
+        run(test_set=(IMAGES[:0], LABELS[:0]))
+
+
+@runs
+@pytest.mark.parametrize("name", ["train_set", "test_set"])
+def test_labels_that_the_network_has_no_class_for(run, name):
+    with raises(ValueError, f"{name} labels", "[0, 3)", "from 1 to 3"):
+        run(**{name: (IMAGES, LABELS + 1)})
+
+
+@runs
+@pytest.mark.parametrize("name", ["train_set", "test_set"])
+def test_float_labels_of_a_set(run, name):
+    with raises(TypeError, "integers", "got dtype float32"):
+        run(**{name: (IMAGES, LABELS.astype(np.float32))})
+
+
+@runs
+def test_images_of_a_size_that_the_network_does_not_take(run):
+    with raises(ValueError, "dense(3)", "[B, 4]", "got [20, 3]"):
+        run(test_set=(IMAGES[:, :3], LABELS))
+
+
+@runs
+@pytest.mark.parametrize("name", ["train_set", "test_set"])
+def test_integer_images_of_a_set(run, name):
+    with raises(TypeError, "images", "uint8", "got dtype int32"):
+        run(**{name: ((IMAGES * 255).astype(np.int32), LABELS)})
+
+
+@runs
+@pytest.mark.parametrize("name", ["train_set", "test_set"])
+@pytest.mark.parametrize("factor", [255, np.nan])
+def test_pixels_of_a_set_out_of_range(run, name, factor):
+    # The encoder inside the run only ever sees traced images; the set itself is known.
+    with raises(ValueError, "images", "[0, 1]", "got"):
+        run(**{name: (IMAGES * np.float32(factor), LABELS)})
+
+
+# Sweeps and plots -------------------------------------------------------------------------------
+
+
+def test_grids_without_values():
+    with raises(ValueError, "grid", "at least one axis", "got none"):
+        sj.grid()
+    with raises(ValueError, "width", "at least one value", "got none"):
+        sj.grid(width=[], decay=[0.1])
+
+
+def sweep(keys=jax.random.split(KEY, 2), points=None, **options):
+    train = sj.make_train(build, sj.TrainConfig(1, 5))
+    points = {"width": np.ones(2, np.float32)} if points is None else points
+    return sj.run(train, keys, points, SET, SET, **options)
+
+
+def test_points_of_unequal_lengths():
+    with raises(ValueError, "points", "one length", "got [2, 3]"):
+        sweep(points={"width": np.ones(2), "decay": np.ones(3)})
+
+
+@pytest.mark.parametrize("width", [1.0, np.float32(1.0)])
+def test_points_without_their_axis(width):
+    with raises((TypeError, ValueError), "points", "[H"):
+        sweep(points={"width": width})
+
+
+def test_no_points():
+    with raises(ValueError, "points", "one length", "got []"):
+        sweep(points={})
+
+
+def test_chunks_of_nothing():
+    for bad, error in ((0, ValueError), (-1, ValueError), (1.5, TypeError)):
+        with raises(error, "chunk", f"got {bad}"):
+            sweep(chunk=bad)
+
+
+@pytest.mark.parametrize(("shape", "rows"), [((2, 3, 4), 3), ((2, 3, 4), 1), ((3, 4), 3)])
+def test_summary_of_other_points(shape, rows):
+    history = sj.History(*[np.zeros(shape)] * 8)
+    with raises(ValueError, "rows", "[H, S, E]", f"got {rows}", f"{list(shape)}"):
+        sj.summarise(history, [{}] * rows)
+
+
+@pytest.mark.parametrize("shape", [(3,), (5, 2, 3)])
+def test_rasters_of_a_wrong_rank(shape):
+    with raises(ValueError, "spikes", "[T, N]", f"got {list(shape)}"):
+        sj.plots.raster(None, np.zeros(shape))

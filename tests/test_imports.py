@@ -1,0 +1,212 @@
+"""Imports point one way, the public names are there, and importing the library costs little."""
+
+import ast
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import stbp_jax
+
+PACKAGE = Path(stbp_jax.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+FLOORS = {
+    "core": 0,
+    "checks": 0,
+    "surrogates": 1,
+    "coding": 1,
+    "losses": 1,
+    "metrics": 1,
+    "initialisers": 1,
+    "layers": 1,
+    "networks": 1,
+    "sweeps": 1,
+    "neurons": 2,
+    "training": 2,
+    "presets": 2,
+    "plots": 2,
+    "kernels": 3,
+}
+# Rooms on one floor do not know each other, but for these; none of them points back.
+NEIGHBOURS = {
+    "core": set(),
+    "checks": set(),
+    "layers": {"initialisers", "metrics"},
+    "presets": {"neurons"},
+}
+# They meet through core's contracts alone (DESIGN.md, section 3).
+STRANGERS = {
+    "layers": {"neurons"},
+    "networks": set(FLOORS) - {"core", "checks"},
+    "training": {"layers", "networks", "neurons", "initialisers"},
+}
+
+
+def module_of(file):
+    """`stbp_jax/kernels/tpu.py` is `("stbp_jax", "kernels", "tpu")`."""
+    parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+def imports(file):
+    """Full dotted names of all that a file imports, wherever in it; `from a import b` is `a.b`."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module.split(".") if node.module else []
+            if node.level:
+                package = module_of(file)
+                if file.name != "__init__.py":
+                    package = package[:-1]
+                base = [*package[: len(package) - node.level + 1], *base]
+            names |= {".".join([*base, alias.name]) for alias in node.names}
+    return names
+
+
+def room(name):
+    """The room of `stbp_jax` that a dotted name stands in; None for other packages."""
+    parts = name.split(".")
+    if parts[0] != "stbp_jax":
+        return None
+    return parts[1] if len(parts) > 1 else "stbp_jax"
+
+
+ROOMS = {}  # room -> the rooms that it imports
+for _file in FILES:
+    _room = room(".".join(module_of(_file)))
+    _used = {room(name) for name in imports(_file)} - {None, _room}
+    ROOMS[_room] = ROOMS.get(_room, set()) | _used
+
+
+def test_imports_are_read_as_they_stand():
+    # The reader of imports itself: all forms that occur, absolute and relative.
+    assert {"core", "checks", "initialisers"} <= ROOMS["layers"]
+    assert {"surrogates", "initialisers"} <= ROOMS["neurons"]
+    assert {"checks", "core", "metrics"} <= ROOMS["training"]
+    assert "stbp_jax.data.sources.load" in imports(PACKAGE / "data" / "__init__.py")
+    assert "stbp_jax.data.tfds" in imports(PACKAGE / "data" / "sources.py")
+
+
+def test_every_room_has_a_floor():
+    assert set(ROOMS) - {"stbp_jax", "data"} <= set(FLOORS)
+
+
+@pytest.mark.parametrize("name", sorted(set(ROOMS) & set(FLOORS)))
+def test_imports_go_down(name):
+    used = ROOMS[name]
+    assert "stbp_jax" not in used, "import from the room where the name is made"
+    neighbours = NEIGHBOURS.get(name, set())
+    for other in used:
+        assert other in FLOORS, f"{name} must not import {other}"
+        lower = FLOORS[other] < FLOORS[name]
+        assert lower or other in neighbours, f"{name} must not import {other}"
+    assert not used & STRANGERS.get(name, set())
+
+
+def test_data_stands_alone():
+    assert ROOMS["data"] == set()
+    for file in (PACKAGE / "data").rglob("*.py"):
+        packages = {name.split(".")[0] for name in imports(file)}
+        assert not packages & {"jax", "jaxlib", "flax", "optax", "chex"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_no_private_jax_and_nothing_outside(file):
+    names = imports(file)
+    assert not [name for name in names if name.startswith(("jax._src", "jaxlib", "flax.nnx"))]
+    assert not {name.split(".")[0] for name in names} & {"experiments", "tests"}
+    assert "jax._src" not in file.read_text()
+
+
+# Public names -----------------------------------------------------------------------------------
+
+WANTED = """
+rectangular polynomial sigmoid gaussian matched arctan superspike
+linear_carry exponential_carry subtractive_carry detach_reset detach_time lif leaky recurrent
+dense conv avg_pool flatten dropout serial stepwise
+bernoulli constant latency rate first_spike peak_membrane
+squared_error cross_entropy activity_penalty
+accuracy firing_rate silent_fraction synaptic_operations
+row_normalised fan_in_uniform
+"""
+
+
+def test_wanted_names_are_public():
+    assert set(WANTED.split()) <= set(stbp_jax.__all__)
+    assert len(set(stbp_jax.__all__)) == len(stbp_jax.__all__)
+
+
+def test_version_is_that_of_a_release():
+    assert re.fullmatch(r"\d+\.\d+\.\d+", stbp_jax.__version__)
+
+
+@pytest.mark.parametrize("name", stbp_jax.__all__)
+def test_public_name_has_a_docstring(name):
+    thing = getattr(stbp_jax, name)
+    doc = inspect.getdoc(thing)
+    assert doc
+    # What NamedTuple and dataclass write by themselves tells nothing.
+    assert not doc.startswith((f"{name}(", "Built-in"))
+    assert doc.splitlines()[0].rstrip().endswith((".", ":")), "the first line is a sentence"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_every_module_opens_with_what_it_is(file):
+    assert ast.get_docstring(ast.parse(file.read_text()))
+
+
+# What an import does ----------------------------------------------------------------------------
+
+
+def in_a_fresh_interpreter(code, **environment):
+    env = os.environ | {"PYTHONPATH": str(PACKAGE.parent)} | environment
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_import_starts_no_backend_and_stays_light():
+    # No platform of this name exists: starting any backend fails, as the last lines make sure.
+    loaded = in_a_fresh_interpreter(
+        """
+import sys
+import stbp_jax
+print(*sys.modules)
+import jax
+try:
+    jax.devices()
+except RuntimeError:
+    pass
+else:
+    raise SystemExit("the probe is blind: a backend started")
+""",
+        JAX_PLATFORMS="nowhere",
+    )
+    heavy = ("matplotlib", "sklearn", "tensorflow", "tensorflow_datasets", "PIL", "flax.nnx")
+    assert "stbp_jax.training" in loaded
+    for name in heavy:
+        assert not [m for m in loaded if m == name or m.startswith(name + ".")], name
+
+
+def test_data_imports_without_jax():
+    # The package around it imports JAX; by itself the room must not.
+    loaded = in_a_fresh_interpreter(
+        f"""
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("room", {str(PACKAGE / "data" / "__init__.py")!r})
+sys.modules["room"] = module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+print(*sys.modules)
+"""
+    )
+    assert "room.sources" in loaded
+    for name in ("jax", "stbp_jax", "sklearn", "PIL", "tensorflow_datasets"):
+        assert name not in loaded

@@ -1,0 +1,238 @@
+"""Unrolls and neurons: the contracts, and numbers worked out by hand."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import stbp_jax as sj
+from stbp_jax.neurons import RecurrentParams
+from tests import reference as ref
+from tests.contracts import NeuronContract, UnrollContract
+
+
+class TestLifUnroll(UnrollContract):
+    unroll = staticmethod(sj.lif_unroll)
+
+
+class TestLifScan(UnrollContract):
+    unroll = staticmethod(sj.lif_scan)
+
+
+# Decays are powers of two and thresholds dyadic, as the contract's exactness asks.
+DECAYS = np.array([0.5, 0.25, 0.5, 0.125, 0.25], np.float32)
+THRESHOLDS = np.array([0.5, 0.25, 0.75, 0.375, 0.5], np.float32)
+
+
+class TestLif(NeuronContract):
+    make = staticmethod(lambda: sj.lif(decay=0.5, threshold=0.5, surrogate=sj.gaussian(0.3)))
+
+
+class TestLifWithLifScan(NeuronContract):
+    make = staticmethod(lambda: sj.lif(decay=0.5, surrogate=sj.gaussian(0.3), unroll=sj.lif_scan))
+
+
+class TestLifExponential(NeuronContract):
+    exact = False  # exp(-1 / decay)
+    make = staticmethod(
+        lambda: sj.lif(decay=0.5, carry=sj.exponential_carry, surrogate=sj.polynomial(2.0))
+    )
+
+
+class TestLifSubtractiveDetached(NeuronContract):
+    make = staticmethod(
+        lambda: sj.lif(
+            decay=0.5,
+            carry=sj.detach_reset(sj.subtractive_carry),
+            surrogate=sj.sigmoid(0.3),
+        )
+    )
+
+
+class TestLifSDBP(NeuronContract):
+    make = staticmethod(
+        lambda: sj.lif(decay=0.5, carry=sj.detach_time(sj.linear_carry), surrogate=sj.arctan(1.5))
+    )
+
+
+class TestLifPerUnit(NeuronContract):
+    make = staticmethod(
+        lambda: sj.lif(
+            decay=jnp.asarray(DECAYS),
+            threshold=jnp.asarray(THRESHOLDS),
+            surrogate=sj.rectangular(jnp.asarray(THRESHOLDS)),
+        )
+    )
+
+
+class TestLifImage(NeuronContract):
+    units = (5, 2, 3)
+    make = staticmethod(
+        lambda: sj.lif(
+            decay=0.25,
+            threshold=jnp.asarray(np.broadcast_to(THRESHOLDS[:, None, None], (5, 2, 3))),
+            surrogate=sj.superspike(4.0),
+        )
+    )
+
+
+class TestLeaky(NeuronContract):
+    spikes = False
+    make = staticmethod(lambda: sj.leaky(decay=0.5))
+
+
+class TestLeakyPerUnit(NeuronContract):
+    spikes = False
+    make = staticmethod(lambda: sj.leaky(decay=jnp.asarray(DECAYS)))
+
+
+class TestStateless(NeuronContract):
+    spikes = False
+    units = (5, 2)
+    make = staticmethod(lambda: sj.stateless(jax.nn.relu))
+
+
+class TestRecurrentLif(NeuronContract):
+    learns = True
+    make = staticmethod(
+        lambda: sj.recurrent(sj.lif(decay=0.5, threshold=0.25, surrogate=sj.gaussian(0.3)))
+    )
+
+
+class TestRecurrentLeaky(NeuronContract):
+    learns = True
+    spikes = False
+    exact = False  # products of membranes and weights outgrow 24 bits
+    make = staticmethod(lambda: sj.recurrent(sj.leaky(decay=0.5)))
+
+
+# By hand ------------------------------------------------------------------------------------------
+
+
+def run(neuron: sj.Neuron, currents: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Outputs and membranes of one unit from rest."""
+    state = neuron.initial_state((1, 1), jnp.float32)
+    outs, membranes = [], []
+    for current in currents:
+        state, out = neuron.step((), state, jnp.full((1, 1), current))
+        outs.append(float(out[0, 0]))
+        membranes.append(float(state.membrane[0, 0]))
+    return np.array(outs), np.array(membranes)
+
+
+def test_a_spike_sees_its_own_step_and_resets_the_next() -> None:
+    outs, membranes = run(sj.lif(decay=0.5, threshold=1.0), [0.75, 0.75, 0.75, 0.0, 1.0])
+    np.testing.assert_array_equal(membranes, [0.75, 1.125, 0.75, 0.375, 1.1875])
+    np.testing.assert_array_equal(outs, [0, 1, 0, 0, 1])
+
+
+def test_the_subtractive_reset_keeps_the_excess() -> None:
+    neuron = sj.lif(decay=0.5, threshold=1.0, carry=sj.subtractive_carry)
+    outs, membranes = run(neuron, [1.5, 0.0, 2.5, 0.0])
+    np.testing.assert_array_equal(membranes, [1.5, 0.25, 2.625, 0.8125])
+    np.testing.assert_array_equal(outs, [1, 0, 1, 0])
+
+
+@pytest.mark.parametrize(("decay", "left"), [(0.1, 4.5e-5), (0.5, 0.135)])
+def test_the_exponential_gate_leaves_a_share(decay: float, left: float) -> None:
+    """The two gates differ by exp(-1 / decay) of the leaked membrane: PAPER.md, section 2."""
+    neuron = sj.lif(decay=decay, threshold=1.0, carry=sj.exponential_carry)
+    outs, membranes = run(neuron, [1.0, 0.0])
+    np.testing.assert_array_equal(outs, [1, 0])
+    np.testing.assert_allclose(membranes[1] / decay, left, rtol=0.01)
+
+
+def test_the_exponential_gate_carries_nothing_at_decay_zero() -> None:
+    _, membranes = run(sj.lif(decay=0.0, carry=sj.exponential_carry), [0.25, 0.5, 0.125])
+    np.testing.assert_array_equal(membranes, [0.25, 0.5, 0.125])
+
+
+def test_recurrent_spikes_come_back_one_step_later() -> None:
+    """A chain: unit 0 is driven, 0 excites 1, 1 inhibits 0."""
+    weights = sj.Weights(jnp.array([[0.0, 1.0], [-4.0, 0.0]]), jnp.array([0.0, 0.25]))
+    neuron = sj.recurrent(sj.lif(decay=0.5, threshold=1.0))
+    state = neuron.initial_state((1, 2), jnp.float32)
+    currents = jnp.zeros((4, 1, 2)).at[:, 0, 0].set(1.0)
+    state, outs = neuron.unroll(RecurrentParams(weights, ()), state, currents)
+    np.testing.assert_array_equal(outs[:, 0], [[1, 0], [1, 1], [0, 1], [0, 0]])
+    np.testing.assert_array_equal(state.neuron.membrane[0], [-4.5, 0.25])
+    np.testing.assert_array_equal(state.out[0], [0, 0])
+
+
+def test_recurrent_is_the_recursion() -> None:
+    rng = np.random.default_rng(1)
+    back, bias = rng.uniform(-0.7, 0.7, (5, 5)), rng.uniform(-0.1, 0.1, 5)
+    currents = rng.uniform(-0.2, 0.9, (6, 2, 5))
+    layer = ref.Layer(None, None, "h4", 0.3, "linear", 0.6, 0.5, "kept", back, bias)
+    (path,) = ref.forward([layer], currents)
+    neuron = sj.recurrent(sj.lif(decay=0.6, threshold=0.5, surrogate=sj.gaussian(0.3)))
+    with jax.enable_x64(True):
+        state = neuron.initial_state((2, 5), jnp.float64)
+        params = RecurrentParams(sj.Weights(jnp.asarray(back), jnp.asarray(bias)), ())
+        state, outs = neuron.unroll(params, state, jnp.asarray(currents))
+    np.testing.assert_array_equal(outs, path.o[1:])
+    np.testing.assert_allclose(state.neuron.membrane, path.u[-1], atol=1e-14)
+
+
+def test_in_window_is_half_the_fwhm_each_way() -> None:
+    for surrogate in (sj.rectangular(0.5), sj.polynomial(16.0), sj.matched(sj.gaussian, 0.5)):
+        neuron = sj.lif(threshold=0.75, surrogate=surrogate)
+        membrane = jnp.array([[0.49, 0.51, 0.75, 0.99, 1.01]])
+        inside = neuron.in_window((), sj.LIFState(membrane, jnp.zeros((1, 5))))
+        np.testing.assert_array_equal(inside, [[False, True, True, True, False]])
+
+
+def test_per_unit_constants_are_each_units_own() -> None:
+    currents = jnp.asarray(np.random.default_rng(0).integers(0, 256, (6, 2, 5)) / 256, jnp.float32)
+    neuron = sj.lif(decay=jnp.asarray(DECAYS), threshold=jnp.asarray(THRESHOLDS))
+    _, outs = neuron.unroll((), neuron.initial_state((2, 5), jnp.float32), currents)
+    for i in range(5):
+        lone = sj.lif(decay=float(DECAYS[i]), threshold=float(THRESHOLDS[i]))
+        with jax.disable_jit():
+            _, wanted = lone.unroll(
+                (), lone.initial_state((2, 1), jnp.float32), currents[..., i : i + 1]
+            )
+        np.testing.assert_array_equal(outs[..., i : i + 1], wanted)
+
+
+@pytest.mark.parametrize("name", ["decay", "threshold"])
+@pytest.mark.parametrize("shape", [(4,), (1, 5), (5, 1)])
+def test_constants_that_do_not_fit_the_units(name: str, shape: tuple[int, ...]) -> None:
+    neurons = [sj.lif(**{name: jnp.full(shape, 0.5)})]
+    if name == "decay":
+        neurons.append(sj.leaky(decay=jnp.full(shape, 0.5)))
+    for neuron in neurons:
+        with pytest.raises(ValueError, match=name):
+            neuron.init(jax.random.key(0), (5,))
+        with pytest.raises(ValueError, match=name):
+            neuron.initial_state((2, 5), jnp.float32)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ({"decay": -0.1}, "decay"),
+        ({"decay": 1.5}, "decay"),
+        ({"decay": float("nan")}, "decay"),
+        ({"threshold": 0.0}, "threshold"),
+        ({"threshold": float("inf")}, "threshold"),
+        ({"decay": np.array([0.5, 2.0])}, "decay"),
+    ],
+)
+def test_constants_out_of_range(arguments: dict[str, Any], name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        sj.lif(**arguments)
+
+
+def test_recurrent_needs_one_axis_of_units() -> None:
+    with pytest.raises(ValueError, match=r"flatten\(\)"):
+        sj.recurrent(sj.lif()).init(jax.random.key(0), (3, 3, 2))
+
+
+def test_detached_carries_are_one_object() -> None:
+    """Else every call would compile anew: a carry is static."""
+    for cut in (sj.detach_reset, sj.detach_time):
+        assert cut(sj.linear_carry) is cut(sj.linear_carry)
+        assert cut(sj.linear_carry) is not cut(sj.exponential_carry)

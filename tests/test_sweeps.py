@@ -1,0 +1,193 @@
+"""Sweeps: whole runs under jit(vmap(vmap(train))), each cell equal to its lone run.
+
+The real sweep is in float64: batching a matrix product may reorder its sums, and in float32 that
+can flip a spike, after which two equally good runs part.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from stbp_jax import (
+    History,
+    Pipeline,
+    TrainConfig,
+    bernoulli,
+    data,
+    dense,
+    flatten,
+    gaussian,
+    grid,
+    lif,
+    make_train,
+    rate,
+    run,
+    serial,
+    squared_error,
+    summarise,
+)
+
+WIDTHS = [0.05, 0.2, 0.5, 2.0]
+KEYS = jax.random.split(jax.random.key(0), 3)
+
+
+def build(hparams, num_updates):
+    neuron = lif(decay=0.5, threshold=0.5, surrogate=gaussian(hparams["width"]))
+    return Pipeline(
+        encode=lambda key, images: bernoulli(key, images, 8),
+        network=serial(flatten(), dense(32, neuron), dense(10, neuron)),
+        readout=rate,
+        loss=squared_error,
+        optimizer=optax.adam(5e-3),
+    )
+
+
+train = make_train(build, TrainConfig(epochs=2, batch_size=50, eval_batch_size=200))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_fast():
+    # The programs run for a second and compile for longer.
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
+    (images, labels), (test_images, test_labels) = data.load("digits")
+    return (images[:300], labels[:300]), (test_images[:100], test_labels[:100])
+
+
+def close(actual, expected):
+    # Loss and parameters are float64, the rest of a history is float32.
+    for a, e in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        if a.dtype == jnp.float64:
+            np.testing.assert_allclose(a, e, rtol=0, atol=1e-9)
+        elif jnp.issubdtype(a.dtype, jnp.floating):
+            np.testing.assert_allclose(a, e, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.slow
+def test_a_sweep_in_one_program_is_its_lone_runs(digits, x64):
+    traces = []
+
+    def counted(key, hparams, train_set, test_set):
+        traces.append(None)
+        return train(key, hparams, train_set, test_set)
+
+    over_seeds = jax.vmap(counted, (0, None, None, None))
+    sweep = jax.jit(jax.vmap(over_seeds, (None, 0, None, None)))
+    points, rows = grid(width=WIDTHS)
+    states, histories = sweep(KEYS, points, *digits)
+    assert len(traces) == 1
+    assert histories.loss.shape == (4, 3, 2)
+    assert histories.firing_rate.shape == (4, 3, 2, 2)
+    # Runs that learn, and differ: in seeds and in widths.
+    assert np.unique(histories.test_loss).size == 4 * 3 * 2
+    assert np.all(histories.loss[..., 1] < histories.loss[..., 0])
+
+    lone = jax.jit(train)
+    for h, row in enumerate(rows):
+        for s in range(3):
+            state, history = lone(KEYS[s], {"width": jnp.asarray(row["width"])}, *digits)
+            close(jax.tree.map(lambda x, h=h, s=s: x[h, s], histories), history)
+            close(jax.tree.map(lambda x, h=h, s=s: x[h, s], states.params), state.params)
+
+    whole = run(train, KEYS, points, *digits)
+    close(whole, histories)
+    parts = run(train, KEYS, points, *digits, chunk=3)  # 3 + 1, filled up
+    close(parts, histories)
+
+
+def line(key, hparams, train_set, test_set):
+    """A run that computes nothing but where it stands; no spike can flip in it."""
+    del test_set
+    told = hparams["a"] * 10 + hparams["b"] + jax.random.uniform(key) + jnp.sum(train_set[0])
+    return None, {"told": told + jnp.arange(2.0), "a": hparams["a"]}
+
+
+SETS = (np.ones((2, 2), np.float32), np.zeros(2, np.int32)), (np.ones((1, 2)), np.zeros(1))
+
+
+@pytest.mark.parametrize("chunk", [None, 1, 2, 3, 4, 5, 6, 100])
+def test_run_has_points_then_seeds_whatever_the_chunk(chunk):
+    points, rows = grid(a=[1, 2, 3], b=[0.1, 0.2])
+    told = run(line, KEYS, points, *SETS, chunk=chunk)
+    assert told["told"].shape == (6, 3, 2)
+    for h, row in enumerate(rows):
+        for s in range(3):
+            expected = row["a"] * 10 + row["b"] + jax.random.uniform(KEYS[s]) + 4 + np.arange(2)
+            np.testing.assert_allclose(told["told"][h, s], expected, rtol=1e-6)
+            assert told["a"][h, s] == row["a"]
+
+
+@pytest.mark.parametrize("chunk", [None, 4])
+def test_run_compiles_once(chunk):
+    traces = []
+
+    def counted(*args):
+        traces.append(None)
+        return line(*args)
+
+    points, _ = grid(a=[1, 2, 3], b=[0.1, 0.2, 0.3])  # H = 9 is no multiple of 4
+    run(counted, KEYS, points, *SETS, chunk=chunk)
+    assert len(traces) == 1
+
+
+def test_run_takes_points_of_any_shape():
+    def matrix(key, hparams, train_set, test_set):
+        return None, jnp.sum(hparams["decays"]) * hparams["scale"]
+
+    decays = np.arange(12, dtype=np.float32).reshape(3, 4)
+    points = {"decays": decays, "scale": np.array([1.0, 10.0, 100.0], np.float32)}
+    told = run(matrix, KEYS[:1], points, *SETS, chunk=2)
+    np.testing.assert_array_equal(told, [[6], [220], [3800]])
+
+
+def test_grid_has_its_last_axis_fastest():
+    points, rows = grid(width=[0.1, 1.0], learning_rate=[1e-3, 2e-3, 3e-3])
+    assert list(points) == ["width", "learning_rate"]
+    np.testing.assert_allclose(points["width"], [0.1, 0.1, 0.1, 1, 1, 1])
+    np.testing.assert_allclose(points["learning_rate"], [1e-3, 2e-3, 3e-3] * 2)
+    assert rows[1] == {"width": 0.1, "learning_rate": 2e-3}
+    assert len(rows) == 6
+    for name, leaf in points.items():
+        assert leaf.dtype == jnp.float32
+        np.testing.assert_allclose(leaf, [row[name] for row in rows], rtol=1e-7)
+
+
+def test_grid_takes_any_numbers():
+    points, rows = grid(steps=range(1, 3), width=np.array([0.5], np.float32))
+    assert points["steps"].dtype == jnp.float32
+    assert rows == [{"steps": 1.0, "width": 0.5}, {"steps": 2.0, "width": 0.5}]
+
+
+def history(accuracy):
+    shape = np.shape(accuracy)
+    fields = dict.fromkeys(History._fields, np.zeros(shape))
+    return History(**fields | {"test_accuracy": np.asarray(accuracy)})
+
+
+def test_summary_by_hand():
+    told = history([[[0.5, 0.9, 0.8], [0.1, 0.6, 0.6]], [[0.0, 0.0, 1.0], [0.0, 0.0, 1.0]]])
+    first, second = summarise(told, [{"width": 0.1}, {"width": 1.0}])
+    assert list(first)[0] == "width"
+    assert (first["width"], first["seeds"]) == (0.1, 2)
+    assert first["last_mean"] == pytest.approx(0.7)
+    assert first["last_sd"] == pytest.approx(0.2 / 2**0.5)
+    assert first["best_mean"] == pytest.approx(0.75)
+    assert first["best_sd"] == pytest.approx(0.3 / 2**0.5)
+    assert second == {
+        "width": 1.0, "seeds": 2, "last_mean": 1.0, "last_sd": 0, "best_mean": 1.0, "best_sd": 0,
+    }  # fmt: skip
+
+
+def test_summary_of_one_seed_has_no_deviation():
+    (line,) = summarise(history([[[0.25, 0.5]]]), [{}])
+    assert line["last_mean"] == 0.5
+    assert np.isnan(line["last_sd"])
+    assert np.isnan(line["best_sd"])

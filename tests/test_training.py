@@ -1,0 +1,364 @@
+"""Runs: they learn, repeat bit for bit, resume, and tell the truth about themselves.
+
+All in float64: where two programs compute the same run (another loop around it, another batch
+size), sums come in another order, and in float32 that can flip a spike.
+"""
+
+import itertools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from stbp_jax import (
+    History,
+    Pipeline,
+    TrainConfig,
+    accuracy,
+    activity,
+    apply,
+    bernoulli,
+    constant,
+    cross_entropy,
+    data,
+    dense,
+    dropout,
+    epochs,
+    flatten,
+    gaussian,
+    lif,
+    make_train,
+    make_train_step,
+    make_training,
+    rate,
+    serial,
+    squared_error,
+    stateless,
+)
+from stbp_jax import TrainState as State
+
+KEY = jax.random.key(3)
+HPARAMS = {"width": 0.2, "decay": 0.5, "threshold": 0.3, "learning_rate": 5e-3}
+CONFIG = TrainConfig(epochs=4, batch_size=20, eval_batch_size=16)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _float64_compiled_fast():
+    # The programs run for milliseconds and compile for seconds.
+    jax.config.update("jax_disable_most_optimizations", True)
+    with jax.enable_x64(True):
+        yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+def layers(hparams):
+    neuron = lif(
+        decay=hparams["decay"],
+        threshold=hparams["threshold"],
+        surrogate=gaussian(hparams["width"]),
+    )
+    return dense(32, neuron), dense(10, neuron)
+
+
+def build(hparams, num_updates):
+    return Pipeline(
+        encode=lambda key, images: bernoulli(key, images, 6),
+        network=serial(flatten(), *layers(hparams)),
+        readout=rate,
+        loss=squared_error,
+        optimizer=optax.adam(hparams["learning_rate"]),
+    )
+
+
+def build_direct(hparams, num_updates):
+    return build(hparams, num_updates)._replace(encode=lambda key, images: constant(images, 6))
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """70 training and 37 test samples: neither is a multiple of its batch size."""
+    pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
+    train, test = data.load("digits")
+    return (train.images[:70], train.labels[:70]), (test.images[:37], test.labels[:37])
+
+
+@pytest.fixture(scope="module")
+def train():
+    return jax.jit(make_train(build, CONFIG))
+
+
+@pytest.fixture(scope="module")
+def whole(train, digits):
+    return train(KEY, HPARAMS, *digits)
+
+
+@pytest.fixture(scope="module")
+def from_host(digits):
+    """All that `epochs` yields, and how often it built after the first."""
+    traces = []
+
+    def counting(hparams, num_updates):
+        traces.append(num_updates)
+        return build(hparams, num_updates)
+
+    run = epochs(counting, CONFIG, KEY, HPARAMS, *digits)
+    first = next(run)
+    before = len(traces)
+    return [first, *run], len(traces) - before
+
+
+def numbers(tree):
+    """The tree with typed keys as the numbers that they hold, so that it compares."""
+
+    def plain(leaf):
+        typed = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        return np.asarray(jax.random.key_data(leaf) if typed else leaf)
+
+    return jax.tree.map(plain, tree)
+
+
+def assert_same(actual, expected):
+    chex.assert_trees_all_equal(numbers(actual), numbers(expected), strict=True)
+
+
+def assert_close(actual, expected, **tolerance):
+    chex.assert_trees_all_close(numbers(actual), numbers(expected), **tolerance)
+
+
+# Learning ---------------------------------------------------------------------------------------
+
+
+def test_overfits_sixteen_samples(digits):
+    few = tuple(x[:16] for x in digits[0])
+    with jax.enable_x64(False):
+        train = jax.jit(make_train(build, TrainConfig(epochs=120, batch_size=16)))
+        _, history = train(KEY, HPARAMS, few, few)
+    assert float(history.loss[0]) > 0.3
+    assert float(history.loss[-1]) < 0.02
+    assert float(history.test_accuracy[-1]) == 1.0
+
+
+def test_a_network_without_spiking_layers_trains(digits):
+    def twin(hparams, num_updates):
+        return Pipeline(
+            encode=lambda key, images: constant(images, 1),
+            network=serial(flatten(), dense(24, stateless(jax.nn.relu)), dense(10)),
+            readout=rate,
+            loss=cross_entropy,
+            optimizer=optax.adam(1e-2),
+        )
+
+    few = tuple(x[:16] for x in digits[0])
+    _, history = jax.jit(make_train(twin, TrainConfig(40, 16)))(KEY, {}, few, few)
+    assert float(history.test_accuracy[-1]) == 1.0
+    for leaf in history[4:]:
+        assert leaf.shape == (40, 0)
+
+
+def test_a_train_step_is_an_update_of_the_optimizer():
+    def loss_fn(w, key, x):
+        noise = jax.random.normal(key)
+        return jnp.sum((w * x + noise) ** 2), noise
+
+    optimizer = optax.sgd(0.1, momentum=0.9)
+    w, x = jnp.array([1.0, -2.0]), jnp.array([0.5, 1.0])
+    state = State(w, optimizer.init(w), jax.random.key(0), jnp.int32(7))
+    after, (loss, noise) = make_train_step(loss_fn, optimizer)(state, x)
+    # The key of an update depends on the run's key and on its number alone.
+    key = jax.random.fold_in(state.key, 7)
+    expected_loss, expected_noise = loss_fn(w, key, x)
+    np.testing.assert_allclose(loss, expected_loss)
+    np.testing.assert_array_equal(noise, expected_noise)
+    np.testing.assert_allclose(after.params, w - 0.1 * 2 * x * (w * x + noise))
+    assert int(after.step) == 8
+    assert_same(after.key, state.key)
+
+
+# What a run tells -------------------------------------------------------------------------------
+
+
+def test_history_shapes(whole):
+    state, history = whole
+    assert isinstance(history, History)
+    for name, leaf in history._asdict().items():
+        per_layer = name in ("firing_rate", "silent_fraction", "in_window", "operations")
+        assert leaf.shape == ((4, 2) if per_layer else (4,)), name
+        assert np.all(np.isfinite(leaf)), name
+    assert int(state.step) == 4 * (70 // 20)
+    assert state.step.dtype == jnp.int32
+
+
+def test_history_is_what_the_network_does(digits):
+    # One update on the whole set, one evaluation batch, constant input: all can be done again.
+    train_set, test_set = digits
+    training = make_training(build_direct, TrainConfig(epochs=1, batch_size=70))
+    state = training.start(KEY, HPARAMS, train_set)
+    after, history = jax.jit(training.epoch)(KEY, HPARAMS, state, train_set, test_set)
+    network = build(HPARAMS, 1).network
+
+    scores = rate(apply(network, state.params, constant(train_set[0], 6))[1])
+    assert_close(history.loss, squared_error(scores, train_set[1]).mean(), rtol=1e-9)
+    assert_close(history.train_accuracy, accuracy(scores, train_set[1]), rtol=1e-6)
+
+    _, outs, told = activity(network, after.params, constant(test_set[0], 6))
+    scores = rate(outs)
+    assert_close(history.test_loss, squared_error(scores, test_set[1]).mean(), rtol=1e-9)
+    assert_close(history.test_accuracy, accuracy(scores, test_set[1]), rtol=1e-6)
+    for i, layer in enumerate(told):
+        assert_close(history.firing_rate[i], layer.firing_rate.mean(), rtol=1e-5)
+        assert_close(history.silent_fraction[i], jnp.mean(layer.firing_rate == 0), rtol=1e-5)
+        assert_close(history.in_window[i], layer.in_window, rtol=1e-5)
+        assert_close(history.operations[i], layer.operations, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_evaluation_batches_change_nothing(digits):
+    def run(eval_batch_size):
+        config = CONFIG._replace(epochs=2, eval_batch_size=eval_batch_size)
+        return jax.jit(make_train(build_direct, config))(KEY, HPARAMS, *digits)
+
+    state, history = run(500)  # all 37 at once
+    for size in (16, 36):  # two and a rest of 5; one and a rest of 1
+        other_state, other = run(size)
+        assert_close(other_state.params, state.params, rtol=0, atol=1e-12)
+        assert_close(other, history, rtol=1e-5, atol=1e-7)  # some fields are float32
+
+
+def test_test_draws_are_the_same_in_every_epoch(train, digits):
+    _, history = train(KEY, HPARAMS | {"learning_rate": 0.0}, *digits)
+    for name in ("test_loss", "test_accuracy", "firing_rate", "in_window", "operations"):
+        leaf = np.asarray(getattr(history, name))
+        np.testing.assert_array_equal(leaf, np.broadcast_to(leaf[0], leaf.shape))
+    assert len(set(np.asarray(history.loss).tolist())) == 4  # training draws are fresh ones
+
+
+def test_every_epoch_shuffles_and_leaves_the_rest_out(digits):
+    seen = []
+
+    def spying(hparams, num_updates):
+        """A loss that writes down what it is shown."""
+
+        def loss(scores, labels):
+            jax.debug.callback(lambda x: seen.append(np.asarray(x).tolist()), labels, ordered=True)
+            return squared_error(scores, labels)
+
+        return Pipeline(lambda key, x: x[None], dense(10), rate, loss, optax.sgd(0.1))
+
+    train_set = np.eye(7, dtype=np.float32), np.arange(7, dtype=np.int32)
+    test_set = np.ones((1, 7), np.float32), np.array([9], np.int32)
+    train = jax.jit(make_train(spying, TrainConfig(epochs=5, batch_size=3)))
+    jax.block_until_ready(train(KEY, {}, train_set, test_set))
+    jax.effects_barrier()
+    batches = [labels for labels in seen if len(labels) == 3]
+    assert len(batches) == 10
+    orders = [first + second for first, second in zip(batches[::2], batches[1::2], strict=True)]
+    for order in orders:
+        assert len(set(order)) == 6  # none twice
+    assert len(set(map(tuple, orders))) > 1
+    assert set(itertools.chain(*orders)) == set(range(7))  # none left out for ever
+
+
+def test_dropout_acts_in_training_alone(digits):
+    def dropping(hparams, num_updates):
+        network = serial(flatten(), dropout(0.5), *layers(hparams))
+        return build_direct(hparams, num_updates)._replace(network=network)
+
+    # Without learning, and with constant input, nothing but the mask can change the loss.
+    hparams = HPARAMS | {"learning_rate": 0.0}
+    few = tuple(x[:20] for x in digits[0])
+    state, history = jax.jit(make_train(dropping, CONFIG))(KEY, hparams, few, few)
+    scores = rate(apply(dropping(hparams, 1).network, state.params, constant(few[0], 6))[1])
+    undropped = float(squared_error(scores, few[1]).mean())
+    np.testing.assert_allclose(history.test_loss, undropped, rtol=1e-9)
+    losses = np.asarray(history.loss).tolist()
+    assert len({*losses, undropped}) == 5
+
+
+# Repeating, resuming ----------------------------------------------------------------------------
+
+
+def test_same_key_same_run(train, whole, digits):
+    assert_same(train(KEY, HPARAMS, *digits), whole)
+
+
+def test_another_key_another_run(train, whole, digits):
+    state, history = train(jax.random.key(4), HPARAMS, *digits)
+    for ours, theirs in zip(
+        jax.tree.leaves(state.params), jax.tree.leaves(whole[0].params), strict=True
+    ):
+        assert np.any(ours != theirs)
+    assert np.all(history.loss != whole[1].loss)
+
+
+def test_epochs_are_those_of_the_whole_run(whole, from_host):
+    state, history = whole
+    pairs, _ = from_host
+    assert [int(s.step) for s, _ in pairs] == [3, 6, 9, 12]
+    stack = jax.tree.map(lambda *leaves: np.stack(leaves), *[h for _, h in pairs])
+    assert_close(stack, history, rtol=1e-6, atol=1e-7)
+    assert_close(pairs[-1][0].params, state.params, rtol=0, atol=1e-9)
+    assert_same(pairs[-1][0].key, state.key)
+
+
+def test_epochs_trace_once(from_host):
+    pairs, traces_after_the_first = from_host
+    assert len(pairs) == 4
+    assert traces_after_the_first == 0
+
+
+def test_a_resumed_run_is_the_run_that_was_never_stopped(from_host, digits):
+    pairs, _ = from_host
+    state, _ = pairs[1]
+    saved = numbers(state)  # as in a file
+    state = jax.tree.map(jnp.asarray, saved).replace(key=jax.random.wrap_key_data(saved.key))
+    assert_same(list(epochs(build, CONFIG, KEY, HPARAMS, *digits, state=state)), pairs[2:])
+
+
+def test_a_finished_run_has_no_epochs_left(from_host, digits):
+    state, _ = from_host[0][-1]
+    assert list(epochs(build, CONFIG, KEY, HPARAMS, *digits, state=state)) == []
+
+
+# Programs ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", [False, True])
+def test_num_updates_is_always_that_of_the_whole_run(digits, host):
+    # A schedule may be impossible for any other number: a warm-up longer than the run, for one.
+    told = set()
+
+    def scheduled(hparams, num_updates):
+        told.add(num_updates)
+        schedule = optax.warmup_cosine_decay_schedule(0.0, 1e-3, 5, num_updates)
+        return build_direct(hparams, num_updates)._replace(optimizer=optax.adam(schedule))
+
+    config = TrainConfig(epochs=4, batch_size=20)
+    if host:
+        next(epochs(scheduled, config, KEY, HPARAMS, *digits))
+    else:
+        jax.jit(make_train(scheduled, config)).trace(KEY, HPARAMS, *digits)
+    assert told == {4 * 3}
+
+
+def test_one_trace_serves_all_hyper_parameters(digits):
+    few = tuple(x[:20] for x in digits[0])
+    train = make_train(build_direct, CONFIG._replace(epochs=2))
+
+    @jax.jit
+    @jax.vmap
+    @chex.assert_max_traces(n=1)
+    def sweep(hparams):
+        return train(KEY, hparams, few, few)[1].test_loss[-1]
+
+    for factor in (0.5, 0.7):
+        # Even points are the base; in each odd one another hyper-parameter differs.
+        points = {name: np.full(8, value) for name, value in HPARAMS.items()}
+        for i, name in enumerate(points):
+            points[name][2 * i + 1] *= factor
+        losses = np.asarray(sweep(points))
+        for i, name in enumerate(points):
+            assert losses[2 * i] == losses[0]
+            assert losses[2 * i + 1] != losses[0], name

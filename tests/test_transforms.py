@@ -1,0 +1,321 @@
+"""Every function transformation of JAX works on networks and training steps.
+
+Comparisons of two programs are in float64, where no reordered sum flips a spike.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from stbp_jax import (
+    Pipeline,
+    TrainConfig,
+    TrainState,
+    apply,
+    avg_pool,
+    bernoulli,
+    conv,
+    cross_entropy,
+    dense,
+    dropout,
+    exponential_carry,
+    flatten,
+    gaussian,
+    leaky,
+    lif,
+    lif_scan,
+    make_train,
+    make_train_step,
+    peak_membrane,
+    polynomial,
+    rate,
+    recurrent,
+    serial,
+    squared_error,
+    stepwise,
+)
+
+KEY = jax.random.key(5)
+T, B = 5, 6
+LABELS = np.arange(B, dtype=np.int32) % 3
+
+NETWORKS = {
+    "dense": serial(
+        flatten(),
+        dense(12, lif(threshold=0.2, surrogate=gaussian(0.3))),
+        dense(3, lif(threshold=0.2, surrogate=gaussian(0.3))),
+    ),
+    "conv": serial(
+        conv(4, 3, lif(threshold=0.1, surrogate=polynomial(1.0), carry=exponential_carry)),
+        avg_pool(2),
+        dropout(0.25),
+        flatten(),
+        dense(8, recurrent(lif(threshold=0.1, unroll=lif_scan))),
+        dense(3, leaky(decay=0.9)),
+    ),
+}
+SHAPE = (6, 6, 1)
+networks = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_fast():
+    # The programs run for milliseconds and compile for seconds.
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+def inputs():
+    images = np.random.default_rng(0).random((B, *SHAPE), np.float32)
+    return bernoulli(KEY, images, T)
+
+
+def per_example(network, params, xs, labels):
+    return squared_error(rate(apply(network, params, xs)[1]), labels)
+
+
+def mean_loss(network, params, xs, labels):
+    return per_example(network, params, xs, labels).mean()
+
+
+def value_and_grad(network, params, xs, labels):
+    return jax.value_and_grad(functools.partial(mean_loss, network))(params, xs, labels)
+
+
+def assert_close(actual, expected):
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    for a, e in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, e, rtol=1e-9, atol=1e-12)
+
+
+def assert_lively(grads):
+    """All leaves get a gradient: an equality of zeros shows nothing."""
+    for leaf in jax.tree.leaves(grads):
+        assert np.any(leaf)
+
+
+# Gradients under transformations ----------------------------------------------------------------
+
+
+@networks
+def test_per_example_gradients_sum_to_the_batch_gradient(network, x64):
+    params, _ = network.init(KEY, SHAPE)
+    xs = inputs()
+    _, grads = jax.jit(functools.partial(value_and_grad, network))(params, xs, LABELS)
+    assert_lively(grads)
+
+    def of_one(x, label):
+        return jax.grad(lambda p: per_example(network, p, x[:, None], label[None])[0])(params)
+
+    rows = jax.jit(jax.vmap(of_one, (1, 0)))(xs, LABELS)
+    assert_close(jax.tree.map(lambda g: g.mean(axis=0), rows), grads)
+
+
+@networks
+def test_checkpointed_gradients_are_equal(network, x64):
+    params, _ = network.init(KEY, SHAPE)
+
+    @jax.jit
+    def both(params, xs):
+        plain = functools.partial(mean_loss, network)
+        again = jax.checkpoint(lambda p, x: apply(network, p, x)[1])
+
+        def rematerialised(p):
+            return squared_error(rate(again(p, xs)), LABELS).mean()
+
+        return jax.grad(plain)(params, xs, LABELS), jax.grad(rematerialised)(params)
+
+    grads, again = both(params, inputs())
+    assert_lively(grads)
+    assert_close(again, grads)
+
+
+def test_a_batch_over_two_devices(x64):
+    # The default way to use several devices: shard the batch, leave the rest to the compiler.
+    devices = jax.devices()
+    assert len(devices) >= 2, "conftest asks for two host devices"
+    mesh = Mesh(np.array(devices[:2]), ("batch",), axis_types=(AxisType.Auto,))
+
+    def place(x, *spec):
+        return jax.device_put(x, NamedSharding(mesh, PartitionSpec(*spec)))
+
+    for network in NETWORKS.values():
+        params, _ = network.init(KEY, SHAPE)
+        run = jax.jit(functools.partial(value_and_grad, network))
+        lone = run(params, inputs(), LABELS)
+        assert_lively(lone[1])
+        shared = run(
+            jax.tree.map(place, params), place(inputs(), None, "batch"), place(LABELS, "batch")
+        )
+        assert shared[0].sharding.device_set == set(devices[:2])
+        assert_close(jax.device_get(shared), jax.device_get(lone))
+
+
+# Training steps ---------------------------------------------------------------------------------
+
+
+def start(network, optimizer=optax.adam(1e-2)):
+    """A state, and a step that keeps it: the key draws both input and dropout."""
+    params, _ = network.init(KEY, SHAPE)
+
+    def loss_fn(params, key, batch):
+        images, labels = batch
+        encode, layers = jax.random.split(key)
+        xs = bernoulli(encode, images, T)
+        _, outs = apply(network, params, xs, key=layers)
+        return squared_error(rate(outs), labels).mean(), None
+
+    state = TrainState(params, optimizer.init(params), jax.random.key(1), jnp.int32(0))
+    return state, make_train_step(loss_fn, optimizer)
+
+
+def batch():
+    return np.random.default_rng(1).random((B, *SHAPE), np.float32), LABELS
+
+
+@networks
+def test_a_training_step_under_scan_cond_and_donation(network, x64):
+    state, step = start(network)
+    one = jax.jit(step)
+    first, (loss, _) = one(state, batch())
+    second, (later, _) = one(first, batch())
+    assert later != loss
+
+    @jax.jit
+    def twice(state, data):
+        return jax.lax.scan(lambda s, _: step(s, data), state, length=2)
+
+    scanned, (losses, _) = twice(state, batch())
+    assert_close(scanned.params, second.params)
+    assert_close(losses, jnp.stack([loss, later]))
+
+    @jax.jit
+    def maybe(go, state, data):
+        return jax.lax.cond(go, lambda s: step(s, data)[0], lambda s: s, state)
+
+    assert_close(maybe(True, state, batch()).params, first.params)
+    assert_close(maybe(False, state, batch()).params, state.params)
+
+    # Donated last: the state's buffers are gone after it.
+    old = jax.tree.leaves(state.params)
+    donated, _ = jax.jit(step, donate_argnums=0)(state, batch())
+    assert_close(donated.params, first.params)
+    assert int(donated.step) == 1
+    assert all(leaf.is_deleted() for leaf in old)
+
+
+@networks
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
+def test_training_lowers_for_other_devices(network, platform):
+    # Lowering needs no such device. It finds what has no translation there.
+    state, step = start(network)
+    lowered = jax.jit(step).trace(state, batch()).lower(lowering_platforms=(platform,))
+    assert "func.func public @main" in lowered.as_text()
+
+    def build(hparams, num_updates):
+        return Pipeline(
+            encode=lambda key, images: bernoulli(key, images, T),
+            network=network,
+            readout=peak_membrane,
+            loss=cross_entropy,
+            optimizer=optax.adam(hparams["learning_rate"]),
+        )
+
+    train = make_train(build, TrainConfig(epochs=2, batch_size=4, eval_batch_size=4))
+    hparams = {"learning_rate": np.float32(1e-3)}
+    traced = jax.jit(train).trace(KEY, hparams, batch(), batch())
+    lowered = traced.lower(lowering_platforms=(platform,))
+    assert "func.func public @main" in lowered.as_text()
+
+
+# Types ------------------------------------------------------------------------------------------
+
+
+def floats(tree):
+    """The names of all float types in a tree."""
+    leaves = jax.tree.leaves(tree)
+    return {str(x.dtype) for x in leaves if jnp.issubdtype(x.dtype, jnp.floating)}
+
+
+@networks
+def test_float64_throughout(network, x64):
+    state, step = start(network)
+    assert floats(state) == {"float64"}
+    rest, _ = network.initial_state(state.params, (B, *SHAPE), key=KEY)
+    assert floats(rest) == {"float64"}
+    last, outs = jax.eval_shape(lambda p: apply(network, p, inputs(), key=KEY), state.params)
+    assert floats((last, outs)) == {"float64"}
+    after, (loss, _) = jax.eval_shape(step, state, batch())
+    assert floats((after, loss)) == {"float64"}
+
+
+@networks
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_throughout(network, dtype):
+    params, _ = network.init(KEY, SHAPE)
+    params = jax.tree.map(lambda x: x.astype(dtype), params)
+    # The input's type does not widen what follows: the weights' type rules.
+    xs = inputs()
+    assert xs.dtype == jnp.float32
+
+    for schedule in (network, stepwise(network)):
+        state, outs = jax.eval_shape(lambda p, n=schedule: apply(n, p, xs), params)
+        assert floats((state, outs)) == {dtype}
+        _, outs = jax.eval_shape(lambda p, n=schedule: apply(n, p, xs, key=KEY), params)
+        assert floats(outs) == {dtype}
+    grads = jax.jit(jax.grad(lambda p: mean_loss(network, p, xs, LABELS)))(params)
+    assert floats(grads) == {dtype}
+    for leaf in jax.tree.leaves(grads):
+        assert np.all(np.isfinite(np.asarray(leaf, np.float32)))
+
+
+# Inside Flax ------------------------------------------------------------------------------------
+
+
+def test_inside_a_linen_module():
+    network = NETWORKS["dense"]
+
+    class Model(linen.Module):
+        @linen.compact
+        def __call__(self, xs):
+            params = self.param("network", lambda key: network.init(key, xs.shape[2:])[0])
+            return linen.Dense(2)(rate(apply(network, params, xs)[1]))
+
+    model, xs = Model(), inputs()
+    variables = model.init(KEY, xs)
+    assert model.apply(variables, xs).shape == (B, 2)
+    grads = jax.jit(jax.grad(lambda v: jnp.sum(model.apply(v, xs) ** 2)))(variables)
+    assert_lively(grads["params"]["network"])
+    assert_lively(grads["params"]["Dense_0"]["kernel"])
+
+
+def test_inside_an_nnx_module():
+    try:
+        from flax import nnx
+    except Exception as error:  # some releases of JAX break it with other errors than ImportError
+        pytest.skip(f"flax.nnx does not import here: {error!r}")
+    network = NETWORKS["dense"]
+
+    class Model(nnx.Module):
+        def __init__(self, rngs):
+            params, _ = network.init(rngs.params(), SHAPE)
+            self.network = nnx.data(jax.tree.map(nnx.Param, params))
+            self.readout = nnx.Linear(3, 2, rngs=rngs)
+
+        def __call__(self, xs):
+            params = jax.tree.map(
+                lambda p: p[...], self.network, is_leaf=lambda x: isinstance(x, nnx.Param)
+            )
+            return self.readout(rate(apply(network, params, xs)[1]))
+
+    model, xs = Model(nnx.Rngs(0)), inputs()
+    assert model(xs).shape == (B, 2)
+    grads = nnx.jit(nnx.grad(lambda m: jnp.sum(m(xs) ** 2)))(model)
+    assert_lively(grads["network"])
