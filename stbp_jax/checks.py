@@ -29,7 +29,7 @@ def number(name: str, x: Any, wanted: str, ok: Callable[[np.ndarray], np.ndarray
     if not isinstance(x, bool) and isinstance(x, int | float):
         x = float(x)
     values = np.asarray(x)
-    if not jnp.issubdtype(values.dtype, jnp.floating):
+    if isinstance(x, list | tuple) or not jnp.issubdtype(values.dtype, jnp.floating):
         raise TypeError(f"{name} must be a float or an array of floats, got {x!r}")
     if not np.all(ok(values.astype(np.float64))):
         raise ValueError(f"{name} must be {wanted}, got {x!r}")
@@ -67,9 +67,13 @@ def rank(name: str, x: Any, axes: Sequence[str], hint: str = "") -> None:
         raise ValueError(f"{name} must have shape {wanted}, got {list(shape)}{hint}")
 
 
+def _array(x: Any) -> Any:
+    return np.asarray(x) if isinstance(x, list | tuple) else x
+
+
 def images(name: str, x: Any) -> None:
     """Images as uint8, or as floats in [0, 1]."""
-    dtype = jnp.result_type(x)
+    dtype = jnp.result_type(_array(x))
     if dtype == jnp.uint8:
         return
     if not jnp.issubdtype(dtype, jnp.floating):
@@ -85,6 +89,7 @@ def images(name: str, x: Any) -> None:
 
 def labels(name: str, x: Any, *, batch: int, classes: int) -> None:
     """Integer labels `[B]` in [0, C), as many as there are examples."""
+    x = _array(x)
     if not jnp.issubdtype(jnp.result_type(x), jnp.integer):
         raise TypeError(f"{name} must be integers, got dtype {jnp.result_type(x)}")
     shape = jnp.shape(x)

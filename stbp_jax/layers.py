@@ -168,6 +168,8 @@ def fan_out(synapse: Synapse, params: Params, shape: Shape) -> Array:
 
 
 def _layer(synapse: Synapse, neuron: Neuron | None) -> Layer:
+    if not isinstance(neuron, Neuron | None):
+        raise TypeError(f"neuron must be a Neuron or None, got {type(neuron).__name__}")
     return pointwise(synapse) if neuron is None else spiking(synapse, neuron)
 
 
@@ -285,6 +287,11 @@ def conv(
     return _layer(Synapse(init_, apply), neuron)
 
 
+def _float_type(x: Array) -> Any:
+    """The dtype of `x` where it is a float, else the default float."""
+    return x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.result_type(float)
+
+
 def avg_pool(window: int) -> Layer:
     """Mean over windows of `window` x `window` pixels, stride `window`; rows left over are cut.
 
@@ -317,7 +324,7 @@ def avg_pool(window: int) -> Layer:
         rows, columns, channels = out_shape(x.shape[1:])
         x = x[:, : rows * window, : columns * window]
         tiles = x.reshape((x.shape[0], rows, window, columns, window, channels))
-        return jnp.mean(tiles, axis=(2, 4), dtype=jnp.promote_types(x.dtype, jnp.bfloat16))
+        return jnp.mean(tiles, axis=(2, 4), dtype=_float_type(x))
 
     return pointwise(Synapse(lambda key, shape: ((), out_shape(shape)), apply))
 
@@ -365,7 +372,7 @@ def dropout(rate: Any) -> Layer:
         return kept / (1 - jnp.asarray(rate, jnp.result_type(float))), shape
 
     def masked(state: State, x: Array) -> Array:
-        return x if isinstance(state, tuple) else x * state.astype(x.dtype)
+        return x if isinstance(state, tuple) else x * state.astype(_float_type(x))
 
     def step(params: Params, state: State, x: Array) -> tuple[State, Array]:
         return state, masked(state, x)

@@ -24,6 +24,7 @@ def serial(*layers: Layer) -> Layer:
 
     Raises:
       ValueError: no layers.
+      TypeError: one that is not a `Layer`.
 
     >>> from stbp_jax import dense
     >>> net = serial(dense(800), dense(10))
@@ -33,6 +34,9 @@ def serial(*layers: Layer) -> Layer:
     """
     if not layers:
         raise ValueError("serial needs at least one layer, got none")
+    for layer in layers:
+        if not isinstance(layer, Layer):
+            raise TypeError(f"serial takes layers, got {type(layer).__name__}: {layer!r}")
 
     def init(key: Array, shape: Shape) -> tuple[Params, Shape]:
         params = []

@@ -80,9 +80,12 @@ def exponential_carry(constants: LIFConstants, state: LIFState) -> Array:
 
     Source: Wu et al. 2018, equation (6).
     """
-    decay = jnp.asarray(constants.decay, state.membrane.dtype)
-    exponent = -state.spikes / jnp.maximum(decay, jnp.finfo(decay.dtype).tiny)
-    return state.membrane * decay * jnp.exp(exponent)
+    # Below 1e-3 the gate of a spike is 0 in every float type; the bound keeps its slope finite.
+    return (
+        state.membrane
+        * constants.decay
+        * jnp.exp(-state.spikes / jnp.maximum(constants.decay, 1e-3))
+    )
 
 
 def subtractive_carry(constants: LIFConstants, state: LIFState) -> Array:
@@ -145,9 +148,15 @@ def lif_step(
 
     Source: Wu et al. 2018, equations (4) and (5).
     """
+    constants = _in_dtype(constants, state.membrane)
     membrane = carry(constants, state) + current
     spikes = constants.surrogate(membrane - constants.threshold)
     return LIFState(membrane, spikes), spikes
+
+
+def _in_dtype(constants: LIFConstants, membrane: Array) -> LIFConstants:
+    """Constants in the membrane's dtype, which they must not widen."""
+    return jax.tree.map(lambda c: jnp.asarray(c, membrane.dtype), constants)
 
 
 def lif_scan(
@@ -212,12 +221,15 @@ def _unroll_backward(
     residuals: tuple[LIFConstants, LIFState, Array, Array],
     cotangents: tuple[LIFState, Array],
 ) -> tuple[LIFConstants, LIFState, Array]:
-    constants, initial, entering, last_membrane = residuals
+    given, initial, entering, last_membrane = residuals
     last_bar, spikes_bar = cotangents
-    surrogate, threshold = constants.surrogate, constants.threshold
+    constants = _in_dtype(given, last_membrane)
+
+    def distance(c: LIFConstants, membrane: Array) -> Array:
+        return membrane - c.threshold
 
     def spikes_of(membrane: Array) -> Array:
-        return surrogate(membrane - threshold)
+        return constants.surrogate(distance(constants, membrane))
 
     def step(
         after: tuple[LIFState, Array], now: tuple[Array, Array]
@@ -225,7 +237,7 @@ def _unroll_backward(
         future, membrane = after
         membrane_tm1, from_above = now
         delta = from_above + future.spikes
-        through_spike = delta * surrogate.derivative(membrane - threshold)
+        through_spike = delta * constants.surrogate.derivative(distance(constants, membrane))
         eps = through_spike + future.membrane
         before = LIFState(membrane_tm1, spikes_of(membrane_tm1))
         _, pull = jax.vjp(functools.partial(carry, constants), before)
@@ -241,14 +253,14 @@ def _unroll_backward(
 
     # All steps share the constants: their gradient is one pull-back over the whole trajectory, and
     # falls away as dead code where nobody asks for it.
-    spikes_tm1 = spikes_of(entering).at[0].set(initial.spikes)
+    spikes_tm1 = jax.vmap(spikes_of)(entering).at[0].set(initial.spikes)
 
     def of_constants(c: LIFConstants) -> tuple[Array, Array]:
+        c = _in_dtype(c, last_membrane)
         carried = jax.vmap(functools.partial(carry, c))(LIFState(entering, spikes_tm1))
-        distance = jax.vmap(lambda u: u - c.threshold)(entering)
-        return carried, distance
+        return carried, jax.vmap(functools.partial(distance, c))(entering)
 
-    _, pull_constants = jax.vjp(of_constants, constants)
+    _, pull_constants = jax.vjp(of_constants, given)
     (constants_bar,) = pull_constants((eps, through_spike))
     return constants_bar, initial_bar, eps
 
@@ -362,7 +374,7 @@ def leaky(*, decay: Any) -> Neuron:
         return jnp.zeros(shape, dtype)
 
     def step(params: Params, membrane: Array, current: Array) -> tuple[Array, Array]:
-        membrane = _with_batch(decay) * membrane + current
+        membrane = jnp.asarray(_with_batch(decay), membrane.dtype) * membrane + current
         return membrane, membrane
 
     return Neuron(init, initial_state, step, scan(step))

@@ -93,7 +93,8 @@ class Surrogate:
     def antiderivative(self, v: Array) -> Array:
         """The smooth twin of the spike: the integral of h from -infinity to `v`."""
         v = jnp.asarray(v)
-        return self.family.antiderivative(v, jnp.asarray(self.width, v.dtype))
+        wide = v.astype(jnp.promote_types(v.dtype, jnp.float32))  # tails need more than half floats
+        return self.family.antiderivative(wide, jnp.asarray(self.width, wide.dtype)).astype(v.dtype)
 
     @property
     def fwhm(self) -> Any:

@@ -69,6 +69,7 @@ def run(
       The histories, each leaf `[H, S, ...]`.
 
     Raises:
+      TypeError, ValueError: as `train`, before anything is computed.
       ValueError: leaves of `points` without axis H or that differ in it; `chunk` below 1.
     """
     if any(jnp.ndim(leaf) == 0 for leaf in jax.tree.leaves(points)):
@@ -78,6 +79,10 @@ def run(
         raise ValueError(f"points must share one length H, got {sorted(lengths)}")
     (count,) = lengths
     chunk = count if chunk is None else min(checks.count("chunk", chunk), count)
+
+    # Traced once with the sets as they are: a bad one is refused while its values are known.
+    first_point = jax.tree.map(operator.itemgetter(0), points)
+    jax.eval_shape(lambda: train(keys[0], first_point, train_set, test_set))
 
     def history(key: Array, hparams: PyTree, *sets: Any) -> PyTree:
         return train(key, hparams, *sets)[1]

@@ -264,7 +264,8 @@ def epochs(
       `(state, history)` after each epoch; the history's leaves have no axis E.
 
     Raises:
-      TypeError, ValueError: as `make_training`, before anything is computed.
+      TypeError, ValueError: as `make_training`, and a `state` from a run of other sizes; before
+        anything is computed.
     """
     training = make_training(build, config)
     fresh = training.start(key, hparams, train_set)
@@ -273,7 +274,12 @@ def epochs(
     sets = jax.device_put(((*train_set,), (*test_set,)))
     epoch = jax.jit(training.epoch)
     updates = len(train_set[0]) // config.batch_size
-    first = int(state.step) // updates
+    first, left = divmod(int(state.step), updates)
+    if left:
+        raise ValueError(
+            f"state must come from the end of an epoch of {updates} updates, got {state.step} "
+            "updates: another batch_size or training set?"
+        )
     pending = None
     for _ in range(first, config.epochs):
         state, history = epoch(key, hparams, state, *sets)
@@ -318,7 +324,8 @@ def _check_set(name: str, data: Batch, least: int) -> tuple[Array, Array]:
     images, labels = data
     if images.ndim < 2 or len(images) < least:
         raise ValueError(
-            f"{name} images must have shape [N, ...] with N >= {least}, got {list(images.shape)}"
+            f"{name} images must have shape [N, ...] with N >= {least}"
+            f"{' (batch_size)' if least > 1 else ''}, got {list(images.shape)}"
         )
     if labels.shape != (len(images),):
         raise ValueError(

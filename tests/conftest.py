@@ -7,6 +7,8 @@ from pathlib import Path
 import jax
 import pytest
 
+collect_ignore = ["golden/make_spikingjelly.py"]  # needs PyTorch
+
 jax.config.update("jax_num_cpu_devices", 2)  # for the sharded tests; before any backend starts
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

@@ -152,13 +152,13 @@ class UnrollContract:
       unroll: the implementation, a staticmethod.
       precise: it runs in float64, and is then held to 1e-10; else to 1e-5 in float32.
       refused: names of carries, cuts and curves at which it raises NotImplementedError.
-      stepwise: a context in which it runs without compiling; `contextlib.nullcontext` if none.
+      eagerly: a context in which it runs without compiling; `contextlib.nullcontext` if none.
     """
 
     unroll: ClassVar[LIFUnroll]
     precise: ClassVar[bool] = True
     refused: ClassVar[frozenset[str]] = frozenset()
-    stepwise: ClassVar[Callable[[], Any]] = staticmethod(jax.disable_jit)
+    eagerly: ClassVar[Callable[[], Any]] = staticmethod(jax.disable_jit)
 
     def carry(self, name: str, cut: str = "kept") -> Any:
         if {name, cut} & self.refused:
@@ -193,7 +193,7 @@ class UnrollContract:
     def test_jit_changes_nothing(self) -> None:
         carry, p = self.carry("linear"), population(per_unit=True)
         out, grads = self.run(carry, p, self.surrogate())
-        with self.stepwise():
+        with self.eagerly():
             plain, plain_grads = _run(self.unroll, carry, *p.args(self.surrogate()))
         assert_same(out, plain)
         assert_near(grads, plain_grads, 1e-5)
@@ -210,16 +210,12 @@ class UnrollContract:
 
     def test_two_halves_are_the_whole(self) -> None:
         """Values, and gradients through the state handed over."""
-        carry, surrogate = self.carry("linear"), self.surrogate()
-        whole, first, second = (population(per_unit=True) for _ in range(3))
-        half = STEPS // 2
-        first.currents, second.currents = np.split(whole.currents, [half])
-        run = _compiled(self.unroll, carry)
-        out, grads = self.run(carry, whole, surrogate)
-        *args, (last_bar, spikes_bar) = whole.args(surrogate)
-        constants, state, currents = args
+        carry, p = self.carry("linear"), population(per_unit=True)
+        constants, state, currents, (last_bar, spikes_bar) = p.args(self.surrogate())
+        out, grads = self.run(carry, p, self.surrogate())
+        run, half = _compiled(self.unroll, carry), STEPS // 2
 
-        (middle, spikes), _ = run(constants, state, currents[:half], first.args(surrogate)[3])
+        (middle, spikes), _ = run(constants, state, currents[:half], (last_bar, spikes_bar[:half]))
         (last, later), late = run(constants, middle, currents[half:], (last_bar, spikes_bar[half:]))
         assert_same((last, jnp.concatenate([spikes, later])), out)
         _, early = run(constants, state, currents[:half], (late[1], spikes_bar[:half]))
@@ -277,7 +273,7 @@ class UnrollContract:
         dtype, tolerance = (jnp.float64, 1e-10) if self.precise else (jnp.float32, 1e-5)
         p = population(steps=3, per_unit=curve != "h4")  # scalars for one curve
         args = p.args(surrogate, dtype)
-        with self.stepwise():
+        with self.eagerly():
             (last, spikes), (constants_bar, state_bar, currents_bar) = _run(
                 self.unroll, carry, *args
             )
@@ -318,7 +314,7 @@ class UnrollContract:
         p = population(steps=steps)
         p.decay = np.asarray(decay)
         args = p.args(self.surrogate())
-        with self.stepwise():
+        with self.eagerly():
             (_, spikes), stbp = _run(self.unroll, self.carry(name), *args)
             _, sdbp = _run(self.unroll, self.carry(name, "time detached"), *args)
         assert_near((sdbp[0].threshold, sdbp[2]), (stbp[0].threshold, stbp[2]), 1e-6)
@@ -332,7 +328,7 @@ class UnrollContract:
         """Decay 0 is allowed, and a learnt or swept one may get there."""
         p = population(steps=3)
         p.decay = np.asarray(0.0)
-        with self.stepwise():
+        with self.eagerly():
             _, grads = _run(self.unroll, self.carry(name), *p.args(self.surrogate()))
         for leaf in jax.tree.leaves(grads):
             assert np.isfinite(leaf).all()

@@ -135,7 +135,7 @@ def test_run_compiles_once(chunk):
 
     points, _ = grid(a=[1, 2, 3], b=[0.1, 0.2, 0.3])  # H = 9 is no multiple of 4
     run(counted, KEYS, points, *SETS, chunk=chunk)
-    assert len(traces) == 1
+    assert len(traces) == 2  # one looks at the sets, one makes the program
 
 
 def test_run_takes_points_of_any_shape():
@@ -191,3 +191,21 @@ def test_summary_of_one_seed_has_no_deviation():
     assert line["last_mean"] == 0.5
     assert np.isnan(line["last_sd"])
     assert np.isnan(line["best_sd"])
+
+
+@pytest.mark.parametrize("name", ["images", "labels"])
+def test_run_refuses_bad_sets_before_it_compiles(name):
+    # Inside the compiled program the values are unknown.
+    from stbp_jax import Pipeline, TrainConfig, constant, dense, make_train, rate, squared_error
+
+    images, labels = np.full((8, 4), 0.5, np.float32), np.zeros(8, np.int32)
+    bad = (images * 255, labels) if name == "images" else (images, labels + 7)
+
+    def build(hparams, num_updates):
+        return Pipeline(
+            lambda key, x: constant(x, 2), dense(3), rate, squared_error, optax.sgd(hparams["lr"])
+        )
+
+    train = make_train(build, TrainConfig(epochs=1, batch_size=4))
+    with pytest.raises(ValueError, match=f"train_set {name} must"):
+        run(train, KEYS, {"lr": np.ones(2, np.float32)}, bad, (images, labels))

@@ -73,8 +73,13 @@ def _compiled_fast():
 
 
 def inputs():
-    images = np.random.default_rng(0).random((B, *SHAPE), np.float32)
-    return bernoulli(KEY, images, T)
+    spikes = np.random.default_rng(0).random((T, B, *SHAPE)) < 0.5
+    return spikes.astype(jnp.result_type(float))
+
+
+@functools.partial(jax.jit, static_argnums=0)  # many small programs become one
+def initial(network):
+    return network.init(KEY, SHAPE)[0]
 
 
 def per_example(network, params, xs, labels):
@@ -83,10 +88,6 @@ def per_example(network, params, xs, labels):
 
 def mean_loss(network, params, xs, labels):
     return per_example(network, params, xs, labels).mean()
-
-
-def value_and_grad(network, params, xs, labels):
-    return jax.value_and_grad(functools.partial(mean_loss, network))(params, xs, labels)
 
 
 def assert_close(actual, expected):
@@ -106,35 +107,34 @@ def assert_lively(grads):
 
 @networks
 def test_per_example_gradients_sum_to_the_batch_gradient(network, x64):
-    params, _ = network.init(KEY, SHAPE)
-    xs = inputs()
-    _, grads = jax.jit(functools.partial(value_and_grad, network))(params, xs, LABELS)
-    assert_lively(grads)
+    def of_one(params, x, label):
+        return per_example(network, params, x[:, None], label[None])[0]
 
-    def of_one(x, label):
-        return jax.grad(lambda p: per_example(network, p, x[:, None], label[None])[0])(params)
+    @jax.jit
+    def both(params, xs, labels):
+        whole = jax.grad(functools.partial(mean_loss, network))(params, xs, labels)
+        rows = jax.vmap(jax.grad(of_one), (None, 1, 0))(params, xs, labels)
+        return whole, jax.tree.map(lambda g: g.mean(axis=0), rows)
 
-    rows = jax.jit(jax.vmap(of_one, (1, 0)))(xs, LABELS)
-    assert_close(jax.tree.map(lambda g: g.mean(axis=0), rows), grads)
+    whole, summed = both(initial(network), inputs(), LABELS)
+    assert_lively(whole)
+    assert_close(summed, whole)
 
 
 @networks
 def test_checkpointed_gradients_are_equal(network, x64):
-    params, _ = network.init(KEY, SHAPE)
+    def rematerialised(params, xs):
+        outs = jax.checkpoint(lambda p, x: apply(network, p, x)[1])(params, xs)
+        return squared_error(rate(outs), LABELS).mean()
 
     @jax.jit
     def both(params, xs):
-        plain = functools.partial(mean_loss, network)
-        again = jax.checkpoint(lambda p, x: apply(network, p, x)[1])
+        plain = jax.grad(functools.partial(mean_loss, network))(params, xs, LABELS)
+        return plain, jax.grad(rematerialised)(params, xs)
 
-        def rematerialised(p):
-            return squared_error(rate(again(p, xs)), LABELS).mean()
-
-        return jax.grad(plain)(params, xs, LABELS), jax.grad(rematerialised)(params)
-
-    grads, again = both(params, inputs())
-    assert_lively(grads)
-    assert_close(again, grads)
+    plain, again = both(initial(network), inputs())
+    assert_lively(plain)
+    assert_close(again, plain)
 
 
 def test_a_batch_over_two_devices(x64):
@@ -147,8 +147,8 @@ def test_a_batch_over_two_devices(x64):
         return jax.device_put(x, NamedSharding(mesh, PartitionSpec(*spec)))
 
     for network in NETWORKS.values():
-        params, _ = network.init(KEY, SHAPE)
-        run = jax.jit(functools.partial(value_and_grad, network))
+        params = initial(network)
+        run = jax.jit(jax.value_and_grad(functools.partial(mean_loss, network)))
         lone = run(params, inputs(), LABELS)
         assert_lively(lone[1])
         shared = run(
@@ -163,7 +163,7 @@ def test_a_batch_over_two_devices(x64):
 
 def start(network, optimizer=optax.adam(1e-2)):
     """A state, and a step that keeps it: the key draws both input and dropout."""
-    params, _ = network.init(KEY, SHAPE)
+    params = initial(network)
 
     def loss_fn(params, key, batch):
         images, labels = batch
@@ -183,32 +183,29 @@ def batch():
 @networks
 def test_a_training_step_under_scan_cond_and_donation(network, x64):
     state, step = start(network)
-    one = jax.jit(step)
-    first, (loss, _) = one(state, batch())
-    second, (later, _) = one(first, batch())
-    assert later != loss
 
     @jax.jit
-    def twice(state, data):
-        return jax.lax.scan(lambda s, _: step(s, data), state, length=2)
+    def others(state, data):
+        twice = jax.lax.scan(lambda s, _: step(s, data), state, length=2)
+        maybe = [
+            jax.lax.cond(go, lambda s: step(s, data)[0], lambda s: s, state)
+            for go in (data[1][0] == LABELS[0], data[1][0] != LABELS[0])  # known to none but us
+        ]
+        return twice, maybe
 
-    scanned, (losses, _) = twice(state, batch())
+    (scanned, (losses, _)), (taken, left) = others(state, batch())
+    before = jax.tree.map(np.array, state.params)  # copies: a view would keep the buffers
+    old = jax.tree.leaves(state.params)
+    donating = jax.jit(step, donate_argnums=0)
+    first, (loss, _) = donating(state, batch())
+    assert all(leaf.is_deleted() for leaf in old)
+    assert int(first.step) == 1
+    assert_close(taken.params, first.params)
+    assert_close(left.params, before)
+    second, (later, _) = donating(first, batch())
     assert_close(scanned.params, second.params)
     assert_close(losses, jnp.stack([loss, later]))
-
-    @jax.jit
-    def maybe(go, state, data):
-        return jax.lax.cond(go, lambda s: step(s, data)[0], lambda s: s, state)
-
-    assert_close(maybe(True, state, batch()).params, first.params)
-    assert_close(maybe(False, state, batch()).params, state.params)
-
-    # Donated last: the state's buffers are gone after it.
-    old = jax.tree.leaves(state.params)
-    donated, _ = jax.jit(step, donate_argnums=0)(state, batch())
-    assert_close(donated.params, first.params)
-    assert int(donated.step) == 1
-    assert all(leaf.is_deleted() for leaf in old)
+    assert later != loss
 
 
 @networks
@@ -259,7 +256,7 @@ def test_float64_throughout(network, x64):
 @networks
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_throughout(network, dtype):
-    params, _ = network.init(KEY, SHAPE)
+    params = initial(network)
     params = jax.tree.map(lambda x: x.astype(dtype), params)
     # The input's type does not widen what follows: the weights' type rules.
     xs = inputs()
