@@ -9,12 +9,13 @@ STUDY_fashion_mnist := mnist_mlp
 ARGS ?=
 # Two workers fill two cores; each test process keeps to itself.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup -q
+CORE_TESTS := $(patsubst %,tests/test_%.py,surrogates neurons gradients layers golden coding losses training sweeps)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint format report clean
+.PHONY: help run test test-fast test-lowest lint format report clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
 
 run: $(VENV)/.ready ## train a spiking network by STBP: DATA=digits (default), mnist or fashion_mnist; ARGS="--seeds 3"
 	@$(BIN)/python -m experiments $(or $(STUDY_$(DATA)),$(error DATA must be digits, mnist or fashion_mnist, got $(DATA))) --data $(DATA) $(ARGS)
@@ -24,6 +25,12 @@ test: lint ## lint, types, doctests and all tests
 
 test-fast: $(VENV)/.ready ## doctests and the tests that take seconds
 	$(PYTEST) -m "not slow"
+
+test-lowest: ## the fast tests of the core on the oldest releases that pyproject.toml allows
+	@test -d .venv-lowest || $(PYTHON) -m venv .venv-lowest
+	@sed -n '/^dependencies/,/^]/s/.*"\([a-z]*\)>=\([0-9.]*\)".*/\1==\2/p' pyproject.toml > .venv-lowest/lowest.txt
+	@.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -r .venv-lowest/lowest.txt pytest pytest-xdist scikit-learn
+	.venv-lowest/bin/python -m pytest -n 2 -q -m "not slow" $(CORE_TESTS)
 
 lint: $(VENV)/.ready ## ruff and mypy
 	$(BIN)/ruff check --quiet .
