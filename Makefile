@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup -q
 CORE_TESTS := $(patsubst %,tests/test_%.py,surrogates neurons gradients layers golden coding losses training sweeps)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast test-lowest lint format report clean
+.PHONY: help run test test-fast test-lowest lint format bench bench-peers report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -40,6 +40,12 @@ lint: $(VENV)/.ready ## ruff and mypy
 format: $(VENV)/.ready ## rewrite the code in ruff's format
 	$(BIN)/ruff check --fix --quiet .
 	$(BIN)/ruff format --quiet .
+
+bench: $(VENV)/.ready ## time stbp_jax beside plain JAX and the floors
+	$(BIN)/python -m experiments.benchmarks $(ARGS)
+
+bench-peers: $(VENV)/.ready ## the same with SpikingJelly, snnTorch, Norse, Spyx and PyTorch in turn
+	$(BIN)/python -m experiments.benchmarks --peers $(ARGS)
 
 report: $(VENV)/.ready ## render the tables of the studies' pages from their rows
 	$(BIN)/python -m experiments.report

@@ -149,6 +149,26 @@ def test_the_exponential_gate_carries_nothing_at_decay_zero() -> None:
     np.testing.assert_array_equal(membranes, [0.25, 0.5, 0.125])
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.25, 1.0, DECAYS], ids=["0", "1/4", "1", "per unit"])
+def test_leaky_is_a_decaying_sum(decay: Any) -> None:
+    """Its output is its membrane, sum over s <= t of decay^(t - s) I^s."""
+    currents = np.random.default_rng(0).integers(-64, 65, (4, 2, 5)) / 64
+    neuron = sj.leaky(decay=decay if np.ndim(decay) == 0 else jnp.asarray(decay))
+    rest = neuron.initial_state((2, 5), jnp.float32)
+    last, outs = neuron.unroll((), rest, jnp.asarray(currents, jnp.float32))
+    for t in range(4):
+        wanted = sum(decay ** (t - s) * currents[s] for s in range(t + 1))
+        np.testing.assert_array_equal(outs[t], wanted)
+    np.testing.assert_array_equal(last, outs[-1])
+
+
+def test_stateless_is_its_function() -> None:
+    currents = jnp.array([[[-1.0, 0.5]], [[2.0, -0.25]]])
+    state, outs = sj.stateless(jax.nn.relu).unroll((), (), currents)
+    assert state == ()
+    np.testing.assert_array_equal(outs, [[[0, 0.5]], [[2, 0]]])
+
+
 def test_recurrent_spikes_come_back_one_step_later() -> None:
     """A chain: unit 0 is driven, 0 excites 1, 1 inhibits 0."""
     weights = sj.Weights(jnp.array([[0.0, 1.0], [-4.0, 0.0]]), jnp.array([0.0, 0.25]))

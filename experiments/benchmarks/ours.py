@@ -1,0 +1,314 @@
+"""The worker for stbp_jax and what it is measured against in JAX: plain code, and two floors.
+
+Decides how each workload is written: an implementation is a forward pass from spikes to spikes and
+an encoding; loss, gradient and optimiser around them are the same code for all. `bare lax.scan` is
+what a newcomer to JAX would write. A floor computes no neurons: it is the least that must be done,
+and no schedule beats it while it makes the same products or moves the same bytes.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+import stbp_jax as sj
+from experiments import harness
+from experiments.benchmarks import shapes, timing, worker
+from experiments.benchmarks.shapes import Conv, Dense, Linear, Stage, Step, Unroll, Workload
+from stbp_jax.neurons import Carry, LIFUnroll
+
+Array = jax.Array
+Weights = list[sj.Weights]  # of each stage that has a synapse
+Forward = Callable[[Weights, Array], Array]  # (weights, xs [T, B, *in]) -> spikes [T, B, *units]
+Encode = Callable[[Array, Array, int], Array]  # (key, images, num_steps) -> [T, B, *in]
+
+DEFAULT = "stbp_jax lif_unroll"
+
+
+class Task(NamedTuple):
+    """What is timed: `function(carried, *inputs) -> (carried, outputs)`.
+
+    The carried buffers are given away in the call and come back for the next one.
+    """
+
+    function: Callable[..., tuple[Any, Any]]
+    carried: Any
+    inputs: tuple
+
+
+def library(
+    workload: Workload,
+    *,
+    unroll: LIFUnroll = sj.lif_unroll,
+    carry: Carry = sj.linear_carry,
+    schedule: Callable[[sj.Layer], sj.Layer] = lambda net: net,
+) -> Forward:
+    """The workload's network in stbp_jax."""
+    neuron = sj.lif(
+        decay=workload.decay,
+        threshold=shapes.THRESHOLD,
+        surrogate=sj.rectangular(shapes.WIDTH),
+        carry=carry,
+        unroll=unroll,
+    )
+    layers = []
+    for stage in shapes.stages(workload):
+        if stage.pool > 1:
+            layers.append(sj.avg_pool(stage.pool))
+        match stage.synapse:
+            case Conv(features, kernel):
+                layers.append(sj.conv(features, kernel, neuron))
+            case Dense(features):
+                layers += [sj.flatten(), sj.dense(features, neuron)]
+            case None:
+                layers.append(sj.spiking(sj.Synapse(lambda _, s: ((), s), lambda _, x: x), neuron))
+    net = schedule(sj.serial(*layers))
+    params, _ = jax.eval_shape(lambda key: net.init(key, workload.input), jax.random.key(0))
+    structure = jax.tree.structure(params)
+
+    def forward(weights: Weights, xs: Array) -> Array:
+        params = jax.tree.unflatten(structure, jax.tree.leaves(weights))
+        return sj.apply(net, params, xs)[1]
+
+    return forward
+
+
+@jax.custom_jvp
+def _spike(v: Array) -> Array:
+    return (v >= 0).astype(v.dtype)
+
+
+@_spike.defjvp
+def _spike_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (v,), (t,) = primals, tangents
+    return _spike(v), t * (jnp.abs(v) < shapes.WIDTH / 2) / shapes.WIDTH
+
+
+def _product(stage: Stage, kernel: Array, x: Array) -> Array:
+    if isinstance(stage.synapse, Conv):
+        numbers = ("NHWC", "HWIO", "NHWC")
+        return lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=numbers)
+    return x.reshape(x.shape[0], -1) @ kernel
+
+
+def bare(workload: Workload) -> Forward:
+    """The whole network in one `lax.scan`, differentiated as it stands."""
+    stages = shapes.stages(workload)
+
+    def forward(weights: Weights, xs: Array) -> Array:
+        def step(states: list[tuple[Array, Array]], x: Array) -> tuple[list, Array]:
+            left, new = iter(weights), []
+            for stage, (u, o) in zip(stages, states, strict=True):
+                if stage.pool > 1:
+                    window = (1, stage.pool, stage.pool, 1)
+                    x = lax.reduce_window(x, 0.0, lax.add, window, window, "VALID")
+                    x = x / stage.pool**2
+                if stage.synapse is not None:
+                    w = next(left)
+                    assert w.bias is not None
+                    x = _product(stage, w.kernel, x)
+                    x = x + jnp.reshape(w.bias, (1,) * (x.ndim - 1) + (-1,))
+                u = workload.decay * u * (1 - o) + x
+                x = _spike(u - shapes.THRESHOLD)
+                new.append((u, x))
+            return new, x
+
+        rest = [jnp.zeros((workload.batch, *stage.units)) for stage in stages]
+        return lax.scan(step, [(u, u) for u in rest], xs)[1]
+
+    return forward
+
+
+def plain_bernoulli(key: Array, images: Array, num_steps: int) -> Array:
+    """Jax's own: one uniform draw for every pixel and step."""
+    fires = jax.random.bernoulli(key, images / 255, (num_steps, *images.shape))
+    return fires.astype(jnp.float32)
+
+
+def _weights(workload: Workload) -> Weights:
+    return [sj.Weights(jnp.asarray(k), jnp.asarray(b)) for k, b in shapes.weights(workload)]
+
+
+def _loss(outs: Array, labels: Array) -> Array:
+    return jnp.mean(sj.squared_error(sj.rate(outs), labels))
+
+
+def whole(workload: Workload, forward: Forward, encode: Encode = sj.bernoulli) -> Task:
+    """Everything that the workload asks, as one function."""
+    weights = _weights(workload)
+    match workload:
+        case Step():
+            images, labels = map(jnp.asarray, shapes.images(workload))
+
+            def loss_fn(weights: Weights, key: Array, batch: tuple) -> tuple[Array, None]:
+                images, labels = batch
+                return _loss(forward(weights, encode(key, images, workload.steps)), labels), None
+
+            optimizer = optax.adam(shapes.LEARNING_RATE)
+            update = sj.make_train_step(loss_fn, optimizer)
+            state = sj.TrainState(weights, optimizer.init(weights), jax.random.key(0), jnp.int32(0))
+            return Task(update, state, ((images, labels),))
+        case Linear():
+            xs, cotangent = shapes.spikes(workload), shapes.cotangent(workload)
+            inputs = (weights, jnp.asarray(xs), jnp.asarray(cotangent))
+            return Task(_to_weights(forward), (), inputs)
+        case Unroll():
+            currents, cotangent = shapes.currents(workload), shapes.cotangent(workload)
+            return Task(_to_currents(forward), (), (jnp.asarray(currents), jnp.asarray(cotangent)))
+
+
+def _to_weights(forward: Forward) -> Callable[..., tuple[Any, Any]]:
+    def both(carried: tuple, weights: Weights, xs: Array, cotangent: Array) -> tuple:
+        spikes, pull = jax.vjp(lambda w: forward(w, xs), weights)
+        return (), (spikes, pull(cotangent))
+
+    return both
+
+
+def _to_currents(forward: Forward) -> Callable[..., tuple[Any, Any]]:
+    def both(carried: tuple, currents: Array, cotangent: Array) -> tuple:
+        spikes, pull = jax.vjp(lambda c: forward([], c), currents)
+        return (), (spikes, pull(cotangent))
+
+    return both
+
+
+def check(workload: Workload, forward: Forward) -> dict[str, Array]:
+    """Spikes, loss and gradients on given input spikes or currents."""
+    if not isinstance(workload, Step):
+        task = whole(workload, forward)
+        _, (spikes, grads) = task.function(task.carried, *task.inputs)
+        return _named(spikes, grads)
+    xs, labels = jnp.asarray(shapes.spikes(workload)), jnp.asarray(shapes.images(workload)[1])
+    spikes, pull = jax.vjp(lambda w: forward(w, xs), _weights(workload))
+    loss, bar = jax.value_and_grad(_loss)(spikes, labels)
+    return _named(spikes, pull(bar)) | {"loss": loss}
+
+
+def _named(spikes: Array, grads: Any) -> dict[str, Array]:
+    return {"spikes": spikes} | {f"grad{i}": g for i, g in enumerate(jax.tree.leaves(grads))}
+
+
+def dense_floor(workload: Workload) -> Task:
+    """The products and convolutions alone, in float32, each on all steps at once.
+
+    Of every stage forward and for the weights' gradient; of all but the first the one that carries
+    the error down. No pooling, bias, neurons, encoding or optimiser.
+    """
+    key = jax.random.key(0)
+    stages = shapes.stages(workload)
+    kernels = [w.kernel for w in _weights(workload)]
+    count = workload.steps * workload.batch
+    xs = [jax.random.normal(key, (count, *stage.shape)) for stage in stages]
+    bars = [jax.random.normal(key, (count, *stage.units)) for stage in stages]
+
+    def products(carried: tuple, kernels: list, xs: list, bars: list) -> tuple:
+        ys, grads = [], []
+        for i, (stage, kernel, x, bar) in enumerate(zip(stages, kernels, xs, bars, strict=True)):
+            if i == 0:
+                y, pull = jax.vjp(lambda k, s=stage, x=x: _product(s, k, x), kernel)
+            else:
+                y, pull = jax.vjp(lambda k, x, s=stage: _product(s, k, x), kernel, x)
+            ys.append(y)
+            grads.append(pull(bar))
+        return (), (ys, grads)
+
+    return Task(products, (), (kernels, xs, bars))
+
+
+def byte_floor(workload: Workload) -> Task:
+    """The bytes that a LIF must move, in buffers that are used again and again.
+
+    Forward: read currents, write spikes, write membranes. Backward, after it: read membranes, read
+    cotangents, write gradients. Six arrays [T, B, units] of float32.
+    """
+    assert isinstance(workload, Unroll)
+
+    def move(buffers: tuple, currents: Array, cotangent: Array) -> tuple[tuple, None]:
+        spikes, membranes = lax.optimization_barrier((1 - currents, 2 * currents))
+        return (spikes, membranes, membranes + cotangent), None
+
+    currents = jnp.asarray(shapes.currents(workload))
+    buffers = tuple(jnp.zeros_like(currents) for _ in range(3))
+    return Task(move, buffers, (currents, jnp.asarray(shapes.cotangent(workload))))
+
+
+FORWARDS: dict[str, tuple[Callable[[Workload], Forward], Encode]] = {
+    DEFAULT: (library, sj.bernoulli),
+    "stbp_jax lif_scan": (lambda w: library(w, unroll=sj.lif_scan), sj.bernoulli),
+    "stbp_jax stepwise": (lambda w: library(w, schedule=sj.stepwise), sj.bernoulli),
+    "bare lax.scan": (bare, plain_bernoulli),
+}
+FLOORS: dict[str, Callable[[Workload], Task]] = {
+    "dense floor": dense_floor,
+    "byte floor": byte_floor,
+}
+
+
+def implementations(workload: Workload) -> list[str]:
+    """What can be timed on that workload, the default first."""
+    if isinstance(workload, Unroll):  # stepwise would be lif_scan
+        return [DEFAULT, "stbp_jax lif_scan", "bare lax.scan", "byte floor"]
+    return [*FORWARDS, "dense floor"]
+
+
+def prepare(implementation: str, workload: Workload, small: Workload) -> worker.Prepared:
+    """Compiles one implementation and computes what it is compared by."""
+    found: dict[str, Array] = {}
+    if implementation in FORWARDS:
+        forward, encode = FORWARDS[implementation]
+        task = whole(workload, forward(workload), encode)
+        found = check(small, forward(small))
+        claims = {name: name for name in found}
+        remark = ""
+        if implementation == DEFAULT:
+            cut = check(small, library(small, carry=sj.detach_reset(sj.linear_carry)))
+            found |= {f"cut/{name}": of for name, of in cut.items() if name.startswith("grad")}
+    else:
+        task = FLOORS[implementation](workload)
+        claims, remark = {}, "a floor: no neurons"
+
+    # Kept although unused: the byte floor writes into buffers that it does not read.
+    jitted = jax.jit(task.function, donate_argnums=0, keep_unused=True)
+    program = timing.compiled(jitted, task.carried, *task.inputs)
+    carried, inputs = task.carried, task.inputs
+
+    def run() -> None:
+        nonlocal carried
+        carried, outputs = program.call(carried, *inputs)
+        jax.block_until_ready((carried, outputs))
+
+    ours = implementation.startswith("stbp_jax")
+    on_cpu = jax.default_backend() == "cpu"
+    return worker.Prepared(
+        run=run,
+        check=found,
+        claims=claims,
+        remark=remark,
+        version=f"stbp_jax {sj.__version__}" if ours else f"jax {jax.__version__}",
+        precision="float32" if on_cpu else "float32, products at XLA's default precision",
+        jax=jax.__version__,
+        device=harness.device(),
+        compile_seconds=program.seconds,
+        temp_bytes=program.temp_bytes,
+        growth=_growth,
+    )
+
+
+def _growth(run: timing.Run) -> int | None:
+    """The device's own count where it tells; it includes what compiling and warm-up needed."""
+    stats = jax.local_devices()[0].memory_stats()
+    if not stats:
+        return timing.growth(run)
+    live = stats["bytes_in_use"]
+    run()
+    peak = harness.peak_bytes()
+    return None if peak is None else peak - live
+
+
+if __name__ == "__main__":
+    worker.serve(prepare, sys.argv[1:])

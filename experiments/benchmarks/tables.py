@@ -1,0 +1,117 @@
+"""The page's tables, rendered from the rows: `python -m experiments.benchmarks.tables`.
+
+With `--check` nothing is written, and the exit code is 1 where the page does not show its rows.
+"""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from experiments import harness
+from experiments.benchmarks import shapes, timing
+from experiments.benchmarks.ours import DEFAULT
+
+HERE = Path(__file__).parent
+PAGE = HERE / "README.md"
+BEGIN, END = "<!-- timings: begin -->", "<!-- timings: end -->"
+
+Row = dict[str, Any]
+
+
+def newest(rows: Iterable[Row]) -> dict[str, dict[str, list[Row]]]:
+    """By device and workload, the last row of each implementation, in the order of the rows."""
+    found: dict[tuple[str, str, str], Row] = {}
+    for row in rows:
+        key = row["device"], row["workload"], row["implementation"]
+        found.pop(key, None)  # it moves to the end, among those of its own session
+        found[key] = row
+    grouped: dict[str, dict[str, list[Row]]] = {}
+    for (device, workload, _), row in found.items():
+        grouped.setdefault(device, {}).setdefault(workload, []).append(row)
+    return grouped
+
+
+def table(rows: list[Row]) -> str:
+    """One workload on one device: a line for each implementation.
+
+    A ratio is to the default implementation of the same session; without one there is none.
+    """
+    defaults = {r["date"]: r["median_seconds"] for r in rows if r["implementation"] == DEFAULT}
+    lines = [
+        "| implementation | median (ms) | quartiles | times the default | compiling (s) "
+        "| memory of a call (MB) | same as the default |",
+        "|---|---:|---:|---:|---:|---:|---|",
+    ]
+    for row in rows:
+        low, middle, high = timing.spread(row["samples_seconds"])
+        base = defaults.get(row["date"])
+        cells = [
+            row["implementation"],
+            _ms(middle),
+            f"{_ms(low)} – {_ms(high)}",
+            "–" if base is None else f"{middle / base:.2f}",
+            "–" if row["compile_seconds"] is None else f"{row['compile_seconds']:.1f}",
+            "–" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 1e6:.0f}",
+            "; ".join(filter(None, (row["checked"], row["remark"]))),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _ms(seconds: float) -> str:
+    return f"{1e3 * seconds:#.3g}".rstrip(".")
+
+
+def rendered(rows: Iterable[Row]) -> str:
+    """All tables, a section for each device and a heading for each workload."""
+    parts = []
+    for device, workloads in newest(rows).items():
+        parts.append(f"### {device}")
+        for name in sorted(workloads, key=_order):
+            found = workloads[name]
+            parts += [f"#### {name}", table(found), _footnote(found)]
+    return "\n\n".join(parts)
+
+
+def _order(workload: str) -> int:
+    names = list(shapes.WORKLOADS)
+    return names.index(workload) if workload in names else len(names)
+
+
+def _footnote(rows: list[Row]) -> str:
+    def told(*names: str) -> str:
+        return ", ".join(sorted({str(row[name]) for row in rows for name in names if row[name]}))
+
+    pages = {True: "huge pages on", False: "huge pages off"}
+    return (
+        f"{told('version')}; jax {told('jax')}, Python {told('python')}; {told('precision')}; "
+        f"{', '.join(sorted({pages[row['hugepages']] for row in rows}))}; "
+        f"commit {told('commit')}; {told('date')}."
+    )
+
+
+def page(text: str, rows: Iterable[Row]) -> str:
+    """The page with the tables of these rows between its markers."""
+    head, _, rest = text.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    return f"{head}{BEGIN}\n\n{rendered(rows)}\n\n{END}{tail}"
+
+
+def main(argv: list[str]) -> int:
+    """Renders the page, or only compares it with the rows."""
+    files = sorted((HERE / "results").glob("*.jsonl"))
+    text = PAGE.read_text()
+    wanted = page(text, [row for file in files for row in harness.read_rows(file)])
+    if wanted == text:
+        return 0
+    if "--check" in argv:
+        print(f"stale: {PAGE}")
+        return 1
+    PAGE.write_text(wanted)
+    print(f"rendered: {PAGE}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

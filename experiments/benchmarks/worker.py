@@ -1,0 +1,193 @@
+"""One process for one implementation, and how the orchestrator talks to it.
+
+Decides the wire: the child prepares what its arguments name, says one JSON line (`ready`, or
+`error` with its traceback), and then answers each line with a number on it by as many seconds. A
+process of its own gives every implementation its own allocator, threads and environment; that all
+of them stay alive lets them be timed in turn, under the same weather. Needs no JAX.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.benchmarks import shapes, timing
+
+ROOT = Path(__file__).parents[2]
+HUGEPAGES = "glibc.malloc.hugetlb=1"
+
+# The same for all. Threads of a process that waits for its turn sleep instead of spinning;
+# compiled code of an earlier run does not count as compiled quickly.
+ENVIRONMENT = {
+    "OMP_WAIT_POLICY": "passive",
+    "KMP_BLOCKTIME": "0",
+    "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1",
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "PYTHONPATH": str(ROOT),
+}
+
+
+class Prepared(NamedTuple):
+    """An implementation that is compiled and ready to be timed.
+
+    Attributes:
+      run: one call, blocked on outputs and gradients.
+      check: what came out on the tiny workload, by name: `spikes`, `loss`, `grad0`, ...
+      claims: which of these equal the default implementation's; a name of the form `cut/grad0`
+        in the default's check is the gradient without its path through the reset.
+      remark: what differs, and why not all is claimed; empty where nothing differs.
+      version: of the package that is timed.
+      precision: of the numbers and products.
+      jax: its version, where it is used.
+      device: in words; None where it is the CPU and nobody tells.
+      compile_seconds: None where nothing is compiled.
+      temp_bytes: temporary memory as XLA plans it.
+      growth: `run -> bytes`, the memory that one call needs.
+    """
+
+    run: timing.Run
+    check: dict[str, Any]
+    claims: dict[str, str]
+    remark: str
+    version: str
+    precision: str = "float32"
+    jax: str | None = None
+    device: str | None = None
+    compile_seconds: float | None = None
+    temp_bytes: int | None = None
+    growth: Callable[[timing.Run], int | None] = timing.growth
+
+
+Prepare = Callable[[str, shapes.Workload, shapes.Workload], Prepared]
+
+
+def serve(prepare: Prepare, argv: list[str]) -> None:
+    """The child's side; `argv` is implementation, workload and, for the small one, `--smoke`.
+
+    Args:
+      prepare: `(implementation, workload to time, workload to check on) -> Prepared`.
+      argv: the process's arguments.
+    """
+    # Whatever a library prints must not get between the lines.
+    with os.fdopen(os.dup(1), "w") as replies:
+        os.dup2(2, 1)
+
+        def say(message: dict[str, Any]) -> None:
+            print(json.dumps(message), file=replies, flush=True)
+
+        try:
+            implementation, name, *flags = argv
+            workload = shapes.WORKLOADS[name]
+            small = shapes.tiny(workload)
+            ready = prepare(implementation, small if "--smoke" in flags else workload, small)
+            timing.sample(ready.run, 2)
+            say(
+                {
+                    "check": {k: np.asarray(v).tolist() for k, v in ready.check.items()},
+                    "claims": ready.claims,
+                    "remark": ready.remark,
+                    "version": ready.version,
+                    "precision": ready.precision,
+                    "jax": ready.jax,
+                    "device": ready.device,
+                    "compile_seconds": ready.compile_seconds,
+                    "temp_bytes": ready.temp_bytes,
+                    "peak_bytes": ready.growth(ready.run),
+                    "hugepages": HUGEPAGES in os.environ.get("GLIBC_TUNABLES", ""),
+                    "python": sys.version.split()[0],
+                }
+            )
+            for line in sys.stdin:
+                say({"seconds": timing.sample(ready.run, int(line))})
+        except Exception:
+            say({"error": traceback.format_exc()})
+
+
+class WorkerError(Exception):
+    """A worker failed or died; the message has its traceback or the end of its log."""
+
+
+class Worker:
+    """The orchestrator's side: a process that holds one implementation of one workload.
+
+    Attributes:
+      implementation: its name.
+      ready: what it said when it was prepared.
+    """
+
+    def __init__(
+        self, python: Path, module: str, implementation: str, workload: str, *, smoke: bool
+    ) -> None:
+        """Starts it and waits until it is ready; raises WorkerError where it never is."""
+        self.implementation = implementation
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the process
+        arguments = [implementation, workload, *(["--smoke"] if smoke else [])]
+        self._process = subprocess.Popen(
+            [str(python), "-m", f"experiments.benchmarks.{module}", *arguments],
+            cwd=ROOT,
+            env={"GLIBC_TUNABLES": HUGEPAGES, **os.environ, **ENVIRONMENT},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+        )
+        try:
+            self.ready = self._hear()
+        except BaseException:
+            self.close()
+            raise
+
+    def sample(self, count: int) -> list[float]:
+        """Seconds of `count` calls."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{count}\n")
+        self._process.stdin.flush()
+        return self._hear()["seconds"]
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.kill()
+        self._process.communicate()
+        self._log.close()
+
+    def _hear(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if line:
+            message = json.loads(line)
+            if "error" not in message:
+                return message
+            raise WorkerError(f"{self.implementation}: {message['error']}")
+        code = self._process.wait()
+        self._log.seek(0)
+        raise WorkerError(
+            f"{self.implementation} ended with code {code}:\n{self._log.read()[-2000:]}"
+        )
+
+
+def disagreements(ready: dict[str, Any], reference: dict[str, Any]) -> list[str]:
+    """The claims of a worker that the reference does not bear out.
+
+    Spikes must be equal to the last bit, other numbers to float32's rounding.
+    """
+    wrong = []
+    for name, of_reference in ready["claims"].items():
+        ours, theirs = (
+            np.asarray(ready["check"][name]),
+            np.asarray(reference["check"][of_reference]),
+        )
+        if name == "spikes":
+            same = np.array_equal(ours, theirs)
+        else:
+            same = ours.shape == theirs.shape and np.allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+        if not same:
+            wrong.append(name)
+    return wrong

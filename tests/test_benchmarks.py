@@ -1,0 +1,230 @@
+"""The benchmarks: what is timed computes the same, the protocol holds, tables show their rows."""
+
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import harness
+from experiments.benchmarks import __main__ as command
+from experiments.benchmarks import ours, shapes, tables, timing, worker
+
+SMALL = {name: shapes.tiny(w) for name, w in shapes.WORKLOADS.items()}
+DISTINCT = [name for name in SMALL if name not in ("step-784-400-10-T300-B100", "linear-lif-N2048")]
+
+
+@pytest.fixture(autouse=True)
+def promotion():
+    # The bare loop is written as a newcomer would.
+    with jax.numpy_rank_promotion("allow"):
+        yield
+
+
+@pytest.mark.parametrize("name", DISTINCT)
+def test_implementations_compute_the_same(name):
+    workload = SMALL[name]
+    # One program each: op by op, every op would be compiled by itself.
+    reference = jax.jit(lambda: ours.check(workload, ours.bare(workload)))()
+    assert 0.05 < np.mean(reference["spikes"]) < 0.6
+    for leaf in (v for k, v in reference.items() if k.startswith("grad")):
+        assert np.mean(np.asarray(leaf) != 0) > 0.2
+    for make, _ in ours.FORWARDS.values():
+        found = jax.jit(lambda make=make: ours.check(workload, make(workload)))()
+        ready = {"check": found, "claims": {k: k for k in found}}
+        assert set(found) == set(reference)
+        assert worker.disagreements(ready, {"check": reference}) == []
+
+
+def in_numpy(workload, dtype):
+    """Membranes of every population, by the equations alone."""
+    plain = isinstance(workload, shapes.Unroll)
+    xs = (shapes.currents(workload) if plain else shapes.spikes(workload)).astype(dtype)
+    left = iter(shapes.weights(workload))
+    membranes = []
+    for stage in shapes.stages(workload):
+        steps, batch, *shape = xs.shape
+        if stage.pool > 1:
+            rows, columns, channels = shape
+            tiles = (rows // stage.pool, stage.pool, columns // stage.pool, stage.pool, channels)
+            xs = xs.reshape(steps, batch, *tiles).mean(axis=(3, 5), dtype=dtype)
+        if stage.synapse is not None:
+            kernel, bias = (a.astype(dtype) for a in next(left))
+            if isinstance(stage.synapse, shapes.Conv):
+                size = (stage.synapse.kernel,) * 2
+                windows = np.lib.stride_tricks.sliding_window_view(xs, size, axis=(2, 3))
+                xs = np.einsum("tbhwcij,ijco->tbhwo", windows, kernel) + bias
+            else:
+                xs = xs.reshape(steps, batch, -1) @ kernel + bias
+        u, o = np.zeros((2, *xs.shape[1:]), dtype)
+        found = []
+        for current in xs:
+            u = dtype(workload.decay) * u * (1 - o) + current
+            o = (u >= shapes.THRESHOLD).astype(dtype)
+            found.append((u, o))
+        membrane, xs = (np.stack(a) for a in zip(*found, strict=True))
+        membranes.append(membrane)
+    return membranes
+
+
+@pytest.mark.parametrize("name", DISTINCT)
+def test_tiny_workloads_are_exact_and_free_of_ties(name):
+    workload = SMALL[name]
+    assert workload.decay == 0.5
+
+    single, double = (in_numpy(workload, dtype) for dtype in (np.float32, np.float64))
+    spikes = jax.jit(lambda: ours.check(workload, ours.bare(workload))["spikes"])()
+    np.testing.assert_array_equal(single[-1] >= shapes.THRESHOLD, spikes)
+    for u32, u64 in zip(single, double, strict=True):
+        np.testing.assert_array_equal(u32, u64)
+        edges = np.array([0.0, shapes.THRESHOLD, 1.0])  # of the surrogate's window, and its middle
+        assert np.abs(u64[..., None] - edges).min() > 1e-6
+
+
+def test_workloads_are_those_of_the_page():
+    text = tables.PAGE.read_text()
+    for name in shapes.WORKLOADS:
+        assert f"`{name}`" in text
+    for name in (*ours.FORWARDS, *ours.FLOORS, *command.PEERS):
+        assert f"| `{name}` |" in text
+
+
+def test_sizes():
+    (mlp, *_, cnn) = shapes.WORKLOADS.values()
+    assert [k.shape for k, _ in shapes.weights(mlp)] == [(784, 400), (400, 10)]
+    assert [k.shape for k, _ in shapes.weights(cnn)] == [
+        (5, 5, 1, 15),
+        (5, 5, 15, 40),
+        (640, 300),
+        (300, 10),
+    ]
+    assert [stage.units for stage in shapes.stages(cnn)] == [
+        (24, 24, 15),
+        (8, 8, 40),
+        (300,),
+        (10,),
+    ]
+    images, labels = shapes.images(cnn)
+    assert images.shape == (100, 28, 28, 1)
+    assert images.dtype == np.uint8
+    assert labels.max() < 10
+    lif = shapes.WORKLOADS["lif-T32-64x16384"]
+    assert lif.steps * lif.batch * lif.units * 4 == 2**27
+
+
+@pytest.mark.parametrize("name", ["step-784-400-10-T30-B100", "lif-T32-64x16384"])
+def test_floors_are_timed_without_neurons(name):
+    workload = SMALL[name]
+    floor = ours.implementations(workload)[-1]
+    ready = ours.prepare(floor, workload, workload)
+    ready.run()
+    assert ready.check == ready.claims == {}
+    assert "floor" in ready.remark
+    assert ready.temp_bytes is not None
+
+
+def test_dense_floor_makes_five_products_for_two_layers():
+    workload = SMALL["step-784-400-10-T30-B100"]
+    task = ours.dense_floor(workload)
+    jaxpr = jax.make_jaxpr(task.function)(task.carried, *task.inputs)
+    assert sum(e.primitive.name == "dot_general" for e in jaxpr.eqns) == 5
+
+
+def test_orchestra(tmp_path, capsys):
+    argv = ["--smoke", "--rounds", "2", "--workload", "lif-T32-64x16384"]
+    argv += ["--implementation", "bare lax.scan", "--results", str(tmp_path)]
+    assert command.main(argv) == 0
+    assert "| stbp_jax lif_unroll |" in capsys.readouterr().out
+    (file,) = tmp_path.glob("*.jsonl")
+    default, bare = harness.read_rows(file)
+    assert default["implementation"] == ours.DEFAULT
+    assert default["checked"] == "spikes, gradients as bare lax.scan"
+    assert bare["checked"] == "spikes, gradients as stbp_jax lif_unroll"
+    for row in (default, bare):
+        assert len(row["samples_seconds"]) == 2 * command.SAMPLES
+        assert row["median_seconds"] > 0
+        assert row["compile_seconds"] > 0
+        assert row["peak_bytes"] is not None
+        assert row["jax"] == jax.__version__
+        assert row["device"].startswith("cpu")
+        assert row["command"].startswith("python -m experiments.benchmarks --smoke")
+
+
+def test_worker_tells_what_failed():
+    with pytest.raises(worker.WorkerError, match="KeyError: 'nobody'"):
+        worker.Worker(Path(sys.executable), "ours", "nobody", "lif-T32-64x16384", smoke=True)
+
+
+def test_disagreements_are_found():
+    reference = {"check": {"spikes": [0.0, 1.0], "grad0": [1.0], "cut/grad0": [2.0]}}
+    same = {"check": {"spikes": [0.0, 1.0], "grad0": [2.0]}, "claims": {"grad0": "cut/grad0"}}
+    assert worker.disagreements(same, reference) == []
+    other = {
+        "check": {"spikes": [1.0, 1.0], "grad0": [1.1]},
+        "claims": {k: k for k in ("spikes", "grad0")},
+    }
+    assert worker.disagreements(other, reference) == ["spikes", "grad0"]
+
+
+def test_samples_are_all_kept_after_an_untimed_call():
+    calls = []
+    assert len(timing.sample(lambda: calls.append(1), 4)) == 4
+    assert len(calls) == 5
+    assert timing.spread([3.0, 1.0, 2.0]) == (1.5, 2.0, 2.5)
+    assert timing.spread([1.0]) == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells")
+def test_growth_counts_what_a_call_touches():
+    found = timing.growth(lambda: np.ones(40_000_000, np.uint8))
+    assert found is not None
+    assert 35e6 < found < 60e6
+
+
+def row(**changes):
+    return {
+        "workload": "lif-T32-64x16384",
+        "implementation": ours.DEFAULT,
+        "version": "stbp_jax 0",
+        "precision": "float32",
+        "samples_seconds": [0.010, 0.012, 0.014],
+        "median_seconds": 0.012,
+        "compile_seconds": 1.25,
+        "peak_bytes": 500_000_000,
+        "temp_bytes": None,
+        "hugepages": True,
+        "device": "cpu: x",
+        "jax": "0",
+        "python": "3",
+        "commit": "c",
+        "command": "x",
+        "date": "d1",
+        "checked": "spikes as y",
+        "remark": "",
+    } | changes
+
+
+def test_tables():
+    peer = {"implementation": "Norse", "jax": None, "compile_seconds": None, "remark": "other"}
+    rows = [
+        row(samples_seconds=[0.1]),  # an older session
+        row(date="d2"),
+        row(date="d2", samples_seconds=[0.024] * 3, checked=None, peak_bytes=None, **peer),
+        row(workload="step-784-400-10-T30-B100", implementation="Norse"),
+    ]
+    text = tables.rendered(rows)
+    assert "| stbp_jax lif_unroll | 12.0 | 11.0 – 13.0 | 1.00 | 1.2 | 500 | spikes as y |" in text
+    assert "| Norse | 24.0 | 24.0 – 24.0 | 2.00 | – | – | other |" in text
+    assert "| Norse | 12.0 | 11.0 – 13.0 | – | 1.2 | 500 | spikes as y |" in text  # no default then
+    assert "100" not in text.partition("step-784")[0]
+    # Workloads come in the order of the list, devices apart.
+    assert text.index("#### step-784") < text.index("#### lif-T32")
+    assert text.count("### cpu: x") == 1
+    page = tables.page(f"a {tables.BEGIN} old {tables.END} b", rows)
+    assert page == f"a {tables.BEGIN}\n\n{text}\n\n{tables.END} b"
+    assert tables.page(page, rows) == page
+
+
+def test_page_shows_its_rows():
+    assert tables.main(["--check"]) == 0
