@@ -20,8 +20,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from stbp_jax import checks
-from stbp_jax.core import Array, Neuron, Params, Shape, State, scan
-from stbp_jax.initialisers import Initialiser, Weights, affine, fan_in_uniform
+from stbp_jax.core import Array, Neuron, Params, Shape
+from stbp_jax.neurons.units import check_per_unit, with_batch
 from stbp_jax.surrogates import Surrogate, rectangular
 
 
@@ -310,7 +310,7 @@ def lif(
 
     def check(units: Shape) -> None:
         for name, leaf in zip(("decay", "threshold"), constants, strict=False):
-            _check_per_unit(name, leaf, units)
+            check_per_unit(name, leaf, units)
 
     def init(key: Array, shape: Shape) -> Params:
         check(shape)
@@ -321,133 +321,13 @@ def lif(
         return LIFState(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
 
     def step(params: Params, state: LIFState, current: Array) -> tuple[LIFState, Array]:
-        return lif_step(carry, _with_batch(constants), state, current)
+        return lif_step(carry, with_batch(constants), state, current)
 
     def unroll_(params: Params, state: LIFState, currents: Array) -> tuple[LIFState, Array]:
-        return unroll(carry, _with_batch(constants), state, currents)
+        return unroll(carry, with_batch(constants), state, currents)
 
     def in_window(params: Params, state: LIFState) -> Array:
-        c = _with_batch(constants)
+        c = with_batch(constants)
         return c.surrogate.in_window(state.membrane - c.threshold)
 
     return Neuron(init, initial_state, step, unroll_, in_window)
-
-
-def _check_per_unit(name: str, value: Any, units: Shape) -> None:
-    shape = jnp.shape(value)
-    if shape not in ((), tuple(units)):
-        raise ValueError(
-            f"{name} must be a scalar or have the units' shape {list(units)}, got {list(shape)}"
-        )
-
-
-def _with_batch(constants: Any) -> Any:
-    """Gives per-unit leaves a batch axis; scalars stay."""
-    return jax.tree.map(lambda c: c[None] if jnp.ndim(c) else c, constants)
-
-
-def leaky(*, decay: Any) -> Neuron:
-    """A readout that does not spike: uᵗ = τ uᵗ⁻¹ + Iᵗ, and its output is the membrane.
-
-    Args:
-      decay: τ in [0, 1] per step; a scalar or of the units' shape. 1 integrates, 0 passes through.
-
-    Returns:
-      A `Neuron` with nothing learnt; its state is the membrane `[B, *units]`.
-
-    Raises:
-      ValueError: `decay` outside [0, 1], or of a shape that does not fit the units.
-
-    >>> neuron = leaky(decay=0.5)
-    >>> state = neuron.initial_state((1, 1), jnp.float32)
-    >>> neuron.unroll((), state, jnp.ones((3, 1, 1)))[1].ravel()
-    Array([1.  , 1.5 , 1.75], dtype=float32)
-    """
-    checks.unit_interval("decay", decay)
-
-    def init(key: Array, shape: Shape) -> Params:
-        _check_per_unit("decay", decay, shape)
-        return ()
-
-    def initial_state(shape: Shape, dtype: Any) -> Array:
-        _check_per_unit("decay", decay, shape[1:])
-        return jnp.zeros(shape, dtype)
-
-    def step(params: Params, membrane: Array, current: Array) -> tuple[Array, Array]:
-        membrane = jnp.asarray(_with_batch(decay), membrane.dtype) * membrane + current
-        return membrane, membrane
-
-    return Neuron(init, initial_state, step, scan(step))
-
-
-def stateless(function: Callable[[Array], Array]) -> Neuron:
-    """An activation function as a neuron: outᵗ = function(Iᵗ); for non-spiking twins.
-
-    Args:
-      function: elementwise, any shape, `jax.nn.relu` for one.
-
-    Returns:
-      A `Neuron` with no state and nothing learnt.
-    """
-
-    def apply(params: Params, state: State, x: Array) -> tuple[State, Array]:
-        return state, function(x)
-
-    return Neuron(lambda key, shape: (), lambda shape, dtype: (), apply, apply)
-
-
-class RecurrentParams(NamedTuple):
-    """Recurrent weights `[N, N]` and what the inner neuron learns."""
-
-    weights: Weights
-    neuron: Params
-
-
-class RecurrentState(NamedTuple):
-    """The inner neuron's state and its last output `[B, N]`."""
-
-    neuron: State
-    out: Array
-
-
-def recurrent(neuron: Neuron, *, init: Initialiser = fan_in_uniform()) -> Neuron:  # noqa: B008
-    """The same neurons with learnt connections among them: I'ᵗ = Iᵗ + oᵗ⁻¹ W + b.
-
-    The feed-forward product stays hoisted over time; only o W is inside the scan. Gradients cross
-    the recurrent connections.
-
-    Args:
-      neuron: the population, its units of shape `[N]`.
-      init: makes W `[N, N]` and b `[N]`.
-
-    Returns:
-      A `Neuron` with `RecurrentParams` and `RecurrentState`.
-
-    Raises:
-      ValueError: units of more than one axis.
-    """
-
-    def init_(key: Array, shape: Shape) -> RecurrentParams:
-        if len(shape) != 1:
-            raise ValueError(
-                f"recurrent needs units of shape [N], got {list(shape)}; use flatten()"
-            )
-        key_weights, key_neuron = jax.random.split(key)
-        weights = init(key_weights, (shape[0], shape[0]), jnp.result_type(float))
-        return RecurrentParams(weights, neuron.init(key_neuron, shape))
-
-    def initial_state(shape: Shape, dtype: Any) -> RecurrentState:
-        return RecurrentState(neuron.initial_state(shape, dtype), jnp.zeros(shape, dtype))
-
-    def step(
-        params: RecurrentParams, state: RecurrentState, current: Array
-    ) -> tuple[RecurrentState, Array]:
-        current = current + affine(params.weights, state.out)
-        inner, out = neuron.step(params.neuron, state.neuron, current)
-        return RecurrentState(inner, out), out
-
-    in_window = neuron.in_window
-    inner_window = (
-        None if in_window is None else lambda params, state: in_window(params.neuron, state.neuron)
-    )
-    return Neuron(init_, initial_state, step, scan(step), inner_window)
