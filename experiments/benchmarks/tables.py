@@ -60,7 +60,8 @@ def table(rows: list[Row]) -> str:
 
 
 def _ms(seconds: float) -> str:
-    return f"{1e3 * seconds:#.3g}".rstrip(".")
+    """Three digits, no exponent."""
+    return f"{1e3 * seconds:.0f}" if seconds >= 0.1 else f"{1e3 * seconds:#.3g}"
 
 
 def rendered(rows: Iterable[Row]) -> str:
