@@ -190,8 +190,11 @@ class TestReadIdx:
             (b"\0\0\x0e\3" + b"\xff" * 12, "truncated"),
             (b"\0\0\x08\3" + b"\0" * 4 + b"\xff" * 8, None),  # no numbers, enormous sides
             (b"\0\0\x08\x41" + b"\0" * 260, "rank 65"),
-            (gzip.compress(b"\0\0\x08\1\0\0\0\5abcde")[:-9], "gzip file is truncated or damaged"),
-            (gzip.compress(b"\0\0\x08\1\0\0\0\5abcde") + b"tail", "truncated or damaged"),
+            (
+                gzip.compress(b"\0\0\x08\1\0\0\0\5abcde", mtime=0)[:-9],
+                "gzip file is truncated or damaged",
+            ),
+            (gzip.compress(b"\0\0\x08\1\0\0\0\5abcde", mtime=0) + b"tail", "truncated or damaged"),
         ],
     )
     def test_errors_name_the_file(self, tmp_path, content, message):
