@@ -99,6 +99,7 @@ def labels(name: str, x: Any, *, batch: int, classes: int) -> None:
             "if the scores come from outputs, those must be time-major, [T, B, C]"
         )
     if concrete(x) and batch:
-        low, high = int(np.min(x)), int(np.max(x))
+        values = np.asarray(x)  # np.min of a jax array would be traced inside jit
+        low, high = int(values.min()), int(values.max())
         if low < 0 or high >= classes:
             raise ValueError(f"{name} must lie in [0, {classes}), got values from {low} to {high}")

@@ -68,6 +68,13 @@ def test_squared_error_takes_any_target():
     np.testing.assert_allclose(squared_error(SCORES, targets), expected, rtol=1e-6)
 
 
+def test_labels_may_be_constants_of_a_compiled_function():
+    labels = jnp.asarray(LABELS)
+    for loss in (squared_error, cross_entropy, accuracy):
+        compiled = jax.jit(lambda scores, loss=loss: loss(scores, labels))(SCORES)
+        np.testing.assert_allclose(compiled, loss(SCORES, labels), rtol=1e-6)
+
+
 def test_squared_error_pulls_towards_the_target():
     # d/d score = score - target: the direct term of delta^{t,N}, before 1/(T S).
     slopes = jax.grad(lambda s: jnp.sum(squared_error(s, LABELS)))(SCORES)

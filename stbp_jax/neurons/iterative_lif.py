@@ -188,7 +188,7 @@ def lif_unroll(
         epsᵗ   = deltaᵗ · h(uᵗ - Vth) + epsᵗ⁺¹ · ∂f/∂uᵗ        dL/dIᵗ = epsᵗ
 
     The carry's two derivatives come from `jax.vjp`, so that it serves every carry and curve. Of
-    each step only the membrane is kept; spikes are recomputed from it.
+    each step only the membrane is kept, `[T, B, *units]`; spikes are recomputed from it.
 
     Args:
       carry: leak and reset; must not close over traced values.
@@ -201,68 +201,89 @@ def lif_unroll(
 
     Source: Wu et al. 2018, equations (10)-(20), with their errata mended.
     """
-    return lif_scan(carry, constants, state, currents)
+    c = _in_dtype(constants, state.membrane)
+    return _march(functools.partial(_fire, c), carry, c, state, currents)
+
+
+# Both loops carry ONE array of units, the membrane or eps: with the spikes beside it XLA takes
+# twice as long on a CPU. The ends stand alone, because only there are spikes given that need not
+# follow their membrane. What is written takes the place of what was read at the same step, so
+# that no stack is copied or cleared.
+
+
+def _march(
+    keep: Callable[[Array], Array],
+    carry: Carry,
+    constants: LIFConstants,
+    state: LIFState,
+    currents: Array,
+) -> tuple[LIFState, Array]:
+    """Last state, and `keep(membrane)` of every step."""
+
+    def enter(before: LIFState, t: Any, stack: Array) -> tuple[Array, Array]:
+        membrane = carry(constants, before) + stack[t]
+        return membrane, stack.at[t].set(keep(membrane))
+
+    def step(t: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
+        membrane, stack = now
+        return enter(LIFState(membrane, _fire(constants, membrane)), t, stack)
+
+    first = enter(state, 0, currents.astype(state.membrane.dtype))
+    last, kept = lax.fori_loop(1, len(currents), step, first)
+    return LIFState(last, _fire(constants, last)), kept
+
+
+def _fire(constants: LIFConstants, membrane: Array) -> Array:
+    return constants.surrogate(membrane - constants.threshold)
 
 
 def _unroll_forward(
     carry: Carry, constants: LIFConstants, state: LIFState, currents: Array
-) -> tuple[tuple[LIFState, Array], tuple[LIFConstants, LIFState, Array, Array]]:
-    def step(before: LIFState, current: Array) -> tuple[LIFState, tuple[Array, Array]]:
-        after, spikes = lif_step(carry, constants, before, current)
-        return after, (before.membrane, spikes)
-
-    # Keeping uᵗ⁻¹ rather than uᵗ gives the reverse scan both: one it reads, one it carries.
-    last, (entering, spikes) = lax.scan(step, state, currents)
-    return (last, spikes), (constants, state, entering, last.membrane)
+) -> tuple[tuple[LIFState, Array], tuple[LIFConstants, LIFState, Array]]:
+    c = _in_dtype(constants, state.membrane)
+    last, membranes = _march(lambda membrane: membrane, carry, c, state, currents)
+    spikes = jax.vmap(functools.partial(_fire, c))(membranes)
+    return (last, spikes), (constants, state, membranes)
 
 
 def _unroll_backward(
     carry: Carry,
-    residuals: tuple[LIFConstants, LIFState, Array, Array],
+    residuals: tuple[LIFConstants, LIFState, Array],
     cotangents: tuple[LIFState, Array],
 ) -> tuple[LIFConstants, LIFState, Array]:
-    given, initial, entering, last_membrane = residuals
+    given, initial, membranes = residuals
     last_bar, spikes_bar = cotangents
-    constants = _in_dtype(given, last_membrane)
+    constants, to_given = jax.vjp(lambda c: _in_dtype(c, membranes), given)
 
-    def distance(c: LIFConstants, membrane: Array) -> Array:
-        return membrane - c.threshold
+    # The gradient to the constants rides along; where nobody asks for it, XLA drops it.
+    def add(total: LIFConstants, bar: LIFConstants) -> LIFConstants:
+        return jax.tree.map(lambda a, b: a + b.astype(a.dtype), total, bar)
 
-    def spikes_of(membrane: Array) -> Array:
-        return constants.surrogate(distance(constants, membrane))
+    def future_of(state: LIFState, eps: Array, total: LIFConstants) -> tuple:
+        bar, future = jax.vjp(carry, constants, state)[1](eps)
+        return future, add(total, bar)
 
-    def step(
-        after: tuple[LIFState, Array], now: tuple[Array, Array]
-    ) -> tuple[tuple[LIFState, Array], tuple[Array, Array]]:
-        future, membrane = after
-        membrane_tm1, from_above = now
-        delta = from_above + future.spikes
-        through_spike = delta * constants.surrogate.derivative(distance(constants, membrane))
+    def leave(future: LIFState, t: Any, total: LIFConstants, stack: Array) -> tuple:
+        distance, pull = jax.vjp(lambda c: membranes[t] - c.threshold, constants)
+        delta = stack[t] + future.spikes
+        through_spike = delta * constants.surrogate.derivative(distance)
         eps = through_spike + future.membrane
-        before = LIFState(membrane_tm1, spikes_of(membrane_tm1))
-        _, pull = jax.vjp(functools.partial(carry, constants), before)
-        return (*pull(eps), membrane_tm1), (eps, through_spike)
+        return eps, add(total, *pull(through_spike)), stack.at[t].set(eps)
 
-    _, (eps, through_spike) = lax.scan(
-        step, (last_bar, last_membrane), (entering, spikes_bar), reverse=True
-    )
+    steps = len(membranes)
 
-    # The first step was entered by the caller's state, whose spikes need not follow its membrane.
-    _, pull = jax.vjp(functools.partial(carry, constants), initial)
-    (initial_bar,) = pull(eps[0])
+    def step(back: Array, later: tuple) -> tuple:
+        t, (eps, total, stack) = steps - 1 - back, later
+        state = LIFState(membranes[t], _fire(constants, membranes[t]))
+        future, total = future_of(state, eps, total)
+        return leave(future, t, total, stack)
 
-    # All steps share the constants: their gradient is one pull-back over the whole trajectory, and
-    # falls away as dead code where nobody asks for it.
-    spikes_tm1 = jax.vmap(spikes_of)(entering).at[0].set(initial.spikes)
-
-    def of_constants(c: LIFConstants) -> tuple[Array, Array]:
-        c = _in_dtype(c, last_membrane)
-        carried = jax.vmap(functools.partial(carry, c))(LIFState(entering, spikes_tm1))
-        return carried, jax.vmap(functools.partial(distance, c))(entering)
-
-    _, pull_constants = jax.vjp(of_constants, given)
-    (constants_bar,) = pull_constants((eps, through_spike))
-    return constants_bar, initial_bar, eps
+    zero = jax.tree.map(lambda c: jnp.zeros(c.shape, jnp.promote_types(c.dtype, jnp.float32)), constants)
+    final = leave(last_bar, steps - 1, zero, spikes_bar)
+    eps, total, currents_bar = lax.fori_loop(1, steps, step, final)
+    initial_bar, total = future_of(initial, eps, total)
+    (constants_bar,) = to_given(jax.tree.map(lambda b, c: b.astype(c.dtype), total, constants))
+    return constants_bar, initial_bar, currents_bar
 
 
 lif_unroll.defvjp(_unroll_forward, _unroll_backward)
