@@ -278,7 +278,9 @@ def _unroll_backward(
         future, total = future_of(state, eps, total)
         return leave(future, t, total, stack)
 
-    zero = jax.tree.map(lambda c: jnp.zeros(c.shape, jnp.promote_types(c.dtype, jnp.float32)), constants)
+    zero = jax.tree.map(
+        lambda c: jnp.zeros(c.shape, jnp.promote_types(c.dtype, jnp.float32)), constants
+    )
     final = leave(last_bar, steps - 1, zero, spikes_bar)
     eps, total, currents_bar = lax.fori_loop(1, steps, step, final)
     initial_bar, total = future_of(initial, eps, total)
