@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 
 from stbp_jax import checks
 from stbp_jax.core import Array, Neuron, Params, Shape
@@ -242,6 +243,7 @@ def _unroll_forward(
 ) -> tuple[tuple[LIFState, Array], tuple[LIFConstants, LIFState, Array]]:
     c = _in_dtype(constants, state.membrane)
     last, membranes = _march(lambda membrane: membrane, carry, c, state, currents)
+    membranes = checkpoint_name(membranes, "membrane")
     spikes = jax.vmap(functools.partial(_fire, c))(membranes)
     return (last, spikes), (constants, state, membranes)
 
