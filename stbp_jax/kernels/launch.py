@@ -60,7 +60,9 @@ class Block:
     def load(self, ref: Any, row: Any, dtype: Any) -> Array:
         """Row `row` of a `[rows, N]` array for this block, as `dtype`."""
         other = None if self._mask is None else 0.0
-        return self._load(ref.at[jnp.asarray(row, int), :], mask=self._mask, other=other).astype(dtype)
+        return self._load(ref.at[jnp.asarray(row, int), :], mask=self._mask, other=other).astype(
+            dtype
+        )
 
     def store(self, ref: Any, row: Any, x: Array) -> None:
         """Writes `x [BLOCK]` to row `row` of a `[rows, N]` array."""
