@@ -13,7 +13,7 @@ import pytest
 
 import stbp_jax as sj
 from stbp_jax.kernels import launch, lif_pallas, lif_pallas_interpreted
-from stbp_jax.kernels.lif import CHUNK
+from stbp_jax.kernels import lif as kernel
 from tests.contracts import (
     CARRIES,
     CURVES,
@@ -27,11 +27,11 @@ from tests.contracts import (
     quick_jit,
 )
 
+CHUNK = kernel.CHUNK
 KNOWN = launch.OLDEST <= jax.__version_info__[:2] < launch.TOO_NEW
 known = pytest.mark.skipif(
     not KNOWN, reason=f"KERNELS NOT TESTED: they need jax 0.10 to 0.12, this is {jax.__version__}"
 )
-
 
 GRID = [(name, "kept", curve) for name in CARRIES for curve in CURVES]
 GRID += [(name, cut, "h4") for name in CARRIES for cut in CUTS if cut != "kept"]
@@ -52,6 +52,11 @@ class TestLifPallas(UnrollContract):
     unroll = staticmethod(lif_pallas_interpreted)
     eagerly = staticmethod(quickly)
 
+    @pytest.fixture(autouse=True)
+    def short_chunks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """So that the contract's short runs cross from chunk to chunk, and compile sooner."""
+        monkeypatch.setattr(kernel, "CHUNK", 2)
+
     @pytest.mark.usefixtures("x64")
     @pytest.mark.parametrize(("name", "cut", "curve"), GRID)
     def test_is_the_recursion_of_the_paper(self, name: str, cut: str, curve: str) -> None:
@@ -63,8 +68,10 @@ class TestLifPallas(UnrollContract):
         ("name", "steps"),
         [("linear", CHUNK), ("exponential", CHUNK + 1), ("subtractive", 2 * CHUNK + 3)],
     )
-    def test_more_steps_than_registers(self, name: str, steps: int) -> None:
-        """Chunks of time join: the contract's runs fit in one."""
+    def test_chunks_as_they_are(
+        self, name: str, steps: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(kernel, "CHUNK", CHUNK)
         p = population(steps=steps, per_unit=True)
         args = p.args(self.surrogate("h3"), jnp.float64)
         got = _compiled(self.unroll, CARRIES[name])(*args)
@@ -97,13 +104,13 @@ class TestLifPallas(UnrollContract):
     def test_a_bfloat16_state_is_all_that_is_carried(self) -> None:
         """Nothing wider than the state survives a step, or two halves would differ."""
         rng = np.random.default_rng(7)
-        p = population(steps=2 * CHUNK)
+        p = population(steps=6)
         p.currents = rng.uniform(-0.3, 0.8, p.currents.shape)
         constants, state, currents, _ = p.args(self.surrogate(), jnp.bfloat16)
         forward = quick_jit(functools.partial(self.unroll, self.carry("exponential")))
         out = forward(constants, state, currents)
         halves = []
-        for half in (slice(CHUNK), slice(CHUNK, None)):
+        for half in (slice(3), slice(3, None)):
             state, spikes = forward(constants, state, currents[half])
             halves.append(spikes)
         assert_same((state, jnp.concatenate(halves)), out)
