@@ -16,8 +16,8 @@ from jax import lax
 
 from stbp_jax.core import Array, PyTree, Shape
 
-# 64 threads with 4 neurons each: in float32 16-byte loads, and a block for each multiprocessor of an
-# H100 from some 34,000 neurons on. Chosen by counting; not yet timed.
+# 64 threads with 4 neurons each: 16-byte loads in float32, and a block for each multiprocessor of
+# an H100 from 34,000 neurons on. Chosen by counting; not yet timed.
 BLOCK = 256
 WARPS = 2
 
@@ -60,13 +60,11 @@ class Block:
     def load(self, ref: Any, row: Any, dtype: Any) -> Array:
         """Row `row` of a `[rows, N]` array for this block, as `dtype`."""
         other = None if self._mask is None else 0.0
-        return self._load(ref.at[jnp.asarray(row, int), :], mask=self._mask, other=other).astype(
-            dtype
-        )
+        return self._load(_row(ref, row), mask=self._mask, other=other).astype(dtype)
 
     def store(self, ref: Any, row: Any, x: Array) -> None:
         """Writes `x [BLOCK]` to row `row` of a `[rows, N]` array."""
-        self._store(ref.at[jnp.asarray(row, int), :], x.astype(ref.dtype), mask=self._mask)
+        self._store(_row(ref, row), x.astype(ref.dtype), mask=self._mask)
 
     def constant(self, ref: Any, dtype: Any) -> Array:
         """A constant for this block's neurons: a scalar, or `[BLOCK]`."""
@@ -74,6 +72,11 @@ class Block:
         if period == 1:
             return ref[0].astype(dtype)
         return self._load(ref.at[lax.rem(self.neurons, jnp.int32(period))]).astype(dtype)
+
+
+def _row(ref: Any, row: Any) -> Any:
+    # The interpreter wants an array, of the type that Python's integers become.
+    return ref.at[jnp.asarray(row, int), :]
 
 
 def flat_constant(constant: Array, neurons: Shape) -> Array:
