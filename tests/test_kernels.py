@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 import stbp_jax as sj
-from stbp_jax.kernels import launch, lif_pallas, lif_pallas_interpreted
-from stbp_jax.kernels import lif as kernel
+from stbp_jax.kernels import bodies, launch, lif_pallas, lif_pallas_interpreted
 from tests.contracts import (
     CARRIES,
     CURVES,
@@ -27,7 +26,7 @@ from tests.contracts import (
     quick_jit,
 )
 
-CHUNK = kernel.CHUNK
+CHUNK = bodies.CHUNK
 KNOWN = launch.OLDEST <= jax.__version_info__[:2] < launch.TOO_NEW
 known = pytest.mark.skipif(
     not KNOWN, reason=f"KERNELS NOT TESTED: they need jax 0.10 to 0.12, this is {jax.__version__}"
@@ -55,7 +54,7 @@ class TestLifPallas(UnrollContract):
     @pytest.fixture(autouse=True)
     def short_chunks(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """So that the contract's short runs cross from chunk to chunk, and compile sooner."""
-        monkeypatch.setattr(kernel, "CHUNK", 2)
+        monkeypatch.setattr(bodies, "CHUNK", 2)
 
     @pytest.mark.usefixtures("x64")
     @pytest.mark.parametrize(("name", "cut", "curve"), GRID)
@@ -71,7 +70,7 @@ class TestLifPallas(UnrollContract):
     def test_chunks_as_they_are(
         self, name: str, steps: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(kernel, "CHUNK", CHUNK)
+        monkeypatch.setattr(bodies, "CHUNK", CHUNK)
         p = population(steps=steps, per_unit=True)
         args = p.args(self.surrogate("h3"), jnp.float64)
         got = _compiled(self.unroll, CARRIES[name])(*args)

@@ -1,8 +1,9 @@
 """Runs a kernel over blocks of neurons: which versions and devices, which block, what is masked.
 
 Decides that a kernel instance owns `BLOCK` neighbouring neurons of the flattened `[T, N]` arrays,
-for all T. Pallas is lowered through Triton: its other GPU backend, Mosaic, takes kernels in one
-form in JAX 0.10 and in another in 0.12, and neither of them under `vmap`. Leaves out the dynamics.
+for all T. Pallas is lowered through Triton, which takes one and the same `pallas_call` on JAX 0.10
+to 0.12, under `vmap` and interpreted. JAX deprecates it from 0.11 on, in favour of Mosaic GPU,
+whose kernels are written in another form: hence the upper gate. Leaves out the dynamics.
 """
 
 import functools
