@@ -1,0 +1,243 @@
+"""The LIF's unroll by Pallas: one kernel over all T forwards, one over all T backwards.
+
+Decides what the caller sees: the contract of `lif_unroll`, what is refused, and the gradients that
+need no kernel. The kernels stand in `bodies`, their launch in `launch`.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from stbp_jax.core import Array, Shape
+from stbp_jax.kernels.bodies import backward_kernel, chunks, forward_kernel
+from stbp_jax.kernels.launch import flat_constant, launch
+from stbp_jax.neurons import Carry, LIFConstants, LIFState
+
+Residuals = tuple[LIFConstants, LIFState, Array, Array, tuple[Array, ...]]
+
+
+def lif_pallas(
+    carry: Carry, constants: LIFConstants, state: LIFState, currents: Array
+) -> tuple[LIFState, Array]:
+    """The unroll for CUDA, by Pallas: `lif_unroll`'s values and gradients in fewer bytes.
+
+    With u, o, f and h as in `lif_unroll`:
+
+        uᵗ = f(uᵗ⁻¹, oᵗ⁻¹) + Iᵗ        oᵗ = H(uᵗ - Vth)
+        epsᵗ = (dL/doᵗ + epsᵗ⁺¹ · ∂f/∂oᵗ) · h(uᵗ - Vth) + epsᵗ⁺¹ · ∂f/∂uᵗ        dL/dIᵗ = epsᵗ
+
+    A spike sees its own step's input; the reset acts on the next step; gradients cross it unless
+    the carry detaches it. In bfloat16 a step is rounded once, not after each operation.
+
+    Whether it is faster than `lif_unroll` is not measured. The gradients to decay and threshold
+    are one pull-back over the trajectory outside the kernel, and cost nothing where nobody asks.
+    Lowering through Triton draws JAX's DeprecationWarning from 0.11 on.
+
+    Args:
+      carry: leak and reset; must close over no arrays.
+      constants: decay, threshold and surrogate, each leaf a scalar or broadcasting to
+        `[B, *units]`; gradients reach decay and threshold.
+      state: of the step before the first, `[B, *units]`.
+      currents: `[T, B, *units]`, T >= 1, in the state's dtype.
+
+    Returns:
+      `(last state, spikes [T, B, *units])`.
+
+    Raises:
+      NotImplementedError: a JAX release other than 0.10 to 0.12; a dtype that is not float16,
+        bfloat16, float32 or float64, or two of them; a carry or curve that closes over arrays;
+        no steps; on lowering, a device that is not CUDA's.
+      ValueError: shapes of state and currents that do not fit.
+
+    Source: Wu et al. 2018, equations (10)-(20), with their errata mended.
+    """
+    return _unroll(carry, False, constants, state, currents)
+
+
+def lif_pallas_interpreted(
+    carry: Carry, constants: LIFConstants, state: LIFState, currents: Array
+) -> tuple[LIFState, Array]:
+    """`lif_pallas` on any device, its kernels interpreted by XLA: slow, for tests.
+
+    Args:
+      carry: as for `lif_pallas`.
+      constants: as for `lif_pallas`.
+      state: as for `lif_pallas`.
+      currents: as for `lif_pallas`.
+
+    Returns:
+      `(last state, spikes [T, B, *units])`.
+
+    Raises:
+      NotImplementedError: as `lif_pallas`, but for the device.
+      ValueError: shapes of state and currents that do not fit.
+    """
+    return _unroll(carry, True, constants, state, currents)
+
+
+# The unroll ---------------------------------------------------------------------------------------
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _unroll(
+    carry: Carry, interpreted: bool, constants: LIFConstants, state: LIFState, currents: Array
+) -> tuple[LIFState, Array]:
+    return _run_forward(carry, interpreted, constants, state, currents, keep=False)[0]
+
+
+def _forward(
+    carry: Carry, interpreted: bool, constants: LIFConstants, state: LIFState, currents: Array
+) -> tuple[tuple[LIFState, Array], Residuals]:
+    out, entering = _run_forward(carry, interpreted, constants, state, currents, keep=True)
+    return out, (constants, state, currents, out[1], entering)
+
+
+def _run_forward(
+    carry: Carry,
+    interpreted: bool,
+    constants: LIFConstants,
+    state: LIFState,
+    currents: Array,
+    *,
+    keep: bool,
+) -> tuple[tuple[LIFState, Array], tuple[Array, ...]]:
+    _check(carry, constants, state, currents)
+    leaves, tree = _flat(constants, state)
+    arrays = (_rows(state.membrane), _rows(state.spikes), _steps(currents))
+    num_steps, num_neurons = arrays[2].shape
+    rows = [1, num_steps]
+    if keep and chunks(num_steps)[1]:
+        rows.append(chunks(num_steps)[1])
+    outs = tuple(jax.ShapeDtypeStruct((n, num_neurons), currents.dtype) for n in rows)
+    body = functools.partial(forward_kernel, carry, tree)
+    last, spikes, *entering = launch(
+        body, leaves, arrays, outs, interpreted=interpreted, name="lif_forward"
+    )
+    spikes = spikes.reshape(currents.shape)
+    last = last.reshape(state.membrane.shape)
+    return (LIFState(last, spikes[-1]), spikes), tuple(entering)
+
+
+def _backward(
+    carry: Carry, interpreted: bool, residuals: Residuals, cotangents: tuple[LIFState, Array]
+) -> tuple[LIFConstants, LIFState, Array]:
+    given, initial, currents, spikes, entering = residuals
+    last_bar, spikes_bar = cotangents
+    leaves, tree = _flat(given, initial)
+    arrays = (
+        _rows(initial.membrane),
+        _rows(initial.spikes),
+        _steps(currents),
+        entering,
+        _steps(spikes_bar),
+        _rows(last_bar.membrane),
+        _rows(last_bar.spikes),
+    )
+    body = functools.partial(backward_kernel, carry, tree)
+    outs = (jax.ShapeDtypeStruct(arrays[2].shape, currents.dtype),)
+    (eps,) = launch(body, leaves, arrays, outs, interpreted=interpreted, name="lif_backward")
+    eps = eps.reshape(currents.shape)
+
+    constants = _in_dtype(given, currents)
+    _, pull = jax.vjp(functools.partial(carry, constants), initial)
+    (initial_bar,) = pull(eps[0])
+    constants_bar = _pull_constants(carry, given, initial, currents, spikes, cotangents, eps)
+    return constants_bar, initial_bar, eps
+
+
+def _pull_constants(
+    carry: Carry,
+    given: LIFConstants,
+    initial: LIFState,
+    currents: Array,
+    spikes: Array,
+    cotangents: tuple[LIFState, Array],
+    eps: Array,
+) -> LIFConstants:
+    """Gradients to the constants: all steps share them, so one pull-back over the trajectory.
+
+    Runs in XLA, since only its own answer needs the membranes: dead code where nobody asks.
+    """
+    last_bar, spikes_bar = cotangents
+    constants = _in_dtype(given, currents)
+    spikes_tm1 = jnp.concatenate([initial.spikes[None], spikes[:-1]])
+
+    def enter(membrane: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
+        # The kernel's own spikes: near a threshold another compiler may round to the other side.
+        spike, current = now
+        return carry(constants, LIFState(membrane, spike)) + current, membrane
+
+    last, membrane_tm1 = lax.scan(enter, initial.membrane, (spikes_tm1, currents))
+    membrane = jnp.concatenate([membrane_tm1[1:], last[None]])
+
+    def carried(c: LIFConstants, before: LIFState) -> Array:
+        return jax.vmap(functools.partial(carry, _in_dtype(c, currents)))(before)
+
+    def distance(c: LIFConstants) -> Array:
+        threshold = _in_dtype(c, currents).threshold
+        return jax.vmap(lambda u: u - threshold)(membrane)
+
+    # What reached each spike: from above, and from the step that it reset.
+    after = LIFState(membrane[:-1], spikes[:-1])
+    _, pull = jax.vjp(functools.partial(carried, given), after)
+    (future,) = pull(eps[1:])
+    delta = spikes_bar + jnp.concatenate([future.spikes, last_bar.spikes[None]])
+    through_spike = delta * jax.vmap(constants.surrogate.derivative)(distance(given))
+
+    def of_constants(c: LIFConstants) -> tuple[Array, Array]:
+        return carried(c, LIFState(membrane_tm1, spikes_tm1)), distance(c)
+
+    _, pull_constants = jax.vjp(of_constants, given)
+    (constants_bar,) = pull_constants((eps, through_spike))
+    return constants_bar
+
+
+_unroll.defvjp(_forward, _backward)
+
+
+# Shapes and checks --------------------------------------------------------------------------------
+
+
+def _in_dtype(constants: LIFConstants, membrane: Array) -> LIFConstants:
+    """Constants in the membrane's dtype, which they must not widen."""
+    return jax.tree.map(lambda c: jnp.asarray(c, membrane.dtype), constants)
+
+
+def _flat(constants: LIFConstants, state: LIFState) -> tuple[list[Array], Any]:
+    leaves, tree = jax.tree.flatten(_in_dtype(constants, state.membrane))
+    return [flat_constant(leaf, state.membrane.shape) for leaf in leaves], tree
+
+
+def _rows(x: Array) -> Array:
+    """`[B, *units]` as `[1, N]`."""
+    return x.reshape(1, x.size)
+
+
+def _steps(xs: Array) -> Array:
+    """`[T, B, *units]` as `[T, N]`."""
+    return xs.reshape(xs.shape[0], xs[0].size)
+
+
+def _check(carry: Carry, constants: LIFConstants, state: LIFState, currents: Array) -> None:
+    shapes: list[Shape] = [state.membrane.shape, state.spikes.shape, currents.shape[1:]]
+    if len(set(shapes)) > 1:
+        raise ValueError(f"membrane, spikes and currents[t] must have one shape, got {shapes}")
+    if currents.shape[0] == 0:
+        raise NotImplementedError("the Pallas kernels need at least one step, got T = 0")
+    dtypes = {jnp.dtype(x.dtype).name for x in (state.membrane, state.spikes, currents)}
+    if len(dtypes) > 1 or not dtypes <= {"float16", "bfloat16", "float32", "float64"}:
+        raise NotImplementedError(
+            f"the Pallas kernels take state and currents in one float dtype, got {sorted(dtypes)}"
+        )
+
+    def one_step(constants: LIFConstants, state: LIFState) -> tuple[Array, Array]:
+        return carry(constants, state), constants.surrogate.derivative(state.membrane)
+
+    if jax.make_jaxpr(one_step)(_in_dtype(constants, currents), state).consts:
+        raise NotImplementedError(
+            "the carry or the curve closes over arrays, which a Pallas kernel cannot hold; "
+            "write them as Python numbers"
+        )
