@@ -21,13 +21,14 @@ from stbp_jax.layers import (
 )
 from stbp_jax.losses import activity_penalty, cross_entropy, squared_error
 from stbp_jax.metrics import accuracy, firing_rate, silent_fraction, synaptic_operations
-from stbp_jax.networks import activity, apply, serial, stepwise
+from stbp_jax.networks import activity, apply, chunked, serial, stepwise
 from stbp_jax.neurons import (
     LIFConstants,
     LIFState,
     detach_reset,
     detach_time,
     exponential_carry,
+    keep_membranes,
     leaky,
     lif,
     lif_scan,
@@ -112,6 +113,8 @@ __all__ = [
     # networks
     "serial",
     "stepwise",
+    "chunked",
+    "keep_membranes",
     "apply",
     "activity",
     # coding

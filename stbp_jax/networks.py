@@ -5,11 +5,12 @@ it. Leaves out what the layers are.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from stbp_jax import core
+from stbp_jax import checks, core
 from stbp_jax.core import Activity, Array, Layer, Params, Shape, State, scan
 
 
@@ -82,6 +83,50 @@ def serial(*layers: Layer) -> Layer:
 def stepwise(layer: Layer) -> Layer:
     """The same layer, unrolled by a scan of its `step`: for feedback, delays and comparison."""
     return layer._replace(unroll=scan(layer.step))
+
+
+def chunked(layer: Layer, steps: int, *, policy: Callable[..., Any] | None = None) -> Layer:
+    """The same layer, unrolled `steps` time steps at a time: for long sequences.
+
+    A scan over chunks hands the state on; gradients cross from chunk to chunk. Backward keeps the
+    sequence that came in and the state that enters each chunk, and computes all else of one chunk
+    anew when it gets there: the memory of one chunk for the time of one more forward pass. With
+    `policy=keep_membranes` it also keeps the membranes of all steps, and makes no product twice:
+    then it is the faster schedule as well, once the arrays of all steps outgrow the caches.
+
+    Args:
+      layer: a layer or a network.
+      steps: of a chunk; a last chunk may be shorter. About 30 is a good start.
+      policy: what backward keeps, as in `jax.checkpoint`; None is nothing within a chunk.
+
+    Returns:
+      A `Layer` that computes the same.
+
+    Raises:
+      ValueError: `steps` below 1.
+
+    >>> from stbp_jax import dense, keep_membranes, lif
+    >>> net = chunked(serial(dense(20, lif()), dense(10, lif())), 30, policy=keep_membranes)
+    >>> params, _ = net.init(jax.random.key(0), (16,))
+    >>> apply(net, params, jnp.ones((100, 2, 16)))[1].shape
+    (100, 2, 10)
+    """
+    steps = checks.count("steps", steps)
+    run = jax.checkpoint(layer.unroll, policy=policy)
+
+    def unroll(params: Params, state: State, xs: Array) -> tuple[State, Array]:
+        whole, rest = divmod(xs.shape[0], steps)
+        if not whole:
+            return run(params, state, xs)
+        head = xs[: whole * steps].reshape((whole, steps, *xs.shape[1:]))
+        state, ys = scan(run)(params, state, head)
+        ys = ys.reshape((whole * steps, *ys.shape[2:]))
+        if rest:
+            state, last = run(params, state, xs[whole * steps :])
+            ys = jnp.concatenate([ys, last])
+        return state, ys
+
+    return layer._replace(unroll=unroll)
 
 
 def apply(

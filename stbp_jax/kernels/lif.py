@@ -10,11 +10,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 
 from stbp_jax.core import Array, Shape
 from stbp_jax.kernels.bodies import backward_kernel, chunks, forward_kernel
 from stbp_jax.kernels.launch import flat_constant, launch
-from stbp_jax.neurons import Carry, LIFConstants, LIFState
+from stbp_jax.neurons import MEMBRANE, Carry, LIFConstants, LIFState
 
 Residuals = tuple[LIFConstants, LIFState, Array, Array, tuple[Array, ...]]
 
@@ -92,6 +93,8 @@ def _forward(
     carry: Carry, interpreted: bool, constants: LIFConstants, state: LIFState, currents: Array
 ) -> tuple[tuple[LIFState, Array], Residuals]:
     out, entering = _run_forward(carry, interpreted, constants, state, currents, keep=True)
+    # Membranes are computed anew from these two, so that they go by the membranes' name.
+    currents, entering = checkpoint_name((currents, entering), MEMBRANE)
     return out, (constants, state, currents, out[1], entering)
 
 

@@ -1,6 +1,7 @@
 """Populations of neurons; each file decides one kind of dynamics."""
 
 from stbp_jax.neurons.iterative_lif import (
+    MEMBRANE,
     Carry,
     LIFConstants,
     LIFState,
@@ -8,6 +9,7 @@ from stbp_jax.neurons.iterative_lif import (
     detach_reset,
     detach_time,
     exponential_carry,
+    keep_membranes,
     lif,
     lif_scan,
     lif_step,
@@ -19,6 +21,7 @@ from stbp_jax.neurons.non_spiking import leaky, stateless
 from stbp_jax.neurons.recurrence import RecurrentParams, RecurrentState, recurrent
 
 __all__ = [
+    "MEMBRANE",
     "Carry",
     "LIFConstants",
     "LIFState",
@@ -28,6 +31,7 @@ __all__ = [
     "detach_reset",
     "detach_time",
     "exponential_carry",
+    "keep_membranes",
     "leaky",
     "lif",
     "lif_scan",

@@ -47,6 +47,12 @@ class LIFState(NamedTuple):
     spikes: Array
 
 
+# What backward needs of a neuron goes by this name, for policies of `jax.checkpoint`.
+MEMBRANE = "membrane"
+
+keep_membranes = jax.checkpoint_policies.save_only_these_names(MEMBRANE)
+"""A policy for `chunked`: backward keeps membranes, and computes spikes anew from them."""
+
 Carry = Callable[[LIFConstants, LIFState], Array]
 LIFUnroll = Callable[[Carry, LIFConstants, LIFState, Array], tuple[LIFState, Array]]
 
@@ -243,7 +249,7 @@ def _unroll_forward(
 ) -> tuple[tuple[LIFState, Array], tuple[LIFConstants, LIFState, Array]]:
     c = _in_dtype(constants, state.membrane)
     last, membranes = _march(lambda membrane: membrane, carry, c, state, currents)
-    membranes = checkpoint_name(membranes, "membrane")
+    membranes = checkpoint_name(membranes, MEMBRANE)
     spikes = jax.vmap(functools.partial(_fire, c))(membranes)
     return (last, spikes), (constants, state, membranes)
 
