@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from stbp_jax import checks
+from stbp_jax.convolution import convolve
 from stbp_jax.core import Activity, Array, Layer, Neuron, Params, Shape, State, scan
 from stbp_jax.initialisers import Initialiser, Weights, affine, fan_in_uniform, plus_bias
 from stbp_jax.metrics import synaptic_operations
@@ -275,13 +275,7 @@ def conv(
             raise ValueError(
                 f"{name} needs {weights.kernel.shape[2]} channels, got images {list(x.shape[1:])}"
             )
-        y = lax.conv_general_dilated(
-            x.astype(weights.kernel.dtype),
-            weights.kernel,
-            window_strides=(1, 1),
-            padding=padding.upper(),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
+        y = convolve(x.astype(weights.kernel.dtype), weights.kernel, padding)
         return plus_bias(y, weights)
 
     return _layer(Synapse(init_, apply), neuron)

@@ -23,6 +23,7 @@ FLOORS = {
     "losses": 1,
     "metrics": 1,
     "initialisers": 1,
+    "convolution": 1,
     "layers": 1,
     "networks": 1,
     "sweeps": 1,
@@ -36,7 +37,7 @@ FLOORS = {
 NEIGHBOURS = {
     "core": set(),
     "checks": set(),
-    "layers": {"initialisers", "metrics"},
+    "layers": {"convolution", "initialisers", "metrics"},
     "presets": {"neurons"},
 }
 # They meet through core's contracts alone (DESIGN.md, section 3).

@@ -1,0 +1,110 @@
+"""Convolution over images, in the formulation that the platform runs fastest.
+
+Decides how the sums are made. XLA has fast convolutions on accelerators; on the CPU they are slow
+where channels are few, as in the first layers of spiking networks, and slower still under `vmap`
+over kernels. There each sum becomes part of one matrix product over tiles of a row. Leaves out
+what is convolved, and biases.
+"""
+
+from functools import partial
+
+import jax.numpy as jnp
+from jax import lax
+
+from stbp_jax.core import Array
+
+# With fewer input channels a matrix product beats XLA's convolution on the CPU or is level with it,
+# on jax 0.10 and 0.12; from here on 0.12 has the faster convolution.
+FEW_CHANNELS = 16
+
+
+def convolve(x: Array, kernel: Array, padding: str) -> Array:
+    """Cross-correlation with stride 1: y[r, c] = Σᵢⱼ x[r + i, c + j] kernel[i, j].
+
+    The formulation is chosen when the program is lowered, by platform; both are differentiable in
+    both modes, and equal up to the order of sums.
+
+    Args:
+      x: `[B, height, width, channels]`, of the kernel's dtype.
+      kernel: `[kh, kw, channels, features]`.
+      padding: `"valid"` or `"same"`.
+
+    Returns:
+      `[B, height', width', features]`.
+    """
+    if kernel.shape[2] >= FEW_CHANNELS or 0 in x.shape:
+        return direct(x, kernel, padding)
+    return lax.platform_dependent(
+        x,
+        kernel,
+        cpu=partial(banded, padding=padding),
+        default=partial(direct, padding=padding),
+    )
+
+
+def direct(x: Array, kernel: Array, padding: str) -> Array:
+    """`convolve` by XLA's convolution."""
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=(1, 1),
+        padding=padding.upper(),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+def banded(x: Array, kernel: Array, padding: str) -> Array:
+    """`convolve` as one matrix product, at least in float32.
+
+    A row of outputs is cut into tiles, each about as wide as the kernel. All pixels that a tile
+    sees are a vector, and a banded (Toeplitz) matrix takes it to all outputs of the tile: under
+    twice the multiplications that are needed, for far fewer copies of each pixel than one vector
+    for each output would take, and for a product that is wide although features are few.
+    """
+    dtype = x.dtype
+    kh, kw, channels, features = kernel.shape
+    batch, height, width, _ = x.shape
+    if padding == "same":
+        top, left = (kh - 1) // 2, (kw - 1) // 2
+        bottom, right = kh - 1 - top, kw - 1 - left
+    else:
+        top = left = bottom = right = 0
+    rows, columns = height + top + bottom - kh + 1, width + left + right - kw + 1
+    tile = _tile(columns, kw)
+    tiles = -(-columns // tile)
+    blocks = tiles + -(-(kw - 1) // tile)  # as wide as a tile, which looks into those to its right
+
+    # At least float32: the gradients' sums over tiles would else be rounded one by one.
+    x, kernel = (a.astype(jnp.promote_types(dtype, jnp.float32)) for a in (x, kernel))
+    beyond = blocks * tile - width - left
+    x = jnp.pad(x, ((0, 0), (top, bottom), (left, beyond), (0, 0)))
+    x = x.reshape((batch, height + top + bottom, blocks, tile * channels))
+    views = [
+        x[:, i : i + rows, n : n + tiles, : (tile + kw - 1 - n * tile) * channels]
+        for i in range(kh)
+        for n in range(blocks - tiles + 1)
+    ]
+    pixels = jnp.concatenate(views, axis=-1)  # [batch, rows, tiles, what a tile sees]
+    y = pixels.reshape((batch * rows * tiles, -1)) @ _band(kernel, tile)
+    y = y.reshape((batch, rows, tiles * tile, features))[:, :, :columns]
+    return y.astype(dtype)
+
+
+def _tile(columns: int, kw: int) -> int:
+    """The width of a tile: between half the kernel's and the kernel's, without a rest if it can."""
+    for tile in range(kw, kw // 2, -1):
+        if columns % tile == 0:
+            return tile
+    return -(-columns // -(-columns // kw))
+
+
+def _band(kernel: Array, tile: int) -> Array:
+    """The kernel at `tile` places of a row: `[kh * seen * channels, tile * features]`."""
+    kh, kw, channels, features = kernel.shape
+    seen = tile + kw - 1  # columns of pixels
+    # Copies one column too long, laid end to end and cut anew: each begins one place further right.
+    copies = jnp.pad(kernel, ((0, 0), (0, tile), (0, 0), (0, 0)))
+    copies = jnp.broadcast_to(copies[:, None], (kh, tile, seen + 1, channels, features))
+    copies = copies.reshape((kh, tile * (seen + 1), channels, features))[:, : tile * seen]
+    shifted = copies.reshape((kh, tile, seen, channels, features))
+    return shifted.transpose((0, 2, 3, 1, 4)).reshape((kh * seen * channels, tile * features))
