@@ -5,7 +5,7 @@ Spiking Neural Networks, Front. Neurosci. 12:331, 2018.
 """
 
 from stbp_jax import data, plots, presets
-from stbp_jax.coding import bernoulli, constant, first_spike, latency, peak_membrane, rate
+from stbp_jax.coding import bernoulli, constant, first_spike, latency, pack, peak_membrane, rate
 from stbp_jax.core import Activity, Layer, Neuron, scan
 from stbp_jax.initialisers import Weights, fan_in_uniform, initialiser, row_normalised
 from stbp_jax.layers import (
@@ -18,6 +18,7 @@ from stbp_jax.layers import (
     flatten,
     pointwise,
     spiking,
+    unpack,
 )
 from stbp_jax.losses import activity_penalty, cross_entropy, squared_error
 from stbp_jax.metrics import accuracy, firing_rate, silent_fraction, synaptic_operations
@@ -39,6 +40,7 @@ from stbp_jax.neurons import (
     stateless,
     subtractive_carry,
 )
+from stbp_jax.products import bfloat16_product, full_product, split_product
 from stbp_jax.surrogates import (
     Surrogate,
     arctan,
@@ -105,7 +107,11 @@ __all__ = [
     "dropout",
     "spiking",
     "pointwise",
+    "unpack",
     "fan_out",
+    "full_product",
+    "bfloat16_product",
+    "split_product",
     "Weights",
     "fan_in_uniform",
     "row_normalised",
@@ -121,6 +127,7 @@ __all__ = [
     "bernoulli",
     "constant",
     "latency",
+    "pack",
     "rate",
     "first_spike",
     "peak_membrane",

@@ -5,13 +5,17 @@ scores `[B, C]`. Leaves out what a score means (`losses`, `metrics`) and event d
 sequences already (`data`).
 """
 
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from stbp_jax import checks
 from stbp_jax.core import Array
+
+LONGEST_BLOCK = 32  # steps of Bernoulli spikes that are drawn together
 
 
 def _intensities(images: Any, dtype: Any) -> Array:
@@ -26,8 +30,8 @@ def bernoulli(key: Array, images: Any, num_steps: int, *, dtype: Any = None) -> 
 
     oᵗ ~ Bernoulli(p), p = pixel / 255 for uint8. Each 32-bit draw serves four steps, a byte each:
     a spike where byte < limit, and the limit is 256 p rounded up or down at random once for each
-    pixel and call. So p is exact to 2⁻¹⁷ (0 never fires, 1 always does), and two steps of a pixel
-    share no more than that rounding, a covariance below 4e-6.
+    pixel and 32 steps. So p is exact to 2⁻¹⁷ (0 never fires, 1 always does), and two steps of a
+    pixel share no more than that rounding, a covariance below 4e-6.
 
     Args:
       key: of any kind; `jax.random.key(0, impl="rbg")` is faster on accelerators.
@@ -49,12 +53,25 @@ def bernoulli(key: Array, images: Any, num_steps: int, *, dtype: Any = None) -> 
     """
     num_steps = checks.count("num_steps", num_steps)
     scaled = jnp.round(_intensities(images, jnp.float32) * 65536).astype(jnp.uint32)
+    dtype = dtype or jnp.result_type(float)
+    blocks = -(-num_steps // LONGEST_BLOCK)
+    if blocks == 1:
+        return _block(key, scaled, num_steps, dtype)
+    # Draws of all steps at once would outgrow the caches; where it can be, T is an even multiple.
+    steps = -(-num_steps // blocks)
+    keys = jax.random.split(key, blocks)
+    spikes = lax.map(lambda k: _block(k, scaled, steps, dtype), keys)
+    return spikes.reshape((blocks * steps, *scaled.shape))[:num_steps]
+
+
+def _block(key: Array, scaled: Array, num_steps: int, dtype: Any) -> Array:
+    """Spikes of a few steps, with one rounding of the limits; `scaled` is 65536 p."""
     words = jax.random.bits(key, (num_steps // 4 + 1, *scaled.shape), jnp.uint32)
     shifts = jnp.arange(0, 32, 8, dtype=jnp.uint32).reshape((1, 4) + (1,) * scaled.ndim)
     drawn = ((words[:, None] >> shifts) & 255).reshape((4 * len(words), *scaled.shape))
     # There is always a byte more than steps: it rounds the limit.
     limits = (scaled + 255 - drawn[num_steps]) >> 8
-    return (drawn[:num_steps] < limits[None]).astype(dtype or jnp.result_type(float))
+    return (drawn[:num_steps] < limits[None]).astype(dtype)
 
 
 def constant(images: Any, num_steps: int, *, dtype: Any = None) -> Array:
@@ -105,6 +122,27 @@ def latency(images: Any, num_steps: int, *, dtype: Any = None) -> Array:
     times = jnp.round((1 - values) * (num_steps - 1)).astype(jnp.int32)
     fires = jax.nn.one_hot(times, num_steps, dtype=dtype or jnp.result_type(float), axis=0)
     return fires * (values > 0)[None]
+
+
+def pack(spikes: Any) -> Array:
+    """Spikes as bits, eight units a byte: an input of 1/32 of the memory, for `unpack`.
+
+    Args:
+      spikes: `[T, B, *in]`; whatever is not 0 is a spike.
+
+    Returns:
+      `[T, B, ceil(prod(in) / 8)]`, uint8.
+
+    Raises:
+      ValueError: no T or no B axis.
+
+    >>> pack(jnp.array([[[1.0, 0.0, 1.0]]])).tolist()
+    [[[160]]]
+    """
+    if jnp.ndim(spikes) < 2:
+        raise ValueError(f"spikes must be sequences [T, B, ...], got {list(jnp.shape(spikes))}")
+    flat = jnp.asarray(spikes).reshape((*spikes.shape[:2], math.prod(spikes.shape[2:])))
+    return jnp.packbits(flat != 0, axis=-1)
 
 
 def _check_outs(outs: Any) -> None:

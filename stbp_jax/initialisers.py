@@ -25,11 +25,6 @@ class Weights(NamedTuple):
 Initialiser = Callable[[Array, Shape, Any], Weights]
 
 
-def affine(weights: Weights, x: Array) -> Array:
-    """X W + b over the last axis of `x [B, in]`, in the dtype of the weights."""
-    return plus_bias(x.astype(weights.kernel.dtype) @ weights.kernel, weights)
-
-
 def plus_bias(y: Array, weights: Weights) -> Array:
     """Y + b over the last axis of `y [..., out]`; y where there is no bias."""
     if weights.bias is None:

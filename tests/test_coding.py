@@ -27,7 +27,13 @@ def binomial_z(hits, p, n):
 
 @pytest.mark.parametrize(
     ("num_steps", "shape"),
-    [(1, (2, 5)), (2, (2, 5)), (3, (2, 5)), (4, (2, 5)), (8, (2, 4, 4, 1)), (5, (4,)), (5, (0, 5))],
+    [
+        *((steps, (2, 5)) for steps in (1, 2, 3, 4, 32, 33, 67, 96)),
+        (8, (2, 4, 4, 1)),
+        (5, (4,)),
+        (5, (0, 5)),
+        (70, (0, 5)),
+    ],
 )
 def test_bernoulli_has_the_time_axis_first(num_steps, shape):
     spikes = bernoulli(KEY, np.full(shape, 0.5, np.float32), num_steps)
@@ -52,6 +58,15 @@ def test_uint8_is_the_float_divided_by_255():
     np.testing.assert_array_equal(
         bernoulli(KEY, pixels, 5), bernoulli(KEY, pixels.astype(np.float32) / 255, 5)
     )
+
+
+def test_blocks_of_a_long_code_are_drawn_apart():
+    """Past 32 steps: every block has its rate, and none repeats another."""
+    p = np.array([0.1, 0.5, 0.9], np.float32)
+    spikes = np.asarray(bernoulli(KEY, np.repeat(p[:, None], 20_000, axis=1), 67))
+    assert np.all(np.abs(binomial_z(spikes.sum(axis=2), p, spikes.shape[2])) < 5)
+    between = np.corrcoef(spikes[:, 1])[np.triu_indices(67, 1)]
+    assert np.abs(between).max() < 5.5 / np.sqrt(spikes.shape[2])
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ FLOORS = {
     "metrics": 1,
     "initialisers": 1,
     "convolution": 1,
+    "products": 1,
     "layers": 1,
     "networks": 1,
     "sweeps": 1,
@@ -37,7 +38,7 @@ FLOORS = {
 NEIGHBOURS = {
     "core": set(),
     "checks": set(),
-    "layers": {"convolution", "initialisers", "metrics"},
+    "layers": {"convolution", "initialisers", "metrics", "products"},
     "presets": {"neurons"},
 }
 # They meet through core's contracts alone (DESIGN.md, section 3).
@@ -131,8 +132,8 @@ def test_no_private_jax_and_nothing_outside(file):
 WANTED = """
 rectangular polynomial sigmoid gaussian matched arctan superspike
 linear_carry exponential_carry subtractive_carry detach_reset detach_time lif leaky recurrent
-dense conv avg_pool flatten dropout serial stepwise
-bernoulli constant latency rate first_spike peak_membrane
+dense conv avg_pool flatten dropout unpack serial stepwise chunked
+bernoulli constant latency pack rate first_spike peak_membrane
 squared_error cross_entropy activity_penalty
 accuracy firing_rate silent_fraction synaptic_operations
 row_normalised fan_in_uniform

@@ -30,6 +30,16 @@ class TestDense(LayerContract):
     make = staticmethod(lambda: sj.dense(5, neuron()))
 
 
+class TestDenseBySplitProduct(LayerContract):
+    shape = (6,)
+    make = staticmethod(lambda: sj.dense(5, neuron(), product=sj.split_product))
+
+
+class TestDenseInBfloat16(LayerContract):
+    shape = (6,)
+    make = staticmethod(lambda: sj.dense(5, neuron(), product=sj.bfloat16_product))
+
+
 class TestLinear(LayerContract):
     shape = (6,)
     remembers, spikes, reports = False, False, 0
@@ -90,6 +100,29 @@ class TestDropoutWithoutKey(LayerContract):
     shape = (4, 3)
     remembers, spikes, reports = False, False, 0
     make = staticmethod(lambda: sj.dropout(0.5))
+
+
+class TestChunked(LayerContract):
+    """Four steps in chunks of three: a whole one and a rest."""
+
+    shape = (6,)
+    make = staticmethod(lambda: sj.chunked(sj.dense(5, neuron()), 3))
+
+
+class TestChunkedNetworkThatKeepsMembranes(LayerContract):
+    shape, reports = (6,), 2
+    make = staticmethod(
+        lambda: sj.chunked(
+            sj.serial(sj.dense(7, neuron()), sj.dense(5, neuron(), init=LOUD)),
+            2,
+            policy=sj.keep_membranes,
+        )
+    )
+
+
+class TestChunkLongerThanTheSequence(LayerContract):
+    shape = (6,)
+    make = staticmethod(lambda: sj.chunked(sj.dense(5, sj.recurrent(neuron()), init=LOUD), 9))
 
 
 class TestNetwork(LayerContract):

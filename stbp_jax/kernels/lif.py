@@ -92,9 +92,10 @@ def _unroll(
 def _forward(
     carry: Carry, interpreted: bool, constants: LIFConstants, state: LIFState, currents: Array
 ) -> tuple[tuple[LIFState, Array], Residuals]:
+    # Membranes and spikes are computed anew from these two, which go by the membranes' name.
+    currents = checkpoint_name(currents, MEMBRANE)
     out, entering = _run_forward(carry, interpreted, constants, state, currents, keep=True)
-    # Membranes are computed anew from these two, so that they go by the membranes' name.
-    currents, entering = checkpoint_name((currents, entering), MEMBRANE)
+    entering = checkpoint_name(entering, MEMBRANE)
     return out, (constants, state, currents, out[1], entering)
 
 

@@ -50,8 +50,22 @@ class LIFState(NamedTuple):
 # What backward needs of a neuron goes by this name, for policies of `jax.checkpoint`.
 MEMBRANE = "membrane"
 
-keep_membranes = jax.checkpoint_policies.save_only_these_names(MEMBRANE)
-"""A policy for `chunked`: backward keeps membranes, and computes spikes anew from them."""
+
+def keep_membranes(primitive: Any, *avals: Any, **params: Any) -> Any:
+    """A policy for `chunked`: backward keeps the membranes, and computes spikes anew from them.
+
+    Of neurons that are not unrolled by `lif_unroll` or a kernel it keeps nothing.
+
+    Args:
+      primitive: as `jax.checkpoint` asks its policies.
+      *avals: as above.
+      **params: as above.
+
+    Returns:
+      Whether to keep what the primitive computes.
+    """
+    return jax.checkpoint_policies.save_only_these_names(MEMBRANE)(primitive, *avals, **params)
+
 
 Carry = Callable[[LIFConstants, LIFState], Array]
 LIFUnroll = Callable[[Carry, LIFConstants, LIFState, Array], tuple[LIFState, Array]]

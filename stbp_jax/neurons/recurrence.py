@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from stbp_jax.core import Array, Neuron, Params, Shape, State, scan
-from stbp_jax.initialisers import Initialiser, Weights, affine, fan_in_uniform
+from stbp_jax.initialisers import Initialiser, Weights, fan_in_uniform, plus_bias
+from stbp_jax.products import full_product
 
 
 class RecurrentParams(NamedTuple):
@@ -55,7 +56,9 @@ def recurrent(neuron: Neuron, *, init: Initialiser = fan_in_uniform()) -> Neuron
     def step(
         params: RecurrentParams, state: RecurrentState, current: Array
     ) -> tuple[RecurrentState, Array]:
-        current = current + affine(params.weights, state.out)
+        current = current + plus_bias(
+            full_product(state.out, params.weights.kernel), params.weights
+        )
         inner, out = neuron.step(params.neuron, state.neuron, current)
         return RecurrentState(inner, out), out
 

@@ -1,0 +1,124 @@
+"""Layers with weights: who drives whom.
+
+Decides full and convolutional connections. Leaves out their first values (`initialisers`), and how
+sums are made (`products`, `convolution`).
+"""
+
+import jax.numpy as jnp
+
+from stbp_jax import checks
+from stbp_jax.convolution import convolve
+from stbp_jax.core import Array, Layer, Neuron, Shape
+from stbp_jax.initialisers import Initialiser, Weights, fan_in_uniform, plus_bias
+from stbp_jax.layers.synapse import Synapse, layer_of
+from stbp_jax.products import Product, full_product
+
+
+def dense(
+    features: int,
+    neuron: Neuron | None = None,
+    *,
+    init: Initialiser = fan_in_uniform(),  # noqa: B008 - a function without arrays
+    product: Product = full_product,
+) -> Layer:
+    """Full connections: Iᵗ = xᵗ W + b, then the neuron.
+
+    Args:
+      features: number of post-neurons.
+      neuron: their dynamics; None for a plain linear map.
+      init: makes `Weights(kernel [in, features], bias [features] or None)`.
+      product: makes xᵗ W: `full_product`, `bfloat16_product` or `split_product`.
+
+    Returns:
+      A `Layer` from `[T, B, in]` to `[T, B, features]`.
+
+    Raises:
+      ValueError: inputs of another rank or size.
+
+    >>> params, shape = dense(3).init(jax.random.key(0), (4,))
+    >>> params.synapse.kernel.shape, shape
+    ((4, 3), (3,))
+
+    Source: Wu et al. 2018, equation (3).
+    """
+    features = checks.count("features", features)
+    name = f"dense({features})"
+
+    def init_(key: Array, shape: Shape) -> tuple[Weights, Shape]:
+        if len(shape) != 1:
+            raise ValueError(
+                f"{name} needs inputs of shape [in], got {list(shape)}; put flatten() before it"
+            )
+        return init(key, (shape[0], features), jnp.result_type(float)), (features,)
+
+    def apply(weights: Weights, x: Array) -> Array:
+        wanted = weights.kernel.shape[0]
+        if x.ndim != 2 or x.shape[1] != wanted:
+            raise ValueError(
+                f"{name} needs time slices [B, {wanted}], got {list(x.shape)}; sequences are "
+                "time-major, [T, B, ...]"
+            )
+        return plus_bias(product(x, weights.kernel), weights)
+
+    return layer_of(Synapse(init_, apply), neuron)
+
+
+def conv(
+    features: int,
+    kernel: int | tuple[int, int],
+    neuron: Neuron | None = None,
+    *,
+    padding: str = "valid",
+    init: Initialiser = fan_in_uniform(),  # noqa: B008 - a function without arrays
+) -> Layer:
+    """Convolution with stride 1 over images `[height, width, channels]`, then the neuron.
+
+    Args:
+      features: number of filters.
+      kernel: their size in pixels, one number or (height, width).
+      neuron: the post-neurons' dynamics; None for a plain linear map.
+      padding: `"valid"` (none) or `"same"` (zeros, so that the output has the input's size).
+      init: makes `Weights(kernel [kh, kw, channels, features], bias [features] or None)`.
+
+    Returns:
+      A `Layer` from `[T, B, height, width, channels]` to `[T, B, height', width', features]`.
+
+    Raises:
+      ValueError: inputs of another rank, another number of channels, or smaller than the kernel;
+        an unknown padding.
+
+    >>> conv(15, 5).init(jax.random.key(0), (28, 28, 1))[1]
+    (24, 24, 15)
+    """
+    features = checks.count("features", features)
+    sizes = kernel if isinstance(kernel, tuple) else (kernel, kernel)
+    if len(sizes) != 2:
+        raise ValueError(f"kernel must be one integer or two, got {kernel!r}")
+    height, width = (checks.count("kernel", size) for size in sizes)
+    if padding not in ("valid", "same"):
+        raise ValueError(f"padding must be 'valid' or 'same', got {padding!r}")
+    name = f"conv({features}, {height}x{width})"
+
+    def check(shape: Shape) -> None:
+        if len(shape) != 3:
+            raise ValueError(f"{name} needs images [height, width, channels], got {list(shape)}")
+        if padding == "valid" and (shape[0] < height or shape[1] < width):
+            raise ValueError(f"{name} with valid padding needs larger images than {list(shape)}")
+
+    def init_(key: Array, shape: Shape) -> tuple[Weights, Shape]:
+        check(shape)
+        weights = init(key, (height, width, shape[2], features), jnp.result_type(float))
+        if padding == "same":
+            return weights, (shape[0], shape[1], features)
+        return weights, (shape[0] - height + 1, shape[1] - width + 1, features)
+
+    def apply(weights: Weights, x: Array) -> Array:
+        check(x.shape[1:])
+        if x.shape[3] != weights.kernel.shape[2]:
+            raise ValueError(
+                f"{name} needs {weights.kernel.shape[2]} channels, got images {list(x.shape[1:])}"
+            )
+        y = convolve(x.astype(weights.kernel.dtype), weights.kernel, padding)
+        return plus_bias(y, weights)
+
+    return layer_of(Synapse(init_, apply), neuron)

@@ -1,0 +1,172 @@
+"""Synapses, and how one becomes a layer.
+
+Decides one definition with two schedules: a layer is a synapse (pure, any batch) and a neuron, and
+from them come `step` (streaming, one product a step) and `unroll` (layer by layer, ONE product for
+all T steps, then the scan over the membrane alone). Leaves out the dynamics: any `core.Neuron`
+will do.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from stbp_jax.core import Activity, Array, Layer, Neuron, Params, Shape, State, scan
+from stbp_jax.metrics import synaptic_operations
+
+
+class Synapse(NamedTuple):
+    """A stateless map of one time slice.
+
+    Attributes:
+      init: `(key, shape) -> (params, out_shape)`; shapes without T and B.
+      apply: `(params, x [B, *in]) -> y [B, *out]`, each example by itself.
+    """
+
+    init: Callable[[Array, Shape], tuple[Params, Shape]]
+    apply: Callable[[Params, Array], Array]
+
+
+class SpikingParams(NamedTuple):
+    """What a layer of synapse and neuron learns."""
+
+    synapse: Params
+    neuron: Params
+
+
+def _over_time(apply: Callable[[Params, Array], Array]) -> Callable[[Params, Array], Array]:
+    """A map of `[B, ...]` as a map of `[T, B, ...]`: time is folded into the batch."""
+
+    def folded(params: Params, xs: Array) -> Array:
+        steps, batch = xs.shape[:2]
+        ys = apply(params, xs.reshape((steps * batch, *xs.shape[2:])))
+        return ys.reshape((steps, batch, *ys.shape[1:]))
+
+    return folded
+
+
+def check_slice(shape: Shape) -> None:
+    """The shape of one time slice has a B axis."""
+    if not shape:
+        raise ValueError(
+            "a network takes sequences [T, B, ...]: its state needs the shape of one time slice, "
+            f"[B, ...], got {list(shape)}"
+        )
+
+
+def pointwise(synapse: Synapse) -> Layer:
+    """A layer without memory, from a synapse alone: yᵗ = apply(params, xᵗ).
+
+    Args:
+      synapse: what to apply at every step.
+
+    Returns:
+      A `Layer` whose params are the synapse's, in `SpikingParams`, and whose state is `()`.
+    """
+
+    def init(key: Array, shape: Shape) -> tuple[SpikingParams, Shape]:
+        params, out = synapse.init(key, shape)
+        return SpikingParams(params, ()), out
+
+    def initial_state(
+        params: SpikingParams, shape: Shape, *, key: Array | None = None
+    ) -> tuple[State, Shape]:
+        return (), out_shape(synapse, params.synapse, shape)
+
+    def step(params: SpikingParams, state: State, x: Array) -> tuple[State, Array]:
+        return state, synapse.apply(params.synapse, x)
+
+    def unroll(params: SpikingParams, state: State, xs: Array) -> tuple[State, Array]:
+        return state, _over_time(synapse.apply)(params.synapse, xs)
+
+    return Layer(init, initial_state, step, unroll)
+
+
+def out_shape(synapse: Synapse, params: Params, shape: Shape) -> Shape:
+    """What a synapse makes of a time slice `[B, *in]`: `[B, *out]`."""
+    check_slice(shape)
+    x = jax.ShapeDtypeStruct(shape, jnp.result_type(float))
+    return jax.eval_shape(synapse.apply, params, x).shape
+
+
+def spiking(synapse: Synapse, neuron: Neuron) -> Layer:
+    """A layer from a synapse and a neuron: Iᵗ = synapse(xᵗ), then the neuron's dynamics.
+
+    `unroll` applies the synapse to all steps at once, then unrolls the neuron over the currents.
+
+    Args:
+      synapse: `dense(...)` and `conv(...)` make theirs; any pure map will do.
+      neuron: any `Neuron`; `lif(...)` for one.
+
+    Returns:
+      A `Layer` with `SpikingParams`; its state is the neuron's.
+    """
+
+    def init(key: Array, shape: Shape) -> tuple[SpikingParams, Shape]:
+        key_synapse, key_neuron = jax.random.split(key)
+        params, units = synapse.init(key_synapse, shape)
+        return SpikingParams(params, neuron.init(key_neuron, units)), units
+
+    def initial_state(
+        params: SpikingParams, shape: Shape, *, key: Array | None = None
+    ) -> tuple[State, Shape]:
+        out = out_shape(synapse, params.synapse, shape)
+        dtypes = [leaf.dtype for leaf in jax.tree.leaves(params)]
+        dtype = jnp.result_type(*dtypes) if dtypes else jnp.result_type(float)
+        return neuron.initial_state(out, dtype), out
+
+    def step(params: SpikingParams, state: State, x: Array) -> tuple[State, Array]:
+        return neuron.step(params.neuron, state, synapse.apply(params.synapse, x))
+
+    def unroll(params: SpikingParams, state: State, xs: Array) -> tuple[State, Array]:
+        return neuron.unroll(params.neuron, state, _over_time(synapse.apply)(params.synapse, xs))
+
+    in_window = neuron.in_window
+    if in_window is None:
+        return Layer(init, initial_state, step, unroll)
+
+    def observe(
+        params: SpikingParams, state: State, xs: Array
+    ) -> tuple[State, Array, tuple[Activity]]:
+        currents = _over_time(synapse.apply)(params.synapse, xs)
+
+        def observed(params: Params, carried: Any, current: Array) -> tuple[Any, Array]:
+            state, spikes, inside = carried
+            state, out = neuron.step(params, state, current)
+            inside = inside + jnp.mean(in_window(params, state), dtype=jnp.float32)
+            return (state, spikes + jnp.mean(out, axis=0, dtype=jnp.float32), inside), out
+
+        zeros = jnp.zeros(currents.shape[2:], jnp.float32), jnp.zeros((), jnp.float32)
+        (state, spikes, inside), outs = scan(observed)(params.neuron, (state, *zeros), currents)
+        steps = xs.shape[0]
+        operations = synaptic_operations(xs, fan_out(synapse, params.synapse, xs.shape[2:]))
+        report = Activity(spikes / steps, inside / steps, jnp.mean(operations))
+        return state, outs, (report,)
+
+    return Layer(init, initial_state, step, unroll, observe)
+
+
+def fan_out(synapse: Synapse, params: Params, shape: Shape) -> Array:
+    """How many synapses each input unit drives, `[*in]`; borders of convolutions included.
+
+    The gradient of the summed output of an all-ones synapse: exact for every linear one.
+
+    Args:
+      synapse: a linear synapse.
+      params: its parameters; only their shapes matter.
+      shape: of the input, without T and B.
+
+    Returns:
+      `[*in]`, float32.
+    """
+    ones = jax.tree.map(lambda p: jnp.ones(p.shape, jnp.float32), params)  # bfloat16 counts to 256
+    count = jax.grad(lambda x: jnp.sum(synapse.apply(ones, x[None])))
+    return count(jnp.zeros(shape, jnp.float32))
+
+
+def layer_of(synapse: Synapse, neuron: Neuron | None) -> Layer:
+    """`spiking`, or `pointwise` where there is no neuron."""
+    if not isinstance(neuron, Neuron | None):
+        raise TypeError(f"neuron must be a Neuron or None, got {type(neuron).__name__}")
+    return pointwise(synapse) if neuron is None else spiking(synapse, neuron)
