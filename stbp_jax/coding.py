@@ -15,7 +15,9 @@ from jax import lax
 from stbp_jax import checks
 from stbp_jax.core import Array
 
-LONGEST_BLOCK = 32  # steps of Bernoulli spikes that are drawn together
+# Steps of Bernoulli spikes that are drawn together. Draws of all steps at once would outgrow the
+# caches; 15 and the byte that rounds the limits fill four words.
+LONGEST_BLOCK, BLOCK = 32, 15
 
 
 def _intensities(images: Any, dtype: Any) -> Array:
@@ -30,7 +32,7 @@ def bernoulli(key: Array, images: Any, num_steps: int, *, dtype: Any = None) -> 
 
     oᵗ ~ Bernoulli(p), p = pixel / 255 for uint8. Each 32-bit draw serves four steps, a byte each:
     a spike where byte < limit, and the limit is 256 p rounded up or down at random once for each
-    pixel and 32 steps. So p is exact to 2⁻¹⁷ (0 never fires, 1 always does), and two steps of a
+    pixel and block of at most 32 steps. So p is exact to 2⁻¹⁷ (0 never fires, 1 always does), and two steps of a
     pixel share no more than that rounding, a covariance below 4e-6.
 
     Args:
@@ -54,11 +56,10 @@ def bernoulli(key: Array, images: Any, num_steps: int, *, dtype: Any = None) -> 
     num_steps = checks.count("num_steps", num_steps)
     scaled = jnp.round(_intensities(images, jnp.float32) * 65536).astype(jnp.uint32)
     dtype = dtype or jnp.result_type(float)
-    blocks = -(-num_steps // LONGEST_BLOCK)
-    if blocks == 1:
+    if num_steps <= LONGEST_BLOCK:
         return _block(key, scaled, num_steps, dtype)
-    # Draws of all steps at once would outgrow the caches; where it can be, T is an even multiple.
-    steps = -(-num_steps // blocks)
+    blocks = -(-num_steps // BLOCK)
+    steps = -(-num_steps // blocks)  # as even as can be: what is too much must be cut off
     keys = jax.random.split(key, blocks)
     spikes = lax.map(lambda k: _block(k, scaled, steps, dtype), keys)
     return spikes.reshape((blocks * steps, *scaled.shape))[:num_steps]
