@@ -32,8 +32,8 @@ def bernoulli(key: Array, images: Any, num_steps: int, *, dtype: Any = None) -> 
 
     oᵗ ~ Bernoulli(p), p = pixel / 255 for uint8. Each 32-bit draw serves four steps, a byte each:
     a spike where byte < limit, and the limit is 256 p rounded up or down at random once for each
-    pixel and block of at most 32 steps. So p is exact to 2⁻¹⁷ (0 never fires, 1 always does), and two steps of a
-    pixel share no more than that rounding, a covariance below 4e-6.
+    pixel and up to 32 steps. So p is exact to 2⁻¹⁷ (0 never fires, 1 always does), and two steps
+    of a pixel share no more than that rounding, a covariance below 4e-6.
 
     Args:
       key: of any kind; `jax.random.key(0, impl="rbg")` is faster on accelerators.

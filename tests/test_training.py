@@ -104,7 +104,7 @@ def whole(train, digits):
 
 @pytest.fixture(scope="module")
 def from_host(digits):
-    """All that `epochs` yields, and how often it built after the first."""
+    """All that `epochs` yields; how often it built after the first, and a second run less often."""
     traces = []
 
     def counting(hparams, num_updates):
@@ -114,7 +114,11 @@ def from_host(digits):
     run = epochs(counting, CONFIG, KEY, HPARAMS, *digits)
     first = next(run)
     before = len(traces)
-    return [first, *run], len(traces) - before
+    pairs = [first, *run]
+    after_first = len(traces) - before
+    other = {**HPARAMS, "learning_rate": 2 * HPARAMS["learning_rate"]}
+    next(epochs(counting, CONFIG, jax.random.key(9), other, *digits))
+    return pairs, after_first, before - (len(traces) - before - after_first)
 
 
 def numbers(tree):
@@ -305,7 +309,7 @@ def test_another_key_another_run(train, whole, digits):
 
 def test_epochs_are_those_of_the_whole_run(whole, from_host):
     state, history = whole
-    pairs, _ = from_host
+    pairs = from_host[0]
     assert [int(s.step) for s, _ in pairs] == [3, 6, 9, 12]
     stack = jax.tree.map(lambda *leaves: np.stack(leaves), *[h for _, h in pairs])
     assert_close(stack, history, rtol=1e-6, atol=1e-7)
@@ -314,13 +318,14 @@ def test_epochs_are_those_of_the_whole_run(whole, from_host):
 
 
 def test_epochs_trace_once(from_host):
-    pairs, traces_after_the_first = from_host
+    pairs, traces_after_the_first, spared_by_the_second_run = from_host
     assert len(pairs) == 4
     assert traces_after_the_first == 0
+    assert spared_by_the_second_run == 1  # its epoch is the first run's program
 
 
 def test_a_resumed_run_is_the_run_that_was_never_stopped(from_host, digits):
-    pairs, _ = from_host
+    pairs = from_host[0]
     state, _ = pairs[1]
     saved = numbers(state)  # as in a file
     state = jax.tree.map(jnp.asarray, saved).replace(key=jax.random.wrap_key_data(saved.key))
