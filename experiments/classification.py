@@ -41,6 +41,7 @@ class Study(NamedTuple):
       hparams: `settings ->` the numbers that `build` takes.
       build: `settings -> Build`, as `sj.make_train` takes it.
       surrogates: `settings ->` curves to draw.
+      variant: what sets its rows apart from another study's on the same network.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Study(NamedTuple):
     hparams: Callable[[Any], dict[str, Any]]
     build: Callable[[Any], sj.training.Build]
     surrogates: Callable[[Any], list[sj.Surrogate]]
+    variant: str = "stbp"
 
 
 class Outcome(NamedTuple):
@@ -111,7 +113,7 @@ def run(study: Study, settings: Any, seed: int, folder: Path, budget: str) -> Ou
         history = jax.tree.map(lambda *leaves: np.stack(leaves), *told)
         row = {
             "study": study.name,
-            "variant": "stbp",
+            "variant": study.variant,
             "dataset": settings.data,
             "network": network,
             "num_steps": settings.num_steps,

@@ -1,5 +1,6 @@
 """A spiking perceptron on rate-coded images, as several studies train it."""
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +39,8 @@ def network(settings: MLPSettings, shape: tuple[int, ...]) -> str:
     return "-".join(map(str, (math.prod(shape), *settings.hidden, 10)))
 
 
-def build(settings: MLPSettings) -> Build:
+@functools.cache  # so that all seeds share a compiled program
+def build(settings: MLPSettings, product: sj.Product = sj.full_product) -> Build:
     """Bernoulli input, LIF layers by STBP, mean output rate, equation (9), Adam."""
 
     def pipeline(hparams: dict[str, Any], num_updates: int) -> sj.Pipeline:
@@ -47,7 +49,7 @@ def build(settings: MLPSettings) -> Build:
             threshold=hparams["threshold"],
             surrogate=sj.rectangular(hparams["width"]),
         )
-        layers = [sj.dense(units, neuron) for units in (*settings.hidden, 10)]
+        layers = [sj.dense(units, neuron, product=product) for units in (*settings.hidden, 10)]
         schedule = optax.cosine_decay_schedule(hparams["learning_rate"], num_updates)
         return sj.Pipeline(
             encode=lambda key, images: sj.bernoulli(key, images, settings.num_steps),
