@@ -242,8 +242,8 @@ def _march(
     """Last state, and `keep(membrane)` of every step."""
 
     def enter(before: LIFState, t: Any, stack: Array) -> tuple[Array, Array]:
-        membrane = carry(constants, before) + stack[t]
-        return membrane, stack.at[t].set(keep(membrane))
+        membrane = carry(constants, before) + _at(stack, t)
+        return membrane, lax.dynamic_update_index_in_dim(stack, keep(membrane), t, 0)
 
     def step(t: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
         membrane, stack = now
@@ -252,6 +252,10 @@ def _march(
     first = enter(state, 0, currents.astype(state.membrane.dtype))
     last, kept = lax.fori_loop(1, len(currents), step, first)
     return LIFState(last, _fire(constants, last)), kept
+
+
+def _at(stack: Array, t: Any) -> Array:
+    return lax.dynamic_index_in_dim(stack, t, keepdims=False)
 
 
 def _fire(constants: LIFConstants, membrane: Array) -> Array:
@@ -286,17 +290,21 @@ def _unroll_backward(
         return future, add(total, bar)
 
     def leave(future: LIFState, t: Any, total: LIFConstants, stack: Array) -> tuple:
-        distance, pull = jax.vjp(lambda c: membranes[t] - c.threshold, constants)
-        delta = stack[t] + future.spikes
+        distance, pull = jax.vjp(lambda c: _at(membranes, t) - c.threshold, constants)
+        delta = _at(stack, t) + future.spikes
         through_spike = delta * constants.surrogate.derivative(distance)
         eps = through_spike + future.membrane
-        return eps, add(total, *pull(through_spike)), stack.at[t].set(eps)
+        return (
+            eps,
+            add(total, *pull(through_spike)),
+            lax.dynamic_update_index_in_dim(stack, eps, t, 0),
+        )
 
     steps = len(membranes)
 
     def step(back: Array, later: tuple) -> tuple:
         t, (eps, total, stack) = steps - 1 - back, later
-        state = LIFState(membranes[t], _fire(constants, membranes[t]))
+        state = LIFState(_at(membranes, t), _fire(constants, _at(membranes, t)))
         future, total = future_of(state, eps, total)
         return leave(future, t, total, stack)
 
