@@ -1,5 +1,7 @@
 """The benchmarks: what is timed computes the same, the protocol holds, tables show their rows."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 
 from experiments import harness
 from experiments.benchmarks import __main__ as command
-from experiments.benchmarks import ours, shapes, tables, timing, worker
+from experiments.benchmarks import environment, ours, shapes, tables, timing, worker
 
 SMALL = {name: shapes.tiny(w) for name, w in shapes.WORKLOADS.items()}
 DISTINCT = [name for name in SMALL if name not in ("step-784-400-10-T300-B100", "linear-lif-N2048")]
@@ -152,8 +154,18 @@ def test_orchestra(tmp_path, capsys):
 
 
 def test_worker_tells_what_failed():
+    nobody = worker.Worker(Path(sys.executable), "ours", "nobody", "lif-T32-64x16384", smoke=True)
+    nobody.ask()
     with pytest.raises(worker.WorkerError, match="KeyError: 'nobody'"):
-        worker.Worker(Path(sys.executable), "ours", "nobody", "lif-T32-64x16384", smoke=True)
+        nobody.hear()
+    nobody.close()
+
+
+def test_a_worker_that_takes_too_long_is_ended():
+    slow = worker.Worker(Path(sys.executable), "ours", "nobody", "lif-T32-64x16384", smoke=True)
+    with pytest.raises(worker.WorkerError, match="nobody was not through after 0 s"):
+        slow.hear(limit=0.01)  # without a word to it, it waits
+    slow.close()
 
 
 def test_disagreements_are_found():
@@ -175,11 +187,53 @@ def test_samples_are_all_kept_after_an_untimed_call():
     assert timing.spread([1.0]) == (1.0, 1.0, 1.0)
 
 
+# Temporaries of known sizes, in MB; each is there several times before it is measured, so that
+# the allocator has seen it freed.
+KNOWN = {
+    "jax": """
+import jax
+def make(count):
+    held = jax.lax.optimization_barrier
+    call = jax.jit(lambda x: jax.numpy.sum(held(jax.numpy.tile(x, count // 8))))
+    x = jax.numpy.ones(8)
+    return lambda: call(x).block_until_ready()
+""",
+    "torch": """
+import torch
+def make(count):
+    x = torch.ones(8)
+    return lambda: x.repeat(count // 8).sum().item()
+""",
+}
+MEASURE = """
+from experiments.benchmarks import timing
+runs = {mb: make(mb * 250_000) for mb in (10, 24, 50)}
+for run in [*runs.values()] * 5:
+    run()
+for mb, run in runs.items():
+    print(mb, timing.growth(run) / 1e6)
+"""
+
+
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells")
-def test_growth_counts_what_a_call_touches():
-    found = timing.growth(lambda: np.ones(40_000_000, np.uint8))
-    assert found is not None
-    assert 35e6 < found < 60e6
+@pytest.mark.parametrize("framework", KNOWN)
+def test_growth_is_what_a_call_allocates(framework):
+    python = Path(sys.executable)
+    if framework == "torch":
+        python = environment.HOME / "peers_torch" / "bin" / "python"
+        if not python.exists():
+            pytest.skip("made by make bench-peers")
+    out = subprocess.run(
+        [str(python), "-c", KNOWN[framework] + MEASURE],
+        env={**os.environ, **worker.ENVIRONMENT, "GLIBC_TUNABLES": worker.HUGEPAGES},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    found = [tuple(map(float, line.split())) for line in out.splitlines()]
+    assert [known for known, _ in found] == [10, 24, 50]
+    for known, grown in found:
+        assert known - 1 < grown < known + 5
 
 
 def row(**changes):

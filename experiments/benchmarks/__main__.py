@@ -108,9 +108,13 @@ def measure(
         for name, module in implementations.items():
             print(f"{workload}: preparing {name}", flush=True)
             try:
-                workers.append(worker.Worker(pythons[module], module, name, workload, smoke=smoke))
+                w = worker.Worker(pythons[module], module, name, workload, smoke=smoke)
+                workers.append(w)
+                w.ask()
+                w.hear()
             except worker.WorkerError as error:
                 print(f"failed: {error}", file=sys.stderr)
+                workers.pop().close()
                 if not workers:  # nothing to compare the others with
                     return []
                 continue
@@ -124,7 +128,10 @@ def measure(
             for w in workers[first:] + workers[:first]:
                 samples[w.implementation] += w.sample(SAMPLES)
         date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        return [_row(workload, w, samples[w.implementation], date, workers) for w in workers]
+        rows = [_row(workload, w, samples[w.implementation], date, workers) for w in workers]
+        for w, row in zip(workers, rows, strict=True):
+            row["peak_bytes"] = w.memory()
+        return rows
     finally:
         for w in workers:
             w.close()
@@ -150,7 +157,7 @@ def _row(
         "samples_seconds": samples,
         "median_seconds": statistics.median(samples),
         "compile_seconds": ready["compile_seconds"],
-        "peak_bytes": ready["peak_bytes"],
+        "peak_bytes": None,  # asked for when all samples are taken
         "temp_bytes": ready["temp_bytes"],
         "hugepages": ready["hugepages"],
         "device": ready["device"] or workers[0].ready["device"],
