@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 
+import stbp_jax as sj
 from experiments import harness
 from experiments.benchmarks import __main__ as command
 from experiments.benchmarks import environment, ours, shapes, tables, timing, worker
@@ -75,7 +76,8 @@ def test_tiny_workloads_are_exact_and_free_of_ties(name):
     workload = SMALL[name]
     assert workload.decay == 0.5
 
-    single, double = (in_numpy(workload, dtype) for dtype in (np.float32, np.float64))
+    dtype = np.dtype(shapes.precision(workload)).type
+    single, double = (in_numpy(workload, dtype) for dtype in (dtype, np.float64))
     spikes = jax.jit(lambda: ours.check(workload, ours.bare(workload))["spikes"])()
     np.testing.assert_array_equal(single[-1] >= shapes.THRESHOLD, spikes)
     for u32, u64 in zip(single, double, strict=True):
@@ -88,12 +90,18 @@ def test_workloads_are_those_of_the_page():
     text = tables.PAGE.read_text()
     for name in shapes.WORKLOADS:
         assert f"`{name}`" in text
-    for name in (*ours.FORWARDS, *ours.FLOORS, *command.PEERS):
+    for name in (
+        *ours.FORWARDS,
+        *ours.CUDA_FORWARDS,
+        *ours.FLOORS,
+        *command.PEERS,
+        *command.CUDA_PEERS,
+    ):
         assert f"| `{name}` |" in text
 
 
 def test_sizes():
-    (mlp, *_, cnn) = shapes.WORKLOADS.values()
+    mlp, cnn = (shapes.WORKLOADS[name] for name in ("step-784-400-10-T30-B100", "cnn-T5-B100"))
     assert [k.shape for k, _ in shapes.weights(mlp)] == [(784, 400), (400, 10)]
     assert [k.shape for k, _ in shapes.weights(cnn)] == [
         (5, 5, 1, 15),
@@ -151,6 +159,54 @@ def test_orchestra(tmp_path, capsys):
         assert row["jax"] == jax.__version__
         assert row["device"].startswith("cpu")
         assert row["command"].startswith("python -m experiments.benchmarks --smoke")
+
+
+@pytest.mark.parametrize("name", ["step-784-400-10-T30-B100", "lif-T32-64x65536-float16"])
+@pytest.mark.filterwarnings("ignore:The Pallas Triton backend is deprecated:DeprecationWarning")
+def test_what_runs_only_on_cuda_lowers_for_it(name):
+    workload = SMALL[name]
+    assert "stbp_jax lif_pallas" in ours.implementations(workload, cuda=True)
+    assert "stbp_jax lif_pallas" not in ours.implementations(workload)
+    forward, encode = ours.CUDA_FORWARDS["stbp_jax lif_pallas"]
+    task = ours.whole(workload, forward(workload), encode)
+    traced = jax.jit(task.function, donate_argnums=0).trace(task.carried, *task.inputs)
+    assert "lif_backward" in traced.lower(lowering_platforms=("cuda",)).as_text()
+
+
+def test_another_unroll_must_be_the_same():
+    ours.assert_same_unroll(sj.lif_scan)
+
+    def later(carry, constants, state, xs):
+        return sj.lif_unroll(carry, constants, state, xs + 0.25)
+
+    with pytest.raises(AssertionError, match="other spikes, grad0 than lif_unroll for 4 x 1024"):
+        ours.assert_same_unroll(later)
+
+
+def test_cuda_rehearsed(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(environment, "install_carried", lambda folder: None)
+    monkeypatch.setenv("OUT", str(tmp_path))
+    argv = ["--cuda", "--smoke", "--rounds", "1", "--workload", "lif-T32-64x65536-float16"]
+    argv += ["--implementation", "byte floor", "--implementation", "Norse"]
+    assert command.main([*argv, "--results", str(tmp_path / "rows")]) == 1
+    printed = capsys.readouterr()
+    assert "failed: Norse ended with code 1" in printed.err  # not installed in this environment
+    (file,) = (tmp_path / "rows").glob("*.jsonl")
+    default, floor = harness.read_rows(file)
+    assert default["precision"] == floor["precision"] == "float16"
+    assert default["peak_bytes"] is not None
+
+
+def test_cuda_needs_a_device(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        command.main(["--cuda"])
+    assert "needs a JAX that finds a CUDA device" in capsys.readouterr().err
+
+
+def test_no_time_is_told(capsys):
+    argv = ["--smoke", "--seconds", "1e-9", "--workload", "lif-T32-64x16384"]
+    assert command.main(argv) == 1
+    assert "no time is left for lif-T32-64x16384" in capsys.readouterr().err
 
 
 def test_worker_tells_what_failed():

@@ -1,4 +1,4 @@
-"""The protocol of one measurement; needs no JAX, so that every environment can import it.
+"""The protocol of one measurement; imports no JAX, so that every environment can import it.
 
 Decides how a call is timed: after warm-up, blocked on outputs and gradients (the call does that
 itself), compiling told apart, one untimed call whenever a process gets its turn, all samples kept.
@@ -75,6 +75,23 @@ def growth(run: Run) -> int | None:
     except (OSError, AttributeError):
         return None
     return max(peaks) - min(starts)
+
+
+def device_growth(run: Run) -> int | None:
+    """The same of JAX's default device, as it tells; `growth` where it does not.
+
+    Its peak is of the process's whole life, what compiling tried out and warm-up included.
+    """
+    import jax
+
+    stats = jax.local_devices()[0].memory_stats()
+    if not stats:
+        return growth(run)
+    live = stats["bytes_in_use"]
+    run()
+    stats = jax.local_devices()[0].memory_stats() or {}
+    peak = stats.get("peak_bytes_in_use")
+    return None if peak is None else peak - live
 
 
 def _keep_nothing() -> None:

@@ -153,16 +153,20 @@ class Worker:
         """Lets it prepare; `hear` waits for the end."""
         self._say("prepare")
 
-    def hear(self, limit: float | None = None) -> None:
+    def hear(self, limit: float | None = None) -> dict[str, Any]:
         """Waits until it is ready.
 
         Args:
           limit: seconds after which it is ended.
 
+        Returns:
+          What it says, from then on in `ready`.
+
         Raises:
           WorkerError: it failed, died or took too long.
         """
         self.ready = self._hear(limit)
+        return self.ready
 
     def sample(self, count: int, limit: float | None = None) -> list[float]:
         """Seconds of `count` calls; raises WorkerError as `hear` does."""
