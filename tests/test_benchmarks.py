@@ -336,5 +336,36 @@ def test_tables():
     assert tables.page(page, rows) == page
 
 
+def test_ratios():
+    def timed(name, ms, **changes):
+        return row(implementation=name, samples_seconds=[ms / 1e3] * 3, **changes)
+
+    rows = [
+        timed(ours.DEFAULT, 10),
+        timed("stbp_jax lif_pallas", 12),
+        timed("bare lax.scan", 5),
+        timed("byte floor", 8),
+        timed("Norse", 40),
+        timed("Spyx", 25),
+        timed("snnTorch", 1, date="d0"),  # of another session
+    ]
+    assert tables.ratios(rows).splitlines() == [
+        "- stbp_jax lif_unroll: 2.50 times as fast as the fastest peer (Spyx).",
+        "- stbp_jax lif_unroll: 1.25 times the byte floor.",
+    ]
+    rows[1] = timed("stbp_jax lif_pallas", 9)
+    assert tables.ratios(rows).splitlines()[1] == (
+        "- stbp_jax lif_unroll: 1.25 times the byte floor; "
+        "stbp_jax lif_pallas: 1.12 times the byte floor."
+    )
+    assert tables.ratios(rows[:3]) == ""
+    assert tables.ratios(rows[1:]) == ""
+
+
+def test_a_page_without_rows_of_cuda_says_so():
+    assert tables.rendered([row()]).endswith("### CUDA\n\nNot measured.")
+    assert "Not measured" not in tables.rendered([row(), row(device="gpu: x")])
+
+
 def test_page_shows_its_rows():
     assert tables.main(["--check"]) == 0

@@ -111,7 +111,7 @@ def _run(
             row["command"] = command
             if results is not None:
                 harness.append_row(results / f"{_slug(row['device'])}.jsonl", row)
-        shown = tables.table(rows) if rows else "nothing measured"
+        shown = f"{tables.table(rows)}\n\n{tables.ratios(rows)}" if rows else "nothing measured"
         print(f"\n{name}\n{shown}\n", flush=True)
     return int(failed)
 
