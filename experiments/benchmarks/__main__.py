@@ -86,6 +86,8 @@ def _run(
         )
         if args.peers or args.cuda:
             implementations |= PEERS | (CUDA_PEERS if on_cuda else {})
+            if shapes.precision(shapes.WORKLOADS[name]) != "float32":
+                del implementations["Spyx"]  # its float32 parameters would widen all
         if args.implementation:
             implementations = {
                 i: module
