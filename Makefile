@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup -q
 CORE_TESTS := $(patsubst %,tests/test_%.py,surrogates neurons gradients layers golden coding losses training sweeps)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast test-lowest lint format bench bench-peers report clean
+.PHONY: help run test test-fast test-lowest lint format bench bench-peers bench-gpu wheels report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -46,6 +46,12 @@ bench: $(VENV)/.ready ## time stbp_jax beside plain JAX and the floors
 
 bench-peers: $(VENV)/.ready ## the same with SpikingJelly, snnTorch, Norse, Spyx and PyTorch in turn
 	$(BIN)/python -m experiments.benchmarks --peers $(ARGS)
+
+bench-gpu: ## all of it on a CUDA device in 8 minutes: PYTHON has JAX for CUDA and PyTorch, .wheels the peers
+	$(PYTHON) -m experiments.benchmarks --cuda $(ARGS)
+
+wheels: $(VENV)/.ready ## fetch the peers' wheels into .wheels, for bench-gpu on a machine without a network
+	$(BIN)/python -m experiments.benchmarks.environment
 
 report: $(VENV)/.ready ## render the tables of the studies' pages from their rows
 	$(BIN)/python -m experiments.report

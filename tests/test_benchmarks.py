@@ -1,5 +1,7 @@
 """The benchmarks: what is timed computes the same, the protocol holds, tables show their rows."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -7,9 +9,10 @@ import jax
 import numpy as np
 import pytest
 
+import stbp_jax as sj
 from experiments import harness
 from experiments.benchmarks import __main__ as command
-from experiments.benchmarks import ours, shapes, tables, timing, worker
+from experiments.benchmarks import environment, ours, shapes, tables, timing, worker
 
 SMALL = {name: shapes.tiny(w) for name, w in shapes.WORKLOADS.items()}
 DISTINCT = [name for name in SMALL if name not in ("step-784-400-10-T300-B100", "linear-lif-N2048")]
@@ -73,7 +76,8 @@ def test_tiny_workloads_are_exact_and_free_of_ties(name):
     workload = SMALL[name]
     assert workload.decay == 0.5
 
-    single, double = (in_numpy(workload, dtype) for dtype in (np.float32, np.float64))
+    dtype = np.dtype(shapes.precision(workload)).type
+    single, double = (in_numpy(workload, dtype) for dtype in (dtype, np.float64))
     spikes = jax.jit(lambda: ours.check(workload, ours.bare(workload))["spikes"])()
     np.testing.assert_array_equal(single[-1] >= shapes.THRESHOLD, spikes)
     for u32, u64 in zip(single, double, strict=True):
@@ -86,12 +90,18 @@ def test_workloads_are_those_of_the_page():
     text = tables.PAGE.read_text()
     for name in shapes.WORKLOADS:
         assert f"`{name}`" in text
-    for name in (*ours.FORWARDS, *ours.FLOORS, *command.PEERS):
+    for name in (
+        *ours.FORWARDS,
+        *ours.CUDA_FORWARDS,
+        *ours.FLOORS,
+        *command.PEERS,
+        *command.CUDA_PEERS,
+    ):
         assert f"| `{name}` |" in text
 
 
 def test_sizes():
-    (mlp, *_, cnn) = shapes.WORKLOADS.values()
+    mlp, cnn = (shapes.WORKLOADS[name] for name in ("step-784-400-10-T30-B100", "cnn-T5-B100"))
     assert [k.shape for k, _ in shapes.weights(mlp)] == [(784, 400), (400, 10)]
     assert [k.shape for k, _ in shapes.weights(cnn)] == [
         (5, 5, 1, 15),
@@ -151,9 +161,67 @@ def test_orchestra(tmp_path, capsys):
         assert row["command"].startswith("python -m experiments.benchmarks --smoke")
 
 
+@pytest.mark.parametrize("name", ["step-784-400-10-T30-B100", "lif-T32-64x65536-float16"])
+@pytest.mark.filterwarnings("ignore:The Pallas Triton backend is deprecated:DeprecationWarning")
+def test_what_runs_only_on_cuda_lowers_for_it(name):
+    workload = SMALL[name]
+    assert "stbp_jax lif_pallas" in ours.implementations(workload, cuda=True)
+    assert "stbp_jax lif_pallas" not in ours.implementations(workload)
+    forward, encode = ours.CUDA_FORWARDS["stbp_jax lif_pallas"]
+    task = ours.whole(workload, forward(workload), encode)
+    traced = jax.jit(task.function, donate_argnums=0).trace(task.carried, *task.inputs)
+    assert "lif_backward" in traced.lower(lowering_platforms=("cuda",)).as_text()
+
+
+def test_another_unroll_must_be_the_same():
+    ours.assert_same_unroll(sj.lif_scan)
+
+    def later(carry, constants, state, xs):
+        return sj.lif_unroll(carry, constants, state, xs + 0.25)
+
+    with pytest.raises(AssertionError, match="other spikes, grad0 than lif_unroll for 4 x 1024"):
+        ours.assert_same_unroll(later)
+
+
+def test_cuda_rehearsed(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(environment, "install_carried", lambda folder: None)
+    monkeypatch.setenv("OUT", str(tmp_path))
+    argv = ["--cuda", "--smoke", "--rounds", "1", "--workload", "lif-T32-64x65536-float16"]
+    argv += ["--implementation", "byte floor", "--implementation", "Norse"]
+    assert command.main([*argv, "--results", str(tmp_path / "rows")]) == 1
+    printed = capsys.readouterr()
+    assert "failed: Norse ended with code 1" in printed.err  # not installed in this environment
+    (file,) = (tmp_path / "rows").glob("*.jsonl")
+    default, floor = harness.read_rows(file)
+    assert default["precision"] == floor["precision"] == "float16"
+    assert default["peak_bytes"] is not None
+
+
+def test_cuda_needs_a_device(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        command.main(["--cuda"])
+    assert "needs a JAX that finds a CUDA device" in capsys.readouterr().err
+
+
+def test_no_time_is_told(capsys):
+    argv = ["--smoke", "--seconds", "1e-9", "--workload", "lif-T32-64x16384"]
+    assert command.main(argv) == 1
+    assert "no time is left for lif-T32-64x16384" in capsys.readouterr().err
+
+
 def test_worker_tells_what_failed():
+    nobody = worker.Worker(Path(sys.executable), "ours", "nobody", "lif-T32-64x16384", smoke=True)
+    nobody.ask()
     with pytest.raises(worker.WorkerError, match="KeyError: 'nobody'"):
-        worker.Worker(Path(sys.executable), "ours", "nobody", "lif-T32-64x16384", smoke=True)
+        nobody.hear()
+    nobody.close()
+
+
+def test_a_worker_that_takes_too_long_is_ended():
+    slow = worker.Worker(Path(sys.executable), "ours", "nobody", "lif-T32-64x16384", smoke=True)
+    with pytest.raises(worker.WorkerError, match="nobody was not through after 0 s"):
+        slow.hear(limit=0.01)  # without a word to it, it waits
+    slow.close()
 
 
 def test_disagreements_are_found():
@@ -175,11 +243,53 @@ def test_samples_are_all_kept_after_an_untimed_call():
     assert timing.spread([1.0]) == (1.0, 1.0, 1.0)
 
 
+# Temporaries of known sizes, in MB; each is there several times before it is measured, so that
+# the allocator has seen it freed.
+KNOWN = {
+    "jax": """
+import jax
+def make(count):
+    held = jax.lax.optimization_barrier
+    call = jax.jit(lambda x: jax.numpy.sum(held(jax.numpy.tile(x, count // 8))))
+    x = jax.numpy.ones(8)
+    return lambda: call(x).block_until_ready()
+""",
+    "torch": """
+import torch
+def make(count):
+    x = torch.ones(8)
+    return lambda: x.repeat(count // 8).sum().item()
+""",
+}
+MEASURE = """
+from experiments.benchmarks import timing
+runs = {mb: make(mb * 250_000) for mb in (10, 24, 50)}
+for run in [*runs.values()] * 5:
+    run()
+for mb, run in runs.items():
+    print(mb, timing.growth(run) / 1e6)
+"""
+
+
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells")
-def test_growth_counts_what_a_call_touches():
-    found = timing.growth(lambda: np.ones(40_000_000, np.uint8))
-    assert found is not None
-    assert 35e6 < found < 60e6
+@pytest.mark.parametrize("framework", KNOWN)
+def test_growth_is_what_a_call_allocates(framework):
+    python = Path(sys.executable)
+    if framework == "torch":
+        python = environment.HOME / "peers_torch" / "bin" / "python"
+        if not python.exists():
+            pytest.skip("made by make bench-peers")
+    out = subprocess.run(
+        [str(python), "-c", KNOWN[framework] + MEASURE],
+        env={**os.environ, **worker.ENVIRONMENT, "GLIBC_TUNABLES": worker.HUGEPAGES},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    found = [tuple(map(float, line.split())) for line in out.splitlines()]
+    assert [known for known, _ in found] == [10, 24, 50]
+    for known, grown in found:
+        assert known - 1 < grown < known + 5
 
 
 def row(**changes):
@@ -224,6 +334,37 @@ def test_tables():
     page = tables.page(f"a {tables.BEGIN} old {tables.END} b", rows)
     assert page == f"a {tables.BEGIN}\n\n{text}\n\n{tables.END} b"
     assert tables.page(page, rows) == page
+
+
+def test_ratios():
+    def timed(name, ms, **changes):
+        return row(implementation=name, samples_seconds=[ms / 1e3] * 3, **changes)
+
+    rows = [
+        timed(ours.DEFAULT, 10),
+        timed("stbp_jax lif_pallas", 12),
+        timed("bare lax.scan", 5),
+        timed("byte floor", 8),
+        timed("Norse", 40),
+        timed("Spyx", 25),
+        timed("snnTorch", 1, date="d0"),  # of another session
+    ]
+    assert tables.ratios(rows).splitlines() == [
+        "- stbp_jax lif_unroll: 2.50 times as fast as the fastest peer (Spyx).",
+        "- stbp_jax lif_unroll: 1.25 times the byte floor.",
+    ]
+    rows[1] = timed("stbp_jax lif_pallas", 9)
+    assert tables.ratios(rows).splitlines()[1] == (
+        "- stbp_jax lif_unroll: 1.25 times the byte floor; "
+        "stbp_jax lif_pallas: 1.12 times the byte floor."
+    )
+    assert tables.ratios(rows[:3]) == ""
+    assert tables.ratios(rows[1:]) == ""
+
+
+def test_a_page_without_rows_of_cuda_says_so():
+    assert tables.rendered([row()]).endswith("### CUDA\n\nNot measured.")
+    assert "Not measured" not in tables.rendered([row(), row(device="gpu: x")])
 
 
 def test_page_shows_its_rows():

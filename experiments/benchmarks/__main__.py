@@ -1,9 +1,12 @@
-"""The command line: `python -m experiments.benchmarks [--peers] [--smoke] [...]`.
+"""The command line: `python -m experiments.benchmarks [--peers] [--cuda] [--smoke] [...]`.
 
 For each workload it starts one process for each implementation, checks that all compute the same,
 and then times them in turn, round after round, so that a busy moment hits all alike. Rows are
-written when a workload is through. Exit codes: 0 done, 1 some implementation failed or disagreed
-(the others were measured), 2 wrong usage.
+written when a workload is through. Exit codes: 0 done, 1 some implementation failed or disagreed,
+or time ran out (the others were measured), 2 wrong usage.
+
+With a time budget every workload gets an equal share of what is left. Its processes must be ready
+within the share's larger part, and sampling stops at its end.
 """
 
 import argparse
@@ -12,7 +15,12 @@ import os
 import re
 import shlex
 import statistics
+import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +28,8 @@ from experiments import harness
 from experiments.benchmarks import environment, ours, shapes, tables, worker
 
 SAMPLES = 3  # of each implementation in a round
+CUDA_SECONDS = 480.0
+PREPARING = 0.65  # of a workload's share
 PEERS = {
     "PyTorch loop": "peers_torch",
     "PyTorch compiled": "peers_torch",
@@ -28,36 +38,83 @@ PEERS = {
     "Norse": "peers_torch",
     "Spyx": "peers_spyx",
 }
+CUDA_PEERS = {"SpikingJelly Triton": "peers_torch"}
 
 
 def main(argv: list[str]) -> int:
     """Measures what the arguments name; returns the exit code."""
-    args = _parser().parse_args(argv)
+    start = time.monotonic()
+    parser = _parser()
+    args = parser.parse_args(argv)
+    modules = dict.fromkeys(PEERS.values())
     pythons = {"ours": Path(sys.executable)}
-    if args.peers:
-        # PyTorch is the CPU's build: all run there.
-        os.environ["JAX_PLATFORMS"] = "cpu"
-        pythons |= {module: environment.python(module) for module in set(PEERS.values())}
-    results = args.results or (None if args.smoke else tables.HERE / "results")
+    on_cuda = False
+    with tempfile.TemporaryDirectory() as site:
+        if args.cuda:
+            on_cuda = _has_cuda()
+            if not on_cuda and not args.smoke:
+                parser.error("--cuda needs a JAX that finds a CUDA device, or --smoke")
+            pythons |= dict.fromkeys(modules, Path(sys.executable))
+            environment.install_carried(Path(site))
+        elif args.peers:
+            # PyTorch is the CPU's build: all run there.
+            os.environ["JAX_PLATFORMS"] = "cpu"
+            pythons |= {module: environment.python(module) for module in modules}
+        seconds = args.seconds or (CUDA_SECONDS if args.cuda else None)
+        end = None if seconds is None else start + seconds
+        return _run(args, argv, pythons, end, on_cuda=on_cuda)
+
+
+def _run(
+    args: argparse.Namespace,
+    argv: list[str],
+    pythons: dict[str, Path],
+    end: float | None,
+    *,
+    on_cuda: bool,
+) -> int:
+    out = Path(os.environ["OUT"]) if args.cuda and "OUT" in os.environ else tables.HERE / "results"
+    results = args.results or (None if args.smoke else out)
     command = shlex.join(["python", "-m", "experiments.benchmarks", *argv])
+    names = args.workload or [
+        name for name in shapes.WORKLOADS if args.cuda or name not in shapes.CUDA_ONLY
+    ]
     failed = False
-    for name in args.workload or shapes.WORKLOADS:
-        implementations = dict.fromkeys(ours.implementations(shapes.WORKLOADS[name]), "ours")
-        if args.peers:
-            implementations |= PEERS
+    for i, name in enumerate(names):
+        implementations = dict.fromkeys(
+            ours.implementations(shapes.WORKLOADS[name], cuda=on_cuda), "ours"
+        )
+        if args.peers or args.cuda:
+            implementations |= PEERS | (CUDA_PEERS if on_cuda else {})
+            if shapes.precision(shapes.WORKLOADS[name]) != "float32":
+                del implementations["Spyx"]  # its float32 parameters would widen all
         if args.implementation:
             implementations = {
                 i: module
                 for i, module in implementations.items()
                 if i == ours.DEFAULT or i in args.implementation
             }
-        rows = measure(name, implementations, pythons, rounds=args.rounds, smoke=args.smoke)
+        share = None if end is None else (end - time.monotonic()) / (len(names) - i)
+        if share is not None and share <= 0:
+            print(f"failed: no time is left for {name}", file=sys.stderr)
+            failed = True
+            continue
+        rows = measure(
+            name,
+            implementations,
+            pythons,
+            rounds=args.rounds,
+            smoke=args.smoke,
+            seconds=share,
+            together=args.cuda,
+        )
         failed |= len(rows) < len(implementations)
         for row in rows:
             row["command"] = command
             if results is not None:
                 harness.append_row(results / f"{_slug(row['device'])}.jsonl", row)
-        print(f"\n{name}\n{tables.table(rows)}\n" if rows else f"\n{name}: nothing measured\n")
+        shown = f"{tables.table(rows)}\n\n{tables.ratios(rows)}" if rows else "nothing measured"
+        print(f"\n{name}\n{shown}\n", flush=True)
     return int(failed)
 
 
@@ -65,9 +122,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m experiments.benchmarks",
         description="Times training steps and LIF unrolls, and appends rows to results/.",
-        epilog="exit codes: 0 done, 1 some implementation failed or disagreed, 2 wrong usage",
+        epilog="exit codes: 0 done, 1 some implementation failed or disagreed, or time ran out, "
+        "2 wrong usage",
     )
     parser.add_argument("--peers", action="store_true", help="other packages too, on the CPU")
+    parser.add_argument(
+        "--cuda",
+        action="store_true",
+        help="all, other packages too, on a CUDA device; rows go to $OUT where that is set",
+    )
     parser.add_argument("--smoke", action="store_true", help="tiny sizes; writes no rows")
     parser.add_argument(
         "--workload", action="append", choices=list(shapes.WORKLOADS), help="default: all of them"
@@ -78,8 +141,25 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rounds", type=int, default=10, metavar="N", help=f"of {SAMPLES} samples each; default 10"
     )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        metavar="S",
+        help=f"time for everything; with --cuda {CUDA_SECONDS:.0f} by default, else no limit",
+    )
     parser.add_argument("--results", type=Path, metavar="DIR", help="where the rows go")
     return parser
+
+
+def _has_cuda() -> bool:
+    # In a process of its own: this one must hold none of the device's memory.
+    found = subprocess.run(
+        [sys.executable, "-c", "import jax; print(jax.default_backend())"],
+        env={**os.environ, **worker.ENVIRONMENT},
+        capture_output=True,
+        text=True,
+    )
+    return found.stdout.strip() == "gpu"
 
 
 def measure(
@@ -89,6 +169,8 @@ def measure(
     *,
     rounds: int,
     smoke: bool,
+    seconds: float | None = None,
+    together: bool = False,
 ) -> list[dict[str, Any]]:
     """Times all implementations of one workload in turn.
 
@@ -99,32 +181,71 @@ def measure(
       pythons: module -> interpreter.
       rounds: how often each gets its turn.
       smoke: the tiny version.
+      seconds: for all of it; as many rounds as fit, but one. None is no limit.
+      together: all processes start at once, and peers prepare while ours do so in turn. Else one
+        process starts when the one before it is ready.
 
     Returns:
       Rows, without their command; implementations that failed or disagreed are told and left out.
     """
+    start = time.monotonic()
+
+    def left(share: float = 1.0) -> float | None:
+        return None if seconds is None else max(1.0, start + share * seconds - time.monotonic())
+
+    def attempt(w: worker.Worker, act: Callable[[], Any]) -> Any:
+        """What the worker did, or None where it failed: it is told and closed."""
+        try:
+            return act()
+        except worker.WorkerError as error:
+            print(f"failed: {error}", file=sys.stderr, flush=True)
+            w.close()
+            workers.remove(w)
+            return None
+
+    def begin(name: str, module: str) -> worker.Worker:
+        w = worker.Worker(pythons[module], module, name, workload, smoke=smoke)
+        workers.append(w)
+        return w
+
     workers: list[worker.Worker] = []
     try:
+        if together:
+            for name, module in implementations.items():
+                w = begin(name, module)
+                if module != "ours":
+                    w.ask()
         for name, module in implementations.items():
             print(f"{workload}: preparing {name}", flush=True)
-            try:
-                workers.append(worker.Worker(pythons[module], module, name, workload, smoke=smoke))
-            except worker.WorkerError as error:
-                print(f"failed: {error}", file=sys.stderr)
-                if not workers:  # nothing to compare the others with
+            w = next((w for w in workers if w.implementation == name), None) or begin(name, module)
+            if module == "ours" or not together:
+                w.ask()
+            if attempt(w, partial(w.hear, left(PREPARING))) is None:
+                if name == ours.DEFAULT:  # nothing to compare the others with
                     return []
                 continue
-            wrong = worker.disagreements(workers[-1].ready, workers[0].ready)
+            wrong = worker.disagreements(w.ready, workers[0].ready)
             if wrong:
                 print(f"failed: {name} computes other {', '.join(wrong)}", file=sys.stderr)
-                workers.pop().close()
+                workers.remove(w)
+                w.close()
         samples: dict[str, list[float]] = {w.implementation: [] for w in workers}
+        began = time.monotonic()
         for turn in range(rounds):
-            first = turn % len(workers)  # nobody always follows the same one
+            now = time.monotonic()
+            another = (now - began) / turn if turn else 0.0  # seconds, as the rounds so far
+            if turn and seconds is not None and now + another > start + 0.95 * seconds:
+                print(f"{workload}: time for {turn} of {rounds} rounds", flush=True)
+                break
+            first = turn % max(1, len(workers))  # nobody always follows the same one
             for w in workers[first:] + workers[:first]:
-                samples[w.implementation] += w.sample(SAMPLES)
+                taken = attempt(w, partial(w.sample, SAMPLES, left(1.1)))
+                samples[w.implementation] += taken or []
         date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        return [_row(workload, w, samples[w.implementation], date, workers) for w in workers]
+        rows = [_row(workload, w, samples[w.implementation], date, workers) for w in workers]
+        for w, row in zip(list(workers), rows, strict=True):
+            row["peak_bytes"] = attempt(w, partial(w.memory, left(1.1)))
+        return rows
     finally:
         for w in workers:
             w.close()
@@ -135,7 +256,8 @@ def _row(
 ) -> dict[str, Any]:
     ready = w.ready
     # The default is borne out by the plain loop, every other one by the default.
-    reference = "bare lax.scan" if w is workers[0] else workers[0].implementation
+    default = w.implementation == ours.DEFAULT
+    reference = "bare lax.scan" if default else ours.DEFAULT
     known = reference in (other.implementation for other in workers)
     claimed = {c.rstrip("0123456789") for c in ready["claims"]}
     same = [what for what in ("spikes", "loss", "grad") if what in claimed]
@@ -150,13 +272,13 @@ def _row(
         "samples_seconds": samples,
         "median_seconds": statistics.median(samples),
         "compile_seconds": ready["compile_seconds"],
-        "peak_bytes": ready["peak_bytes"],
+        "peak_bytes": None,  # asked for when all samples are taken
         "temp_bytes": ready["temp_bytes"],
         "hugepages": ready["hugepages"],
         "device": ready["device"] or workers[0].ready["device"],
         "jax": ready["jax"],
         "python": ready["python"],
-        "commit": harness.commit(),
+        "commit": harness.commit() or os.environ.get("STBP_COMMIT"),  # where git is not
         "date": date,
         "checked": checked,
         "remark": ready["remark"],

@@ -19,6 +19,7 @@ import stbp_jax as sj
 from experiments import harness
 from experiments.benchmarks import shapes, timing, worker
 from experiments.benchmarks.shapes import Conv, Dense, Linear, Stage, Step, Unroll, Workload
+from stbp_jax.kernels import lif_pallas
 from stbp_jax.neurons import Carry, LIFUnroll
 
 Array = jax.Array
@@ -55,6 +56,13 @@ def library(
         carry=carry,
         unroll=unroll,
     )
+    if isinstance(workload, Unroll):  # no layer, whose state would be of its params' dtype
+
+        def alone(weights: Weights, currents: Array) -> Array:
+            state = neuron.initial_state(currents.shape[1:], currents.dtype)
+            return neuron.unroll((), state, currents)[1]
+
+        return alone
     layers = []
     for stage in shapes.stages(workload):
         if stage.pool > 1:
@@ -64,8 +72,6 @@ def library(
                 layers.append(sj.conv(features, kernel, neuron))
             case Dense(features):
                 layers += [sj.flatten(), sj.dense(features, neuron)]
-            case None:
-                layers.append(sj.spiking(sj.Synapse(lambda _, s: ((), s), lambda _, x: x), neuron))
     net = schedule(sj.serial(*layers))
     params, _ = jax.eval_shape(lambda key: net.init(key, workload.input), jax.random.key(0))
     structure = jax.tree.structure(params)
@@ -117,7 +123,7 @@ def bare(workload: Workload) -> Forward:
                 new.append((u, x))
             return new, x
 
-        rest = [jnp.zeros((workload.batch, *stage.units)) for stage in stages]
+        rest = [jnp.zeros((workload.batch, *stage.units), xs.dtype) for stage in stages]
         return lax.scan(step, [(u, u) for u in rest], xs)[1]
 
     return forward
@@ -178,15 +184,22 @@ def _to_currents(forward: Forward) -> Callable[..., tuple[Any, Any]]:
 
 
 def check(workload: Workload, forward: Forward) -> dict[str, Array]:
-    """Spikes, loss and gradients on given input spikes or currents."""
-    if not isinstance(workload, Step):
-        task = whole(workload, forward)
-        _, (spikes, grads) = task.function(task.carried, *task.inputs)
-        return _named(spikes, grads)
-    xs, labels = jnp.asarray(shapes.spikes(workload)), jnp.asarray(shapes.images(workload)[1])
-    spikes, pull = jax.vjp(lambda w: forward(w, xs), _weights(workload))
-    loss, bar = jax.value_and_grad(_loss)(spikes, labels)
-    return _named(spikes, pull(bar)) | {"loss": loss}
+    """Spikes, loss and gradients on given input spikes or currents; products in full precision."""
+    with jax.default_matmul_precision("highest"):
+        # Inputs are arguments: constants might be computed with by the compiler.
+        if not isinstance(workload, Step):
+            task = whole(workload, forward)
+            _, (spikes, grads) = jax.jit(task.function)(task.carried, *task.inputs)
+            return _named(spikes, grads)
+
+        @jax.jit
+        def step(weights: Weights, xs: Array, labels: Array) -> dict[str, Array]:
+            spikes, pull = jax.vjp(lambda w: forward(w, xs), weights)
+            loss, bar = jax.value_and_grad(_loss)(spikes, labels)
+            return _named(spikes, pull(bar)) | {"loss": loss}
+
+        xs, labels = shapes.spikes(workload), shapes.images(workload)[1]
+        return step(_weights(workload), jnp.asarray(xs), jnp.asarray(labels))
 
 
 def _named(spikes: Array, grads: Any) -> dict[str, Array]:
@@ -224,7 +237,7 @@ def byte_floor(workload: Workload) -> Task:
     """The bytes that a LIF must move, in buffers that are used again and again.
 
     Forward: read currents, write spikes, write membranes. Backward, after it: read membranes, read
-    cotangents, write gradients. Six arrays [T, B, units] of float32.
+    cotangents, write gradients. Six arrays [T, B, units].
     """
     assert isinstance(workload, Unroll)
 
@@ -243,24 +256,53 @@ FORWARDS: dict[str, tuple[Callable[[Workload], Forward], Encode]] = {
     "stbp_jax stepwise": (lambda w: library(w, schedule=sj.stepwise), sj.bernoulli),
     "bare lax.scan": (bare, plain_bernoulli),
 }
+CUDA_FORWARDS: dict[str, tuple[Callable[[Workload], Forward], Encode]] = {
+    "stbp_jax lif_pallas": (lambda w: library(w, unroll=lif_pallas), sj.bernoulli),
+}
 FLOORS: dict[str, Callable[[Workload], Task]] = {
     "dense floor": dense_floor,
     "byte floor": byte_floor,
 }
 
 
-def implementations(workload: Workload) -> list[str]:
-    """What can be timed on that workload, the default first."""
-    if isinstance(workload, Unroll):  # stepwise would be lif_scan
-        return [DEFAULT, "stbp_jax lif_scan", "bare lax.scan", "byte floor"]
-    return [*FORWARDS, "dense floor"]
+def implementations(workload: Workload, *, cuda: bool = False) -> list[str]:
+    """What can be timed on that workload, the default first; on CUDA also what runs only there."""
+    forwards = [DEFAULT, *(CUDA_FORWARDS if cuda else ()), *list(FORWARDS)[1:]]
+    if isinstance(workload, Unroll):
+        forwards.remove("stbp_jax stepwise")  # it would be lif_scan
+        return [*forwards, "byte floor"]
+    return [*forwards, "dense floor"]
+
+
+def assert_same_unroll(unroll: LIFUnroll) -> None:
+    """Compares an unroll with the default one on more neurons and steps than a tiny workload has.
+
+    At the decay of 1/2 a step rounds once in any order of its operations, so that spikes must be
+    equal. One size fills the kernels' blocks, the other does not.
+
+    Args:
+      unroll: what is compared, in float32, on the default device.
+
+    Raises:
+      AssertionError: spikes differ, or gradients by more than rounding.
+    """
+    for batch, units in ((4, 1024), (5, 1000)):
+        workload = Unroll("", 32, batch, units, decay=0.5)
+        found = check(workload, library(workload, unroll=unroll))
+        wanted = check(workload, library(workload))
+        claims = {name: name for name in wanted}
+        wrong = worker.disagreements({"check": found, "claims": claims}, {"check": wanted})
+        assert not wrong, f"other {', '.join(wrong)} than lif_unroll for {batch} x {units} neurons"
 
 
 def prepare(implementation: str, workload: Workload, small: Workload) -> worker.Prepared:
     """Compiles one implementation and computes what it is compared by."""
     found: dict[str, Array] = {}
-    if implementation in FORWARDS:
-        forward, encode = FORWARDS[implementation]
+    forwards = FORWARDS | CUDA_FORWARDS
+    if implementation in CUDA_FORWARDS:
+        assert_same_unroll(lif_pallas)
+    if implementation in forwards:
+        forward, encode = forwards[implementation]
         task = whole(workload, forward(workload), encode)
         found = check(small, forward(small))
         claims = {name: name for name in found}
@@ -283,32 +325,22 @@ def prepare(implementation: str, workload: Workload, small: Workload) -> worker.
         jax.block_until_ready((carried, outputs))
 
     ours = implementation.startswith("stbp_jax")
-    on_cpu = jax.default_backend() == "cpu"
+    tf32 = jax.default_backend() != "cpu" and not isinstance(workload, Unroll)
     return worker.Prepared(
         run=run,
         check=found,
         claims=claims,
         remark=remark,
         version=f"stbp_jax {sj.__version__}" if ours else f"jax {jax.__version__}",
-        precision="float32" if on_cpu else "float32, products at XLA's default precision",
+        precision=shapes.precision(workload) + (", tf32 allowed in products" if tf32 else ""),
         jax=jax.__version__,
         device=harness.device(),
         compile_seconds=program.seconds,
         temp_bytes=program.temp_bytes,
-        growth=_growth,
+        growth=timing.device_growth,
     )
 
 
-def _growth(run: timing.Run) -> int | None:
-    """The device's own count where it tells; it includes what compiling and warm-up needed."""
-    stats = jax.local_devices()[0].memory_stats()
-    if not stats:
-        return timing.growth(run)
-    live = stats["bytes_in_use"]
-    run()
-    peak = harness.peak_bytes()
-    return None if peak is None else peak - live
-
-
 if __name__ == "__main__":
+    jax.local_devices()  # started before it is asked to prepare
     worker.serve(prepare, sys.argv[1:])

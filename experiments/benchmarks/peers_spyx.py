@@ -107,7 +107,13 @@ def task(workload: Workload) -> tuple[Callable[..., tuple[Any, Any]], Any, tuple
 
 
 def prepare(implementation: str, workload: Workload, small: Workload) -> worker.Prepared:
-    """Compiles Spyx's version of a workload."""
+    """Compiles Spyx's version of a workload.
+
+    Raises:
+      NotImplementedError: float16, which its float32 parameters would widen.
+    """
+    if shapes.precision(workload) != "float32":
+        raise NotImplementedError("Spyx's decay and threshold are float32")
     function, carried, inputs = task(workload)
     program = timing.compiled(jax.jit(function, donate_argnums=0), carried, *inputs)
 
@@ -116,17 +122,21 @@ def prepare(implementation: str, workload: Workload, small: Workload) -> worker.
         carried, outputs = program.call(carried, *inputs)
         jax.block_until_ready((carried, outputs))
 
+    tf32 = jax.default_backend() != "cpu" and not isinstance(workload, Unroll)
     return worker.Prepared(
         run=run,
         check={},
         claims={},
         remark="other equations: fires one step late, at >, and resets by subtraction",
         version=f"{implementation.lower()} {version('spyx')}, flax {version('flax')}",
+        precision="float32" + (", tf32 allowed in products" if tf32 else ""),
         jax=jax.__version__,
         compile_seconds=program.seconds,
         temp_bytes=program.temp_bytes,
+        growth=timing.device_growth,
     )
 
 
 if __name__ == "__main__":
+    jax.local_devices()  # started before it is asked to prepare
     worker.serve(prepare, sys.argv[1:])

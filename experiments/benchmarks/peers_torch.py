@@ -5,11 +5,13 @@ the equations of stbp_jax as far as the package lets them be chosen:
 
 - `PyTorch loop`: step by step, as in the authors' code, with their surrogate.
 - `PyTorch compiled`: layer by layer over all steps; the loop over the membrane in `torch.compile`.
-- `SpikingJelly`: multi-step mode, layer by layer; its LIF is a hand-written forward and backward.
+- `SpikingJelly`: multi-step mode, layer by layer.
+- `SpikingJelly Triton`: the same with its kernels, on CUDA; they know no rectangle.
 - `snnTorch`: step by step, as in its tutorials; its reset is always detached.
 - `Norse`: `Lift(SequentialState(...))`, step by step; fires at `>`, its curves have no rectangle.
 
-Spikes are drawn by `torch.bernoulli`, which is faster than comparing with `torch.rand`.
+Spikes are drawn by `torch.bernoulli`, which is faster than comparing with `torch.rand`. On a CUDA
+device what is timed may use tf32 in products, as XLA does; what is compared may not.
 """
 
 import os
@@ -23,8 +25,12 @@ from typing import Any, NamedTuple
 import torch  # type: ignore[import-not-found]
 from torch import nn
 
-from experiments.benchmarks import shapes, worker
+from experiments.benchmarks import shapes, timing, worker
 from experiments.benchmarks.shapes import Conv, Dense, Stage, Step, Unroll, Workload
+
+# Where JAX is kept to the CPU, so is PyTorch.
+CUDA = torch.cuda.is_available() and os.environ.get("JAX_PLATFORMS") != "cpu"
+DEVICE = "cuda" if CUDA else "cpu"
 
 Tensor = Any
 Forward = Callable[[Tensor], Tensor]  # xs [T, B, *in], channels first -> spikes [T, B, *units]
@@ -92,7 +98,7 @@ def compiled_loop(synapses: list[Any], decay: float) -> Forward:
     return forward
 
 
-def spikingjelly(synapses: list[Any], decay: float) -> Forward:
+def spikingjelly(synapses: list[Any], decay: float, curve: str = "Rect") -> Forward:
     """Multi-step modules, layer by layer."""
     from spikingjelly.activation_based import (  # type: ignore[import-not-found]
         functional,
@@ -108,12 +114,12 @@ def spikingjelly(synapses: list[Any], decay: float) -> Forward:
             decay_input=False,
             v_threshold=shapes.THRESHOLD,
             v_reset=0.0,
-            surrogate_function=surrogate.Rect(alpha=1 / shapes.WIDTH),
+            surrogate_function=getattr(surrogate, curve)(alpha=1 / shapes.WIDTH),
             detach_reset=False,
             step_mode="m",
         )
         modules += [layer.SeqToANNContainer(synapse), lif]
-    net = nn.Sequential(*modules)
+    net = nn.Sequential(*modules).to(DEVICE)
 
     def forward(xs: Tensor) -> Tensor:
         functional.reset_net(net)
@@ -122,17 +128,25 @@ def spikingjelly(synapses: list[Any], decay: float) -> Forward:
     return forward
 
 
+def spikingjelly_triton(synapses: list[Any], decay: float) -> Forward:
+    """The same through its Triton kernels, or not at all."""
+    os.environ["SJ_LIF_CUDA_IMPLEMENTATION"] = "triton"  # read on import
+    return spikingjelly(synapses, decay, curve="PiecewiseQuadratic")
+
+
 def snntorch(synapses: list[Any], decay: float) -> Forward:
     """`Leaky` in a loop over time, its membranes handed on."""
     import snntorch as snn  # type: ignore[import-not-found]
 
     neurons = [
-        snn.Leaky(beta=decay, threshold=shapes.THRESHOLD, spike_grad=_spike, reset_mechanism="zero")
+        snn.Leaky(
+            beta=decay, threshold=shapes.THRESHOLD, spike_grad=_spike, reset_mechanism="zero"
+        ).to(DEVICE)
         for _ in synapses
     ]
 
     def forward(xs: Tensor) -> Tensor:
-        membranes = [neuron.reset_mem() for neuron in neurons]
+        membranes = [neuron.reset_mem().to(DEVICE) for neuron in neurons]
         outs = []
         for x in xs.unbind(0):
             for i, (synapse, neuron) in enumerate(zip(synapses, neurons, strict=True)):
@@ -151,10 +165,11 @@ def norse(synapses: list[Any], decay: float) -> Forward:
     from norse import torch as norse_torch  # type: ignore[import-not-found]
 
     parameters = norse_torch.LIFBoxParameters(
-        tau_mem_inv=torch.tensor((1 - decay) / 0.001), v_th=torch.tensor(shapes.THRESHOLD)
+        tau_mem_inv=torch.tensor((1 - decay) / 0.001, device=DEVICE),
+        v_th=torch.tensor(shapes.THRESHOLD, device=DEVICE),
     )
     modules = [m for s in synapses for m in (s, norse_torch.LIFBoxCell(parameters, dt=0.001))]
-    net = norse_torch.Lift(norse_torch.SequentialState(*modules))
+    net = norse_torch.Lift(norse_torch.SequentialState(*modules)).to(DEVICE)
 
     def forward(xs: Tensor) -> Tensor:
         return net(xs)[0]
@@ -184,6 +199,12 @@ PEERS = {
     "PyTorch loop": Peer(author_loop, "torch"),
     "PyTorch compiled": Peer(compiled_loop, "torch"),
     "SpikingJelly": Peer(spikingjelly, "spikingjelly"),
+    "SpikingJelly Triton": Peer(
+        spikingjelly_triton,
+        "spikingjelly",
+        gradients=None,
+        remark="gradient by a triangle of width 2, for its kernels know no rectangle",
+    ),
     "snnTorch": Peer(
         snntorch,
         "snntorch",
@@ -215,7 +236,7 @@ def _synapse(stage: Stage, weights: Any, scale: float) -> Any:
         with torch.no_grad():
             modules[-1].weight.copy_(scale * _rows(stage, weights[0]))
             modules[-1].bias.copy_(scale * torch.from_numpy(weights[1]))
-    return modules[0] if len(modules) == 1 else nn.Sequential(*modules)
+    return (modules[0] if len(modules) == 1 else nn.Sequential(*modules)).to(DEVICE)
 
 
 def _rows(stage: Stage, kernel: Any) -> Tensor:
@@ -240,7 +261,7 @@ def _columns(stage: Stage, weight: Tensor) -> Tensor:
 
 
 def _channels_first(x: Any) -> Tensor:
-    x = torch.from_numpy(x)
+    x = torch.from_numpy(x).to(DEVICE)
     return x.movedim(-1, -3).contiguous() if x.ndim > 3 else x
 
 
@@ -274,7 +295,7 @@ def model(peer: Peer, workload: Workload) -> Model:
     ]
     forward = peer.build(synapses, workload.decay)
     if isinstance(workload, Unroll):
-        currents = scale * torch.from_numpy(shapes.currents(workload))
+        currents = scale * torch.from_numpy(shapes.currents(workload)).to(DEVICE)
         return Model(forward, currents, [currents.requires_grad_()])
     inputs = _channels_first(shapes.spikes(workload))
     return Model(forward, inputs, [p for s in synapses for p in s.parameters()])
@@ -285,7 +306,7 @@ def task(peer: Peer, workload: Workload) -> Callable[[], None]:
     forward, inputs, wanted = model(peer, workload)
     if isinstance(workload, Step):
         images = _channels_first(shapes.images(workload)[0])
-        labels = torch.from_numpy(shapes.images(workload)[1]).long()
+        labels = torch.from_numpy(shapes.images(workload)[1]).long().to(DEVICE)
         optimizer = torch.optim.Adam(wanted, lr=shapes.LEARNING_RATE, fused=True)
 
         def step() -> None:
@@ -296,7 +317,7 @@ def task(peer: Peer, workload: Workload) -> Callable[[], None]:
             optimizer.step()
 
         return step
-    cotangent = torch.from_numpy(shapes.cotangent(workload))
+    cotangent = torch.from_numpy(shapes.cotangent(workload)).to(DEVICE)
 
     def pull_back() -> None:
         torch.autograd.grad(forward(inputs), wanted, cotangent)
@@ -310,16 +331,28 @@ def check(peer: Peer, workload: Workload) -> dict[str, Any]:
     spikes = forward(inputs)
     found = {"spikes": spikes.detach()}
     if isinstance(workload, Step):
-        loss = _loss(spikes, torch.from_numpy(shapes.images(workload)[1]).long())
+        labels = torch.from_numpy(shapes.images(workload)[1]).long().to(DEVICE)
+        loss = _loss(spikes, labels)
         found["loss"] = loss.detach()
         grads = torch.autograd.grad(loss, wanted)
     else:
-        cotangent = torch.from_numpy(shapes.cotangent(workload))
+        cotangent = torch.from_numpy(shapes.cotangent(workload)).to(DEVICE)
         grads = torch.autograd.grad(spikes, wanted, cotangent)
     if not isinstance(workload, Unroll):
         stages = shapes.stages(workload)  # kernels and biases by turns
         grads = [g if i % 2 else _columns(stages[i // 2], g) for i, g in enumerate(grads)]
-    return found | {f"grad{i}": g for i, g in enumerate(grads)}
+    found |= {f"grad{i}": g for i, g in enumerate(grads)}
+    return {name: x.cpu() for name, x in found.items()}
+
+
+def _growth(run: timing.Run) -> int | None:
+    """What one call allocates on the device at most; on a CPU, in the process."""
+    if not CUDA:
+        return timing.growth(run)
+    torch.cuda.reset_peak_memory_stats()
+    live = torch.cuda.memory_allocated()
+    run()
+    return torch.cuda.max_memory_allocated() - live
 
 
 def prepare(implementation: str, workload: Workload, small: Workload) -> worker.Prepared:
@@ -328,13 +361,25 @@ def prepare(implementation: str, workload: Workload, small: Workload) -> worker.
     torch.manual_seed(0)
     torch.set_num_threads(os.cpu_count() or 1)
     peer = PEERS[implementation]
+    if CUDA:
+        torch.backends.cudnn.allow_tf32 = False
     found = check(peer, small)
+    if CUDA:
+        torch.backends.cudnn.allow_tf32 = True
+        torch.set_float32_matmul_precision("high")
     claims = {
         name: name.replace("grad", peer.gradients or "")
         for name in found
         if peer.gradients or not name.startswith("grad")
     }
-    run = task(peer, workload)
+    call = task(peer, workload)
+
+    def run() -> None:
+        call()
+        if CUDA:
+            torch.cuda.synchronize()
+
+    tf32 = CUDA and not isinstance(workload, Unroll)
     compile_seconds = None
     if peer.build is compiled_loop:
         start = time.perf_counter()
@@ -346,9 +391,13 @@ def prepare(implementation: str, workload: Workload, small: Workload) -> worker.
         claims=claims,
         remark=peer.remark,
         version=", ".join(f"{p} {version(p)}" for p in dict.fromkeys((peer.package, "torch"))),
+        precision=shapes.precision(workload) + (", tf32 allowed in products" if tf32 else ""),
         compile_seconds=compile_seconds,
+        growth=_growth,
     )
 
 
 if __name__ == "__main__":
+    if CUDA:
+        torch.cuda.init()  # started before it is asked to prepare
     worker.serve(prepare, sys.argv[1:])

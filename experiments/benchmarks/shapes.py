@@ -4,7 +4,8 @@ Decides sizes, equations' constants, weights and inputs, the same for every impl
 alone, so that the peers' environments can read them. All weights and currents are k/256 and biases
 lie 1/4096 beside that grid. At the tiny workloads' decay of 1/2 every sum is then exact in float32
 in any order, and no membrane meets the threshold or an edge of the surrogate's window: `>=` and `>`
-give the same spikes, and spikes can be compared bit by bit.
+give the same spikes, and spikes can be compared bit by bit. Workloads in float16 have coarser
+currents and, where tiny, fewer steps, to the same end.
 """
 
 import math
@@ -95,6 +96,7 @@ class Unroll(NamedTuple):
     batch: int
     units: int
     decay: float = 0.2
+    dtype: str = "float32"
 
     @property
     def input(self) -> Shape:
@@ -113,8 +115,10 @@ WORKLOADS: dict[str, Workload] = {
         Linear("linear-lif-N512", 500, 16, 512),
         Linear("linear-lif-N2048", 500, 16, 2048),
         Step("cnn-T5-B100", (28, 28, 1), "15C5-P2-40C5-P2-300-10", 5, 100),
+        Unroll("lif-T32-64x65536-float16", 32, 64, 65536, dtype="float16"),
     )
 }
+CUDA_ONLY = ("lif-T32-64x65536-float16",)  # for lack of float16 in CPUs
 
 
 def tiny(workload: Workload) -> Workload:
@@ -126,7 +130,13 @@ def tiny(workload: Workload) -> Workload:
             else ((4, 4, 1), "12-10")
         )
         return workload._replace(image=image, network=network, steps=7, batch=3, decay=0.5)
-    return workload._replace(steps=7, batch=3, units=24, decay=0.5)
+    steps = 7 if precision(workload) == "float32" else 4
+    return workload._replace(steps=steps, batch=3, units=24, decay=0.5)
+
+
+def precision(workload: Workload) -> str:
+    """Of all its arrays."""
+    return workload.dtype if isinstance(workload, Unroll) else "float32"
 
 
 def stages(workload: Workload) -> list[Stage]:
@@ -189,14 +199,18 @@ def spikes(workload: Step | Linear) -> Array:
 
 
 def currents(workload: Unroll) -> Array:
-    """Input currents `[T, B, units]`, float32."""
+    """Input currents `[T, B, units]`."""
     rng = np.random.default_rng(4)
     shape = (workload.steps, workload.batch, workload.units)
+    if workload.dtype != "float32":
+        ints = rng.integers(-6, 12, shape, np.int8).astype(workload.dtype)
+        return ints / np.float16(16) + np.float16(1 / 64)
     return (rng.integers(-96, 192, shape, np.int16) / np.float32(256)) + np.float32(1 / 4096)
 
 
 def cotangent(workload: Linear | Unroll) -> Array:
-    """Cotangent of the output spikes, `[T, B, units]`, float32."""
+    """Cotangent of the output spikes, `[T, B, units]`."""
     rng = np.random.default_rng(5)
     shape = (workload.steps, workload.batch, workload.units)
-    return rng.integers(-128, 129, shape, np.int16) / np.float32(256)
+    dtype = np.dtype(precision(workload)).type
+    return rng.integers(-128, 129, shape, np.int16).astype(dtype) / dtype(256)

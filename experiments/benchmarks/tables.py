@@ -10,7 +10,7 @@ from typing import Any
 
 from experiments import harness
 from experiments.benchmarks import shapes, timing
-from experiments.benchmarks.ours import DEFAULT
+from experiments.benchmarks.ours import CUDA_FORWARDS, DEFAULT, FLOORS, FORWARDS
 
 HERE = Path(__file__).parent
 PAGE = HERE / "README.md"
@@ -59,20 +59,71 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def ratios(rows: list[Row]) -> str:
+    """How the default compares with the fastest peer and with the floor, a line each.
+
+    Only rows of the default's own session count; what was not measured in it has no line. Where
+    another of stbp_jax's is faster than the default, the fastest one is told too. The empty string
+    without a default.
+    """
+    default = next((row for row in rows if row["implementation"] == DEFAULT), None)
+    if default is None:
+        return ""
+    session = [row for row in rows if row["date"] == default["date"]]
+    own = [row for row in session if row["implementation"].startswith("stbp_jax")]
+    told = [default]
+    fastest = min(own, key=_median)
+    if _median(fastest) < _median(default):
+        told.append(fastest)
+    known = FORWARDS.keys() | CUDA_FORWARDS.keys() | FLOORS.keys()
+    peers = [row for row in session if row["implementation"] not in known]
+    floors = [row for row in session if row["implementation"] in FLOORS]
+    lines = []
+    if peers:
+        peer = min(peers, key=_median)
+        lines.append(
+            "; ".join(
+                f"{row['implementation']}: {_median(peer) / _median(row):.2f} times as fast as "
+                f"the fastest peer ({peer['implementation']})"
+                for row in told
+            )
+        )
+    if floors:
+        floor = max(floors, key=_median)
+        lines.append(
+            "; ".join(
+                f"{row['implementation']}: {_median(row) / _median(floor):.2f} times the "
+                f"{floor['implementation']}"
+                for row in told
+            )
+        )
+    return "\n".join(f"- {line}." for line in lines)
+
+
+def _median(row: Row) -> float:
+    return timing.spread(row["samples_seconds"])[1]
+
+
 def _ms(seconds: float) -> str:
     """Three digits, no exponent."""
     return f"{1e3 * seconds:.0f}" if seconds >= 0.1 else f"{1e3 * seconds:#.3g}"
 
 
 def rendered(rows: Iterable[Row]) -> str:
-    """All tables, a section for each device and a heading for each workload."""
+    """All tables, a section for each device and a heading for each workload.
+
+    Where no row is of a CUDA device, that is said.
+    """
     parts = []
-    for device, workloads in newest(rows).items():
+    found = newest(rows)
+    for device, workloads in found.items():
         parts.append(f"### {device}")
         for name in sorted(workloads, key=_order):
-            found = workloads[name]
-            parts += [f"#### {name}", table(found), _footnote(found)]
-    return "\n\n".join(parts)
+            own = workloads[name]
+            parts += [f"#### {name}", table(own), ratios(own), _footnote(own)]
+    if not any(device.startswith("gpu") for device in found):
+        parts += ["### CUDA", "Not measured."]
+    return "\n\n".join(filter(None, parts))
 
 
 def _order(workload: str) -> int:

@@ -1,9 +1,9 @@
-"""The protocol of one measurement; needs no JAX, so that every environment can import it.
+"""The protocol of one measurement; imports no JAX, so that every environment can import it.
 
 Decides how a call is timed: after warm-up, blocked on outputs and gradients (the call does that
 itself), compiling told apart, one untimed call whenever a process gets its turn, all samples kept.
 Memory is told in two ways: what the compiler plans (XLA alone), and by how much the process grows
-in one call after its heap was trimmed, which is the same measure for every framework.
+in one call when its allocator keeps nothing back, which is the same measure for every framework.
 """
 
 import ctypes
@@ -56,11 +56,14 @@ def sample(run: Run, count: int) -> list[float]:
 def growth(run: Run) -> int | None:
     """Bytes by which this process grows at most in one call; None where Linux does not tell.
 
-    What is live before the call (inputs, weights) does not count. An allocator now and then keeps
-    a freed page, so that this is the highest of three peaks above the lowest of three starts.
+    What is live before the call (inputs, weights) does not count. Changes the process's allocator
+    for good, and slows it: measure time before. An allocator now and then keeps a freed page, so
+    that this is the highest of three peaks above the lowest of three starts.
     """
     starts, peaks = [], []
     try:
+        _keep_nothing()
+        run()  # what was kept so far goes back when this call frees it
         for _ in range(3):
             gc.collect()
             time.sleep(0.05)  # buffers may be freed by another thread
@@ -72,6 +75,35 @@ def growth(run: Run) -> int | None:
     except (OSError, AttributeError):
         return None
     return max(peaks) - min(starts)
+
+
+def device_growth(run: Run) -> int | None:
+    """The same of JAX's default device, as it tells; `growth` where it does not.
+
+    Its peak is of the process's whole life, what compiling tried out and warm-up included.
+    """
+    import jax
+
+    stats = jax.local_devices()[0].memory_stats()
+    if not stats:
+        return growth(run)
+    live = stats["bytes_in_use"]
+    run()
+    stats = jax.local_devices()[0].memory_stats() or {}
+    peak = stats.get("peak_bytes_in_use")
+    return None if peak is None else peak - live
+
+
+def _keep_nothing() -> None:
+    """Makes glibc hand every larger block back as it is freed.
+
+    Its own threshold rises to 32 MB with the blocks it sees freed. Smaller ones then stay resident
+    in the heap, in that of a thread even after `malloc_trim`, and the next call seems to need none.
+    """
+    mmap_threshold, trim_threshold = -3, -1  # from malloc.h
+    libc = ctypes.CDLL(None)
+    libc.mallopt(mmap_threshold, 2**16)
+    libc.mallopt(trim_threshold, 0)
 
 
 def _status(name: str) -> int:

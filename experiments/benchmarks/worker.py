@@ -1,16 +1,19 @@
 """One process for one implementation, and how the orchestrator talks to it.
 
-Decides the wire: the child prepares what its arguments name, says one JSON line (`ready`, or
-`error` with its traceback), and then answers each line with a number on it by as many seconds. A
-process of its own gives every implementation its own allocator, threads and environment; that all
-of them stay alive lets them be timed in turn, under the same weather. Needs no JAX.
+Decides the wire: the child imports what it needs and waits; it answers `prepare` by what it has
+prepared, a number by as many seconds, and `memory`, which comes last, by what a call needs: a JSON
+line each, or `error` with its traceback. A process of its own gives every implementation its own
+allocator, threads and environment; that all of them stay alive lets them be timed in turn, under
+the same weather. Needs no JAX.
 """
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -85,6 +88,8 @@ def serve(prepare: Prepare, argv: list[str]) -> None:
 
         try:
             implementation, name, *flags = argv
+            if sys.stdin.readline().strip() != "prepare":
+                return
             workload = shapes.WORKLOADS[name]
             small = shapes.tiny(workload)
             ready = prepare(implementation, small if "--smoke" in flags else workload, small)
@@ -100,13 +105,15 @@ def serve(prepare: Prepare, argv: list[str]) -> None:
                     "device": ready.device,
                     "compile_seconds": ready.compile_seconds,
                     "temp_bytes": ready.temp_bytes,
-                    "peak_bytes": ready.growth(ready.run),
                     "hugepages": HUGEPAGES in os.environ.get("GLIBC_TUNABLES", ""),
                     "python": sys.version.split()[0],
                 }
             )
-            for line in sys.stdin:
-                say({"seconds": timing.sample(ready.run, int(line))})
+            for line in map(str.strip, sys.stdin):
+                if line == "memory":
+                    say({"peak_bytes": ready.growth(ready.run)})
+                else:
+                    say({"seconds": timing.sample(ready.run, int(line))})
         except Exception:
             say({"error": traceback.format_exc()})
 
@@ -123,10 +130,12 @@ class Worker:
       ready: what it said when it was prepared.
     """
 
+    ready: dict[str, Any]
+
     def __init__(
         self, python: Path, module: str, implementation: str, workload: str, *, smoke: bool
     ) -> None:
-        """Starts it and waits until it is ready; raises WorkerError where it never is."""
+        """Starts it; it imports its packages and waits."""
         self.implementation = implementation
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the process
         arguments = [implementation, workload, *(["--smoke"] if smoke else [])]
@@ -139,18 +148,35 @@ class Worker:
             stderr=self._log,
             text=True,
         )
-        try:
-            self.ready = self._hear()
-        except BaseException:
-            self.close()
-            raise
 
-    def sample(self, count: int) -> list[float]:
-        """Seconds of `count` calls."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{count}\n")
-        self._process.stdin.flush()
-        return self._hear()["seconds"]
+    def ask(self) -> None:
+        """Lets it prepare; `hear` waits for the end."""
+        self._say("prepare")
+
+    def hear(self, limit: float | None = None) -> dict[str, Any]:
+        """Waits until it is ready.
+
+        Args:
+          limit: seconds after which it is ended.
+
+        Returns:
+          What it says, from then on in `ready`.
+
+        Raises:
+          WorkerError: it failed, died or took too long.
+        """
+        self.ready = self._hear(limit)
+        return self.ready
+
+    def sample(self, count: int, limit: float | None = None) -> list[float]:
+        """Seconds of `count` calls; raises WorkerError as `hear` does."""
+        self._say(str(count))
+        return self._hear(limit)["seconds"]
+
+    def memory(self, limit: float | None = None) -> int | None:
+        """Bytes that a call needs; the last thing to ask, since calls are slower afterwards."""
+        self._say("memory")
+        return self._hear(limit)["peak_bytes"]
 
     def close(self) -> None:
         """Ends the process."""
@@ -158,15 +184,33 @@ class Worker:
         self._process.communicate()
         self._log.close()
 
-    def _hear(self) -> dict[str, Any]:
+    def _say(self, line: str) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # whoever died is heard of next
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+
+    def _hear(self, limit: float | None) -> dict[str, Any]:
         assert self._process.stdout is not None
+        late = threading.Event()
+
+        def stop() -> None:
+            late.set()
+            self._process.kill()
+
+        timer = threading.Timer(threading.TIMEOUT_MAX if limit is None else limit, stop)
+        timer.daemon = True
+        timer.start()
         line = self._process.stdout.readline()
+        timer.cancel()
         if line:
             message = json.loads(line)
             if "error" not in message:
                 return message
             raise WorkerError(f"{self.implementation}: {message['error']}")
         code = self._process.wait()
+        if late.is_set():
+            raise WorkerError(f"{self.implementation} was not through after {limit:.0f} s")
         self._log.seek(0)
         raise WorkerError(
             f"{self.implementation} ended with code {code}:\n{self._log.read()[-2000:]}"
@@ -176,8 +220,10 @@ class Worker:
 def disagreements(ready: dict[str, Any], reference: dict[str, Any]) -> list[str]:
     """The claims of a worker that the reference does not bear out.
 
-    Spikes must be equal to the last bit, other numbers to float32's rounding.
+    Spikes must be equal to the last bit, other numbers to their precision's rounding.
     """
+    half = "float16" in ready.get("precision", "")
+    rtol, atol = (1e-2, 1e-3) if half else (1e-5, 1e-6)
     wrong = []
     for name, of_reference in ready["claims"].items():
         ours, theirs = (
@@ -187,7 +233,7 @@ def disagreements(ready: dict[str, Any], reference: dict[str, Any]) -> list[str]
         if name == "spikes":
             same = np.array_equal(ours, theirs)
         else:
-            same = ours.shape == theirs.shape and np.allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+            same = ours.shape == theirs.shape and np.allclose(ours, theirs, rtol, atol)
         if not same:
             wrong.append(name)
     return wrong
