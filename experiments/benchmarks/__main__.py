@@ -30,6 +30,7 @@ from experiments.benchmarks import environment, ours, shapes, tables, worker
 SAMPLES = 3  # of each implementation in a round
 CUDA_SECONDS = 480.0
 PREPARING = 0.65  # of a workload's share
+LONGEST_PREPARATION = 240.0  # seconds; torch.compile needs more for loops of hundreds of steps
 PEERS = {
     "PyTorch loop": "peers_torch",
     "PyTorch compiled": "peers_torch",
@@ -220,7 +221,8 @@ def measure(
             w = next((w for w in workers if w.implementation == name), None) or begin(name, module)
             if module == "ours" or not together:
                 w.ask()
-            if attempt(w, partial(w.hear, left(PREPARING))) is None:
+            limit = min(left(PREPARING) or LONGEST_PREPARATION, LONGEST_PREPARATION)
+            if attempt(w, partial(w.hear, limit)) is None:
                 if name == ours.DEFAULT:  # nothing to compare the others with
                     return []
                 continue

@@ -1,9 +1,9 @@
 """The worker for stbp_jax and what it is measured against in JAX: plain code, and two floors.
 
-Decides how each workload is written: an implementation is a forward pass from spikes to spikes and
-an encoding; loss, gradient and optimiser around them are the same code for all. `bare lax.scan` is
-what a newcomer to JAX would write. A floor computes no neurons: it is the least that must be done,
-and no schedule beats it while it makes the same products or moves the same bytes.
+Decides how each workload is written around a forward pass (`variants` has the library's): loss,
+gradient and optimiser are the same code for all. `bare lax.scan` is what a newcomer would write. A
+floor computes no neurons: it is the least that must be done, and no schedule beats it while it
+makes the same products or moves the same bytes.
 """
 
 import sys
@@ -17,17 +17,14 @@ from jax import lax
 
 import stbp_jax as sj
 from experiments import harness
-from experiments.benchmarks import shapes, timing, worker
-from experiments.benchmarks.shapes import Conv, Dense, Linear, Stage, Step, Unroll, Workload
+from experiments.benchmarks import shapes, timing, variants, worker
+from experiments.benchmarks.shapes import Conv, Linear, Stage, Step, Unroll, Workload
+from experiments.benchmarks.variants import DEFAULT, Encode, Forward, Variant, Weights, library
+from stbp_jax.convolution import convolve
 from stbp_jax.kernels import lif_pallas
-from stbp_jax.neurons import Carry, LIFUnroll
+from stbp_jax.neurons import LIFUnroll
 
 Array = jax.Array
-Weights = list[sj.Weights]  # of each stage that has a synapse
-Forward = Callable[[Weights, Array], Array]  # (weights, xs [T, B, *in]) -> spikes [T, B, *units]
-Encode = Callable[[Array, Array, int], Array]  # (key, images, num_steps) -> [T, B, *in]
-
-DEFAULT = "stbp_jax lif_unroll"
 
 
 class Task(NamedTuple):
@@ -39,48 +36,6 @@ class Task(NamedTuple):
     function: Callable[..., tuple[Any, Any]]
     carried: Any
     inputs: tuple
-
-
-def library(
-    workload: Workload,
-    *,
-    unroll: LIFUnroll = sj.lif_unroll,
-    carry: Carry = sj.linear_carry,
-    schedule: Callable[[sj.Layer], sj.Layer] = lambda net: net,
-) -> Forward:
-    """The workload's network in stbp_jax."""
-    neuron = sj.lif(
-        decay=workload.decay,
-        threshold=shapes.THRESHOLD,
-        surrogate=sj.rectangular(shapes.WIDTH),
-        carry=carry,
-        unroll=unroll,
-    )
-    if isinstance(workload, Unroll):  # no layer, whose state would be of its params' dtype
-
-        def alone(weights: Weights, currents: Array) -> Array:
-            state = neuron.initial_state(currents.shape[1:], currents.dtype)
-            return neuron.unroll((), state, currents)[1]
-
-        return alone
-    layers = []
-    for stage in shapes.stages(workload):
-        if stage.pool > 1:
-            layers.append(sj.avg_pool(stage.pool))
-        match stage.synapse:
-            case Conv(features, kernel):
-                layers.append(sj.conv(features, kernel, neuron))
-            case Dense(features):
-                layers += [sj.flatten(), sj.dense(features, neuron)]
-    net = schedule(sj.serial(*layers))
-    params, _ = jax.eval_shape(lambda key: net.init(key, workload.input), jax.random.key(0))
-    structure = jax.tree.structure(params)
-
-    def forward(weights: Weights, xs: Array) -> Array:
-        params = jax.tree.unflatten(structure, jax.tree.leaves(weights))
-        return sj.apply(net, params, xs)[1]
-
-    return forward
 
 
 @jax.custom_jvp
@@ -99,6 +54,13 @@ def _product(stage: Stage, kernel: Array, x: Array) -> Array:
         numbers = ("NHWC", "HWIO", "NHWC")
         return lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=numbers)
     return x.reshape(x.shape[0], -1) @ kernel
+
+
+def _fastest_product(stage: Stage, kernel: Array, x: Array) -> Array:
+    """For the floor: on a CPU XLA's convolutions are slower than the library's."""
+    if isinstance(stage.synapse, Conv):
+        return convolve(x, kernel, "valid")
+    return _product(stage, kernel, x)
 
 
 def bare(workload: Workload) -> Forward:
@@ -223,9 +185,9 @@ def dense_floor(workload: Workload) -> Task:
         ys, grads = [], []
         for i, (stage, kernel, x, bar) in enumerate(zip(stages, kernels, xs, bars, strict=True)):
             if i == 0:
-                y, pull = jax.vjp(lambda k, s=stage, x=x: _product(s, k, x), kernel)
+                y, pull = jax.vjp(lambda k, s=stage, x=x: _fastest_product(s, k, x), kernel)
             else:
-                y, pull = jax.vjp(lambda k, x, s=stage: _product(s, k, x), kernel, x)
+                y, pull = jax.vjp(lambda k, x, s=stage: _fastest_product(s, k, x), kernel, x)
             ys.append(y)
             grads.append(pull(bar))
         return (), (ys, grads)
@@ -250,15 +212,7 @@ def byte_floor(workload: Workload) -> Task:
     return Task(move, buffers, (currents, jnp.asarray(shapes.cotangent(workload))))
 
 
-FORWARDS: dict[str, tuple[Callable[[Workload], Forward], Encode]] = {
-    DEFAULT: (library, sj.bernoulli),
-    "stbp_jax lif_scan": (lambda w: library(w, unroll=sj.lif_scan), sj.bernoulli),
-    "stbp_jax stepwise": (lambda w: library(w, schedule=sj.stepwise), sj.bernoulli),
-    "bare lax.scan": (bare, plain_bernoulli),
-}
-CUDA_FORWARDS: dict[str, tuple[Callable[[Workload], Forward], Encode]] = {
-    "stbp_jax lif_pallas": (lambda w: library(w, unroll=lif_pallas), sj.bernoulli),
-}
+BARE = Variant(bare, plain_bernoulli)
 FLOORS: dict[str, Callable[[Workload], Task]] = {
     "dense floor": dense_floor,
     "byte floor": byte_floor,
@@ -267,11 +221,8 @@ FLOORS: dict[str, Callable[[Workload], Task]] = {
 
 def implementations(workload: Workload, *, cuda: bool = False) -> list[str]:
     """What can be timed on that workload, the default first; on CUDA also what runs only there."""
-    forwards = [DEFAULT, *(CUDA_FORWARDS if cuda else ()), *list(FORWARDS)[1:]]
-    if isinstance(workload, Unroll):
-        forwards.remove("stbp_jax stepwise")  # it would be lif_scan
-        return [*forwards, "byte floor"]
-    return [*forwards, "dense floor"]
+    floor = "byte floor" if isinstance(workload, Unroll) else "dense floor"
+    return [*variants.fitting(workload, cuda=cuda), "bare lax.scan", floor]
 
 
 def assert_same_unroll(unroll: LIFUnroll) -> None:
@@ -298,21 +249,20 @@ def assert_same_unroll(unroll: LIFUnroll) -> None:
 def prepare(implementation: str, workload: Workload, small: Workload) -> worker.Prepared:
     """Compiles one implementation and computes what it is compared by."""
     found: dict[str, Array] = {}
-    forwards = FORWARDS | CUDA_FORWARDS
-    if implementation in CUDA_FORWARDS:
+    variant = (variants.VARIANTS | {"bare lax.scan": BARE}).get(implementation)
+    if implementation == "stbp_jax lif_pallas":
         assert_same_unroll(lif_pallas)
-    if implementation in forwards:
-        forward, encode = forwards[implementation]
-        task = whole(workload, forward(workload), encode)
-        found = check(small, forward(small))
-        claims = {name: name for name in found}
-        remark = ""
+    if variant is None:
+        task = FLOORS[implementation](workload)
+        claims, remark = {}, "a floor: no neurons"
+    else:
+        task = whole(workload, variant.forward(workload), variant.encode)
+        found = check(small, variant.forward(small))
+        claims = {name: name for name in found if variant.exact or not name.startswith("grad")}
+        remark = variant.remark
         if implementation == DEFAULT:
             cut = check(small, library(small, carry=sj.detach_reset(sj.linear_carry)))
             found |= {f"cut/{name}": of for name, of in cut.items() if name.startswith("grad")}
-    else:
-        task = FLOORS[implementation](workload)
-        claims, remark = {}, "a floor: no neurons"
 
     # Kept although unused: the byte floor writes into buffers that it does not read.
     jitted = jax.jit(task.function, donate_argnums=0, keep_unused=True)

@@ -10,11 +10,13 @@ from typing import Any
 
 from experiments import harness
 from experiments.benchmarks import shapes, timing
-from experiments.benchmarks.ours import CUDA_FORWARDS, DEFAULT, FLOORS, FORWARDS
+from experiments.benchmarks.ours import FLOORS
+from experiments.benchmarks.variants import DEFAULT, VARIANTS
 
 HERE = Path(__file__).parent
 PAGE = HERE / "README.md"
 BEGIN, END = "<!-- timings: begin -->", "<!-- timings: end -->"
+MEMORY_BEGIN, MEMORY_END = "<!-- memory: begin -->", "<!-- memory: end -->"
 
 Row = dict[str, Any]
 
@@ -63,19 +65,20 @@ def ratios(rows: list[Row]) -> str:
     """How the default compares with the fastest peer and with the floor, a line each.
 
     Only rows of the default's own session count; what was not measured in it has no line. Where
-    another of stbp_jax's is faster than the default, the fastest one is told too. The empty string
+    another exact one of stbp_jax's is faster than the default, the fastest one is told too. The empty string
     without a default.
     """
     default = next((row for row in rows if row["implementation"] == DEFAULT), None)
     if default is None:
         return ""
     session = [row for row in rows if row["date"] == default["date"]]
-    own = [row for row in session if row["implementation"].startswith("stbp_jax")]
+    exact = {name for name, variant in VARIANTS.items() if variant.exact}
+    own = [row for row in session if row["implementation"] in exact]
     told = [default]
     fastest = min(own, key=_median)
     if _median(fastest) < _median(default):
         told.append(fastest)
-    known = FORWARDS.keys() | CUDA_FORWARDS.keys() | FLOORS.keys()
+    known = VARIANTS.keys() | {"bare lax.scan"} | FLOORS.keys()
     peers = [row for row in session if row["implementation"] not in known]
     floors = [row for row in session if row["implementation"] in FLOORS]
     lines = []
@@ -143,18 +146,39 @@ def _footnote(rows: list[Row]) -> str:
     )
 
 
-def page(text: str, rows: Iterable[Row]) -> str:
+def memory_table(rows: Iterable[Row]) -> str:
+    """T against MB: the newest row of each T and implementation."""
+    rows = list(rows)
+    newest = {(row["num_steps"], row["implementation"]): row for row in rows}
+    names = list(dict.fromkeys(row["implementation"] for row in rows))
+    lines = ["| T | " + " | ".join(names) + " |", "|---:" * (len(names) + 1) + "|"]
+    for steps in sorted({steps for steps, _ in newest}):
+        cells = [newest.get((steps, name)) for name in names]
+        told = ["–" if row is None else f"{row['temp_bytes'] / 1e6:.0f}" for row in cells]
+        lines.append(f"| {steps} | " + " | ".join(told) + " |")
+    return "\n".join(lines)
+
+
+def page(text: str, rows: Iterable[Row], memory: Iterable[Row]) -> str:
     """The page with the tables of these rows between its markers."""
-    head, _, rest = text.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    return f"{head}{BEGIN}\n\n{rendered(rows)}\n\n{END}{tail}"
+    text = _between(text, BEGIN, END, rendered(rows))
+    return _between(text, MEMORY_BEGIN, MEMORY_END, memory_table(memory))
+
+
+def _between(text: str, begin: str, end: str, content: str) -> str:
+    head, _, rest = text.partition(begin)
+    _, _, tail = rest.partition(end)
+    return f"{head}{begin}\n\n{content}\n\n{end}{tail}"
+
+
+def _rows(folder: Path) -> list[Row]:
+    return [row for file in sorted(folder.glob("*.jsonl")) for row in harness.read_rows(file)]
 
 
 def main(argv: list[str]) -> int:
     """Renders the page, or only compares it with the rows."""
-    files = sorted((HERE / "results").glob("*.jsonl"))
     text = PAGE.read_text()
-    wanted = page(text, [row for file in files for row in harness.read_rows(file)])
+    wanted = page(text, _rows(HERE / "results"), _rows(HERE / "results" / "memory"))
     if wanted == text:
         return 0
     if "--check" in argv:

@@ -1,0 +1,63 @@
+"""How memory grows with T: `python -m experiments.benchmarks.memory`.
+
+Decides nothing anew: the whole training step of 784-400-10 at B = 100, in the variants that differ
+in what backward keeps, compiled for a few T. Told is the temporary memory that XLA plans, weights,
+images and optimiser state apart; nothing is run.
+"""
+
+import datetime
+import platform
+import sys
+
+import jax
+
+import stbp_jax as sj
+from experiments import harness
+from experiments.benchmarks import ours, shapes, tables, timing, variants
+
+STEPS = (10, 30, 100, 300, 1000)
+# Plain autodiff is the network in one scan, as a newcomer would write it.
+COLUMNS = {
+    "plain autodiff": ours.BARE,
+    "default": variants.VARIANTS[variants.DEFAULT],
+    "chunked, membranes kept": variants.VARIANTS["stbp_jax chunked"],
+    "chunked, packed input": variants.VARIANTS["stbp_jax chunked, lean"],
+}
+RESULTS = tables.HERE / "results" / "memory"
+
+
+def main(steps: tuple[int, ...] = STEPS) -> list[dict]:
+    """Compiles every variant for every T; returns the rows."""
+    base = shapes.WORKLOADS["step-784-400-10-T30-B100"]
+    assert isinstance(base, shapes.Step)
+    rows = []
+    for num_steps in steps:
+        for name, variant in COLUMNS.items():
+            workload = base._replace(steps=num_steps)
+            task = ours.whole(workload, variant.forward(workload), variant.encode)
+            jitted = jax.jit(task.function, donate_argnums=0)
+            program = timing.compiled(jitted, task.carried, *task.inputs)
+            rows.append(
+                {
+                    "workload": "step-784-400-10-B100",
+                    "implementation": name,
+                    "num_steps": num_steps,
+                    "temp_bytes": program.temp_bytes,
+                    "compile_seconds": program.seconds,
+                    "version": sj.__version__,
+                    "device": harness.device(),
+                    "jax": jax.__version__,
+                    "python": platform.python_version(),
+                    "commit": harness.commit(),
+                    "command": "python -m experiments.benchmarks.memory",
+                    "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                }
+            )
+            print(f"T = {num_steps}, {name}: {program.temp_bytes / 1e6:.1f} MB", flush=True)
+    return rows
+
+
+if __name__ == "__main__":
+    for row in main():
+        harness.append_row(RESULTS / "step-784-400-10.jsonl", row)
+    sys.exit(tables.main([]))
