@@ -53,7 +53,7 @@ def main(steps: tuple[int, ...] = STEPS) -> list[dict]:
                     "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
                 }
             )
-            print(f"T = {num_steps}, {name}: {program.temp_bytes / 1e6:.1f} MB", flush=True)
+            print(f"T = {num_steps}, {name}: {program.temp_bytes} bytes", flush=True)
     return rows
 
 

@@ -65,8 +65,8 @@ def ratios(rows: list[Row]) -> str:
     """How the default compares with the fastest peer and with the floor, a line each.
 
     Only rows of the default's own session count; what was not measured in it has no line. Where
-    another exact one of stbp_jax's is faster than the default, the fastest one is told too. The empty string
-    without a default.
+    another exact one of stbp_jax's is faster than the default, the fastest one is told too. The
+    empty string without a default.
     """
     default = next((row for row in rows if row["implementation"] == DEFAULT), None)
     if default is None:
