@@ -9,7 +9,7 @@ STUDY_fashion_mnist := mnist_mlp
 ARGS ?=
 # Two workers fill two cores; each test process keeps to itself.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup -q
-CORE_TESTS := $(patsubst %,tests/test_%.py,surrogates neurons gradients layers golden coding losses training sweeps)
+CORE_TESTS := $(patsubst %,tests/test_%.py,surrogates neurons gradients layers convolution golden coding losses training sweeps)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-fast test-lowest lint format bench bench-peers bench-gpu wheels report clean

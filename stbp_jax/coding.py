@@ -10,10 +10,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from stbp_jax import checks
-from stbp_jax.core import Array
+from stbp_jax.core import Array, Shape
 
 # Steps of Bernoulli spikes that are drawn together. Draws of all steps at once would outgrow the
 # caches; 15 and the byte that rounds the limits fill four words.
@@ -67,12 +68,51 @@ def bernoulli(key: Array, images: Any, num_steps: int, *, dtype: Any = None) -> 
 
 def _block(key: Array, scaled: Array, num_steps: int, dtype: Any) -> Array:
     """Spikes of a few steps, with one rounding of the limits; `scaled` is 65536 p."""
-    words = jax.random.bits(key, (num_steps // 4 + 1, *scaled.shape), jnp.uint32)
+    words = _words(key, num_steps // 4 + 1, scaled.shape)
     shifts = jnp.arange(0, 32, 8, dtype=jnp.uint32).reshape((1, 4) + (1,) * scaled.ndim)
     drawn = ((words[:, None] >> shifts) & 255).reshape((4 * len(words), *scaled.shape))
     # There is always a byte more than steps: it rounds the limit.
     limits = (scaled + 255 - drawn[num_steps]) >> 8
     return (drawn[:num_steps] < limits[None]).astype(dtype)
+
+
+def _words(key: Array, count: int, shape: Shape) -> Array:
+    """32-bit draws `[count, *shape]`."""
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        key = jax.random.wrap_key_data(key)
+    if jax.random.key_impl(key) != "threefry2x32":
+        return jax.random.bits(key, (count, *shape), jnp.uint32)
+    # jax.random.bits hashes once for every word and gives half of the hash away; and on a CPU it
+    # goes over memory in every round. The barrier keeps a word from being hashed for each byte.
+    halves = -(-count // 2)
+    flat = (halves, math.prod(shape))
+    counters = (lax.broadcasted_iota(jnp.uint32, flat, axis) for axis in (0, 1))
+    pair = lax.optimization_barrier(threefry2x32(jax.random.key_data(key), *counters))
+    return jnp.stack(pair).reshape((2 * halves, *shape))[:count]
+
+
+def threefry2x32(key: Array, high: Array, low: Array) -> tuple[Array, Array]:
+    """The generator of JAX's default keys: 64 bits for every key and 64-bit counter.
+
+    Args:
+      key: two words.
+      high: words of any shape.
+      low: words of the same shape.
+
+    Returns:
+      Two arrays of words, of that shape.
+
+    Source: Salmon, Moraes, Dror, Shaw 2011, Threefry-2x32 with 20 rounds.
+    """
+    rotations = ((13, 15, 26, 6), (17, 29, 16, 24))
+    keys = (key[0], key[1], key[0] ^ key[1] ^ np.uint32(0x1BD11BDA))
+    x, y = high + keys[0], low + keys[1]
+    for i in range(5):
+        for r in rotations[i % 2]:
+            x = x + y
+            y = ((y << np.uint32(r)) | (y >> np.uint32(32 - r))) ^ x
+        x, y = x + keys[(i + 1) % 3], y + keys[(i + 2) % 3] + np.uint32(i + 1)
+    return x, y
 
 
 def constant(images: Any, num_steps: int, *, dtype: Any = None) -> Array:

@@ -10,8 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.random import threefry_2x32
 
 from stbp_jax import bernoulli, constant, first_spike, latency, peak_membrane, rate
+from stbp_jax.coding import threefry2x32
 
 KEY = jax.random.key(42)
 IMAGES = np.linspace(0, 1, 256, dtype=np.float32).reshape(4, 64)  # one shape, few compilations
@@ -143,6 +145,13 @@ def _draws():
         fired = fired[np.arange(steps), np.arange(steps)]
         numbers = np.where(fired, numbers, limits)
     return numbers
+
+
+def test_threefry_is_that_of_jax():
+    key, rng = jax.random.key_data(jax.random.key(5)), np.random.default_rng(5)
+    counters = jnp.asarray(rng.integers(0, 2**32, (2, 50), np.uint32))
+    wanted = threefry_2x32(key, counters.ravel()).reshape(2, 50)
+    np.testing.assert_array_equal(jnp.stack(threefry2x32(key, *counters)), wanted)
 
 
 def test_every_bit_is_fair():

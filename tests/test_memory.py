@@ -64,6 +64,7 @@ def test_plain_autodiff_keeps_more(xs):
     assert bytes_kept(network(sj.lif_scan), xs) > 12
 
 
+@pytest.mark.filterwarnings("ignore:The Pallas Triton backend is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("unroll", [sj.lif_unroll, lif_pallas_interpreted])
 def test_membranes_kept_by_name_spare_the_product(unroll, xs):
     """Backward then makes as many products as without chunks; without the policy, two more."""
