@@ -50,7 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--smoke", action="store_true", help="few examples and steps")
     parser.add_argument("--out", type=Path, metavar="DIR", help="run folder; default below runs/")
     parser.add_argument(
-        "--record", action="store_true", help="append the rows to the study's results/ as well"
+        "--record",
+        action="store_true",
+        help="append the rows to the study's results/ as well; seeds recorded there are not run",
     )
     return parser
 
@@ -85,15 +87,21 @@ def _main(args: argparse.Namespace) -> int:
 
     print(f"{chosen.claim}\n{dataclasses.asdict(settings)}")
     rows = []
+    budget = "smoke" if args.smoke else "cpu"
+    results = harness.HERE / chosen.name / "results" / f"{settings.data}.jsonl"
     for seed in range(args.seeds):
+        done = harness.recorded(results, dataclasses.asdict(settings), seed, budget)
+        if args.record and done is not None:
+            print(f"seed {seed} is recorded already, at commit {done['commit']}")
+            rows.append(done)
+            continue
         folder = out if args.seeds == 1 else harness.make_folder(out / f"seed{seed}")
-        outcome = run(chosen, settings, seed, folder, "smoke" if args.smoke else "cpu")
+        outcome = run(chosen, settings, seed, folder, budget)
         if outcome.interrupted:
             print(f"interrupted; what was done is in {folder}")
             return 130
         if args.record:
-            results = harness.HERE / chosen.name / "results"
-            harness.append_row(results / f"{settings.data}.jsonl", outcome.row)
+            harness.append_row(results, outcome.row)
         rows.append(outcome.row)
     last = np.array([row["test_accuracy_last"] for row in rows])
     spread = f" (mean of {len(last)} seeds, s.d. {last.std(ddof=1):.4f})" if len(last) > 1 else ""

@@ -35,8 +35,8 @@ class Study(NamedTuple):
     Attributes:
       name: of its folder.
       claim: one sentence.
-      settings: the defaults, a frozen dataclass with at least `data`, `limit`, `num_steps`,
-        `epochs` and `batch_size`.
+      settings: the defaults, a frozen dataclass with at least `data`, `limit`, `validation`,
+        `num_steps`, `epochs` and `batch_size`.
       network: `(settings, image shape) -> "784-800-10"`, for rows and titles.
       hparams: `settings ->` the numbers that `build` takes.
       build: `settings -> Build`, as `sj.make_train` takes it.
@@ -76,6 +76,7 @@ def load(settings: Any) -> tuple[data.Dataset, data.Dataset]:
 def run(study: Study, settings: Any, seed: int, folder: Path, budget: str) -> Outcome:
     """Trains once, showing progress, and leaves a run folder that is usable at any time."""
     train, test = load(settings)
+    train, held = _held_out(train, settings.validation)
     hparams, build = study.hparams(settings), study.build(settings)
     config = sj.TrainConfig(settings.epochs, settings.batch_size)
     network = study.network(settings, train.images.shape[1:])
@@ -91,6 +92,13 @@ def run(study: Study, settings: Any, seed: int, folder: Path, budget: str) -> Ou
         {"study": study.name, "seed": seed, "settings": asdict(settings), **source},
     )
     params, told, interrupted = before, [], False
+    validation: list[float] = []
+    pipeline = build(hparams, sj.training.num_updates(config, train))
+    validate = jax.jit(
+        lambda params, images, labels: (
+            sj.evaluate(pipeline, params, jax.random.fold_in(key, 4), images, labels).accuracy
+        )
+    )
     progress = tqdm(
         total=config.epochs,
         unit="epoch",
@@ -101,6 +109,8 @@ def run(study: Study, settings: Any, seed: int, folder: Path, budget: str) -> Ou
         for state, history in sj.epochs(build, config, key, hparams, train, test):
             params = state.params
             told.append(jax.tree.map(np.asarray, history))
+            if len(held.labels):
+                validation.append(float(validate(params, *held)))
             _report(folder, progress, len(told), told[-1])
     except KeyboardInterrupt:
         interrupted = True
@@ -122,11 +132,12 @@ def run(study: Study, settings: Any, seed: int, folder: Path, budget: str) -> Ou
             "seed": seed,
             "budget": budget,
             "hparams": hparams,
+            "settings": asdict(settings),
             "num_train": len(train.labels),
             "num_test": len(test.labels),
             "test_accuracy_last": round(float(history.test_accuracy[-1]), 6),
             "test_accuracy_best": round(float(history.test_accuracy.max()), 6),
-            "test_accuracy_selected": None,
+            "test_accuracy_selected": _selected(history, validation),
             "firing_rate": history.firing_rate[-1],
             "operations": history.operations[-1],
             "wall_seconds": round(wall, 2),
@@ -139,6 +150,26 @@ def run(study: Study, settings: Any, seed: int, folder: Path, budget: str) -> Ou
         if not interrupted:
             harness.append_row(folder / "row.jsonl", row)
     return Outcome(row, interrupted)
+
+
+def _held_out(train: data.Dataset, count: int) -> tuple[data.Dataset, data.Dataset]:
+    """What is learnt from, and the last `count` examples."""
+    left = len(train.labels) - count
+    if not 0 <= count < len(train.labels):
+        raise UsageError(
+            f"validation must be from 0 to fewer than the {len(train.labels)} training examples, "
+            f"got {count}"
+        )
+    parts = slice(left), slice(left, None)
+    first, last = (data.Dataset(train.images[p], train.labels[p]) for p in parts)
+    return first, last
+
+
+def _selected(history: sj.History, validation: list[float]) -> float | None:
+    """Test accuracy after the first epoch of the best validation accuracy."""
+    if not validation:
+        return None
+    return round(float(history.test_accuracy[int(np.argmax(validation))]), 6)
 
 
 def _report(folder: Path, progress: tqdm, epoch: int, history: sj.History) -> None:

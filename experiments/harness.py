@@ -128,6 +128,14 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
+def recorded(path: Path, settings: dict[str, Any], seed: int, budget: str) -> dict[str, Any] | None:
+    """The newest row of a run with these very settings; None where there is none."""
+    wanted = {"settings": json.loads(json.dumps(settings)), "seed": seed, "budget": budget}
+    rows = read_rows(path) if path.exists() else ()
+    found = [row for row in rows if all(row.get(k) == v for k, v in wanted.items())]
+    return found[-1] if found else None
+
+
 def save_params(path: Path, params: Any) -> None:
     """Parameters as an `.npz` whose names are their paths in the tree."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(params)

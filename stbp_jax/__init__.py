@@ -5,6 +5,7 @@ Spiking Neural Networks, Front. Neurosci. 12:331, 2018.
 """
 
 from stbp_jax import data, plots, presets
+from stbp_jax.augmentation import elastic
 from stbp_jax.coding import bernoulli, constant, first_spike, latency, pack, peak_membrane, rate
 from stbp_jax.core import Activity, Layer, Neuron, scan
 from stbp_jax.initialisers import Weights, fan_in_uniform, initialiser, row_normalised
@@ -53,12 +54,14 @@ from stbp_jax.surrogates import (
 )
 from stbp_jax.sweeps import grid, run, summarise
 from stbp_jax.training import (
+    Evaluation,
     History,
     Pipeline,
     TrainConfig,
     Training,
     TrainState,
     epochs,
+    evaluate,
     make_train,
     make_train_step,
     make_training,
@@ -132,6 +135,8 @@ __all__ = [
     "rate",
     "first_spike",
     "peak_membrane",
+    # augmentation
+    "elastic",
     # losses and metrics
     "squared_error",
     "cross_entropy",
@@ -145,6 +150,8 @@ __all__ = [
     "Pipeline",
     "TrainConfig",
     "History",
+    "Evaluation",
+    "evaluate",
     "Training",
     "make_train_step",
     "make_training",

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import stbp_jax as sj
-from experiments import classification, harness, mlp, report
+from experiments import classification, harness, images, report
 from experiments.__main__ import SMOKE, STUDIES, main, study
+from experiments.notation import Conv, Dense, Pool, parse
 from experiments.settings import UsageError, changed, setting
 
 
@@ -46,7 +47,7 @@ def test_run_folder(tmp_path, capsys):
     assert row["seed"] == 0
     assert row["jax"] == jax.__version__
     config = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert config["settings"]["hidden"] == [16]
+    assert config["settings"]["hidden"] == "16"
 
     # The stored parameters are those of the network that the row tells of.
     with np.load(tmp_path / "run" / "params.npz") as params:
@@ -147,8 +148,8 @@ def test_silent_layer_is_told(tmp_path):
 
 
 def test_hparams_are_what_build_reads():
-    settings = mlp.MLPSettings(num_steps=2, hidden=(4,))
-    pipeline = mlp.build(settings)(mlp.hparams(settings), 10)
+    settings = images.Settings(num_steps=2, hidden="4")
+    pipeline = images.build(settings)(images.hparams(settings), 10)
     assert pipeline.network.init(jax.random.key(0), (28, 28))[1] == (10,)
     assert changed(settings, SMOKE).epochs == 2
 
@@ -172,3 +173,70 @@ def test_table_groups_seeds():
     assert "97.00 ± 1.41" in text
     assert "| 0, 1 |" in text
     assert len(text.splitlines()) == 4
+
+
+def test_validation_chooses_an_epoch(tmp_path):
+    arguments = quick(tmp_path, "--epochs", "3", "--set", "validation=40")
+    assert main(arguments) == 0
+    (row,) = harness.read_rows(tmp_path / "row.jsonl")
+    epochs = list(harness.read_rows(tmp_path / "metrics.jsonl"))
+    assert row["num_train"] == row["settings"]["limit"] - 40
+    assert row["test_accuracy_selected"] in [round(e["test_accuracy"], 6) for e in epochs]
+
+
+@pytest.mark.parametrize("count", [-1, 100_000])
+def test_validation_must_leave_something(count, tmp_path, capsys):
+    assert main(quick(tmp_path, "--set", f"validation={count}")) == 2
+    assert "validation must be from 0 to fewer than" in capsys.readouterr().err
+
+
+def test_recorded_seeds_are_not_run_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(harness, "HERE", tmp_path / "home")
+    first = quick(tmp_path / "a", "--record", "--epochs", "1")
+    assert main(first) == 0
+    assert main(quick(tmp_path / "b", "--record", "--epochs", "1", "--seeds", "2")) == 0
+    assert "seed 0 is recorded already" in capsys.readouterr().out
+    rows = list(harness.read_rows(tmp_path / "home" / "digits" / "results" / "digits.jsonl"))
+    assert [row["seed"] for row in rows] == [0, 1]
+    # Other settings are another run.
+    assert main(quick(tmp_path / "c", "--record", "--epochs", "1", "--set", "width=2")) == 0
+    assert "recorded already" not in capsys.readouterr().out
+
+
+# Networks -----------------------------------------------------------------------------------------
+
+
+def test_notation():
+    assert parse("15C5-P2-40C3-AP2-300-10") == [
+        Conv(15, 5),
+        Pool(2),
+        Conv(40, 3),
+        Pool(2),
+        Dense(300),
+        Dense(10),
+    ]
+
+
+@pytest.mark.parametrize(
+    "network", ["", "15C", "C5", "300-P2", "300-15C5", "P", "0", "15c5", "3.5"]
+)
+def test_notation_refuses(network):
+    with pytest.raises(ValueError, match="network must"):
+        parse(network)
+
+
+def test_networks_of_a_notation():
+    settings = images.Settings(num_steps=2, hidden="3C3-P2-4C3-12")
+    assert images.network(settings, (12, 12)) == "3C3-P2-4C3-12-10"
+    pipeline = images.build(settings)(images.hparams(settings), 10)
+    xs = pipeline.encode(jax.random.key(0), np.zeros((5, 12, 12), np.uint8))
+    assert xs.shape == (2, 5, 12, 12, 1)
+    params, out = pipeline.network.init(jax.random.key(0), xs.shape[2:])
+    assert out == (10,)
+    kernels = [p.synapse.kernel.shape for p in params if isinstance(p.synapse, sj.Weights)]
+    assert kernels == [(3, 3, 1, 3), (3, 3, 3, 4), (36, 12), (12, 10)]
+
+
+def test_a_wrong_network_is_told(tmp_path, capsys):
+    assert main(quick(tmp_path, "--set", "hidden=3-P2")) == 2
+    assert "hidden: network must end in its dense layers, got 'P2'" in capsys.readouterr().err

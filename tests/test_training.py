@@ -377,3 +377,23 @@ def test_one_trace_serves_all_hyper_parameters(digits):
         for i, name in enumerate(points):
             assert losses[2 * i] == losses[0]
             assert losses[2 * i + 1] != losses[0], name
+
+
+def test_augmentation_is_for_training_alone(digits):
+    """Blank training images teach nothing but biases; test images are still seen as they are."""
+    seen = []
+
+    def build_blank(hparams, num_updates):
+        def blank(key, images):
+            seen.append(images.shape)
+            return jnp.zeros_like(images)
+
+        return build_small(hparams, num_updates)._replace(augment=blank)
+
+    config = TrainConfig(epochs=1, batch_size=10)
+    state, history = jax.jit(make_train(build_blank, config))(KEY, HPARAMS, *digits)
+    fresh = make_training(build_small, config).start(KEY, HPARAMS, digits[0])
+    assert set(seen) == {(10, *digits[0][0].shape[1:])}
+    first, last = (p[1].synapse.kernel for p in (fresh.params, state.params))
+    np.testing.assert_array_equal(first, last)  # no input, no gradient
+    assert history.operations.sum() > 0  # of the test set

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.notation import Conv, Dense, Pool, parse
+
 THRESHOLD = 0.5
 WIDTH = 1.0  # of the rectangular surrogate
 LEARNING_RATE = 1e-3
@@ -20,19 +22,6 @@ CLASSES = 10
 
 Array = Any
 Shape = tuple[int, ...]
-
-
-class Conv(NamedTuple):
-    """Square kernel, stride 1, no padding."""
-
-    features: int
-    kernel: int
-
-
-class Dense(NamedTuple):
-    """All to all."""
-
-    features: int
 
 
 class Stage(NamedTuple):
@@ -145,18 +134,16 @@ def stages(workload: Workload) -> list[Stage]:
         return [Stage(1, None, workload.input, workload.input)]
     notation = workload.network if isinstance(workload, Step) else str(workload.units)
     found, pool, shape = [], 1, workload.input
-    for part in notation.split("-"):
-        if part.startswith("P"):
-            pool = int(part[1:])
-            shape = (shape[0] // pool, shape[1] // pool, shape[2])
-            continue
-        features, _, kernel = part.partition("C")
-        synapse = Conv(int(features), int(kernel)) if kernel else Dense(int(features))
-        units: Shape = (synapse.features,)
-        if isinstance(synapse, Conv):
-            less = synapse.kernel - 1
-            units = (shape[0] - less, shape[1] - less, synapse.features)
-        found.append(Stage(pool, synapse, shape, units))
+    for part in parse(notation):
+        match part:
+            case Pool(pool):
+                shape = (shape[0] // pool, shape[1] // pool, shape[2])
+                continue
+            case Conv(features, kernel):
+                units: Shape = (shape[0] - kernel + 1, shape[1] - kernel + 1, features)
+            case Dense(features):
+                units = (features,)
+        found.append(Stage(pool, part, shape, units))
         pool, shape = 1, units
     return found
 

@@ -2,134 +2,22 @@
 
 Decides how a run goes: shuffle, encode on the device, one update a batch, evaluate after every
 epoch. What is drawn at update n depends on the run's key and on n alone, so that a run resumed from
-a `TrainState` is the run that was never stopped. Data flows one way: images, encoding, network,
-readout, loss. Leaves out what those are: `build` says it, from hyper-parameters that may be traced.
+a `TrainState` is the run that was never stopped.
 """
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
-from flax import struct
 from jax import lax
 
-from stbp_jax import checks, core
-from stbp_jax.core import Activity, Array, Layer, Params, PyTree
-from stbp_jax.metrics import accuracy
-
-Batch = tuple[Any, Any]
-LossFn = Callable[[Params, Array, PyTree], tuple[Array, PyTree]]
-
-
-class Pipeline(NamedTuple):
-    """From images to loss, and how to descend it.
-
-    Attributes:
-      encode: `(key, images [B, ...]) -> xs [T, B, ...]`.
-      network: a `Layer`.
-      readout: `outs [T, B, C] -> scores [B, C]`.
-      loss: `(scores [B, C], labels [B]) -> [B]`.
-      optimizer: of optax.
-    """
-
-    encode: Callable[[Array, Array], Array]
-    network: Layer
-    readout: Callable[[Array], Array]
-    loss: Callable[[Array, Array], Array]
-    optimizer: optax.GradientTransformation
-
-
-Build = Callable[[PyTree, int], Pipeline]
-
-
-class TrainConfig(NamedTuple):
-    """What shapes the program.
-
-    Attributes:
-      epochs: passes over the training set.
-      batch_size: examples in an update; those that fill no batch are left out of their epoch.
-      eval_batch_size: examples evaluated at once; only memory and speed depend on it.
-    """
-
-    epochs: int
-    batch_size: int = 100
-    eval_batch_size: int = 500
-
-
-@struct.dataclass
-class TrainState:
-    """All that training carries from update to update.
-
-    Attributes:
-      params: of the network.
-      opt_state: of the optimizer.
-      key: of the run's updates; never changes, each update folds `step` into it.
-      step: updates done, int32.
-    """
-
-    params: Params
-    opt_state: Any
-    key: Array
-    step: Array
-
-
-class History(NamedTuple):
-    """What a run tells, with a leading axis E of epochs; L counts the spiking layers.
-
-    Attributes:
-      loss: `[E]`, training loss, mean over the epoch's updates.
-      train_accuracy: `[E]`, on the batches as they were learnt, before their update.
-      test_loss: `[E]`, after the epoch.
-      test_accuracy: `[E]`, after the epoch, with the same draws of input spikes in each epoch.
-      firing_rate: `[E, L]`, spikes per unit and step on the test set.
-      silent_fraction: `[E, L]`, share of units that fire nowhere in the test set.
-      in_window: `[E, L]`, share of unit-steps inside the surrogate's window on the test set.
-      operations: `[E, L]`, synaptic operations per test example.
-    """
-
-    loss: Array
-    train_accuracy: Array
-    test_loss: Array
-    test_accuracy: Array
-    firing_rate: Array
-    silent_fraction: Array
-    in_window: Array
-    operations: Array
-
-
-def make_train_step(
-    loss_fn: LossFn, optimizer: optax.GradientTransformation
-) -> Callable[[TrainState, PyTree], tuple[TrainState, tuple[Array, PyTree]]]:
-    """One update, as a `lax.scan` body.
-
-    Args:
-      loss_fn: `(params, key, batch) -> (scalar loss, report)`.
-      optimizer: of optax.
-
-    Returns:
-      `(state, batch) -> (state, (loss, report))`.
-
-    >>> loss_fn = lambda w, key, x: (jnp.sum((w - x) ** 2), None)
-    >>> optimizer = optax.sgd(0.25)
-    >>> w = jnp.zeros(2)
-    >>> state = TrainState(w, optimizer.init(w), jax.random.key(0), jnp.int32(0))
-    >>> state, (loss, _) = make_train_step(loss_fn, optimizer)(state, jnp.ones(2))
-    >>> state.params, float(loss)
-    (Array([0.5, 0.5], dtype=float32), 2.0)
-    """
-
-    def step(state: TrainState, batch: PyTree) -> tuple[TrainState, tuple[Array, PyTree]]:
-        key = jax.random.fold_in(state.key, state.step)
-        value_and_grad = jax.value_and_grad(loss_fn, has_aux=True)
-        (loss, report), grads = value_and_grad(state.params, key, batch)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        return TrainState(params, opt_state, state.key, state.step + 1), (loss, report)
-
-    return step
+from stbp_jax import checks
+from stbp_jax.core import Array, Params, PyTree
+from stbp_jax.training.evaluation import evaluate
+from stbp_jax.training.pipeline import Batch, Build, History, TrainConfig, TrainState
+from stbp_jax.training.update import loss_of, make_train_step
 
 
 class Training(NamedTuple):
@@ -181,26 +69,30 @@ def make_training(build: Build, config: TrainConfig) -> Training:
         order = jax.random.permutation(
             jax.random.fold_in(key_shuffle, state.step // updates), images.shape[0]
         )[: updates * batch_size]
-        step = make_train_step(_loss_fn(pipeline), pipeline.optimizer)
+        step = make_train_step(loss_of(pipeline), pipeline.optimizer)
 
         def update(state: TrainState, rows: Array) -> tuple[TrainState, tuple[Array, Array]]:
             return step(state, (images[rows], labels[rows]))
 
         state, (losses, accuracies) = lax.scan(update, state, order.reshape(updates, batch_size))
         test_images, test_labels = _check_set("test_set", test_set, 1)
-        test_loss, test_accuracy, activities = _evaluate(
-            pipeline, state.params, key_test, test_images, test_labels, eval_batch_size
+        found = evaluate(
+            pipeline,
+            state.params,
+            key_test,
+            test_images,
+            test_labels,
+            batch_size=eval_batch_size,
         )
-        rates = [a.firing_rate for a in activities]
         return state, History(
             loss=jnp.mean(losses),
             train_accuracy=jnp.mean(accuracies),
-            test_loss=test_loss,
-            test_accuracy=test_accuracy,
-            firing_rate=_per_layer(jnp.mean(r) for r in rates),
-            silent_fraction=_per_layer(jnp.mean(r == 0, dtype=jnp.float32) for r in rates),
-            in_window=_per_layer(a.in_window for a in activities),
-            operations=_per_layer(a.operations for a in activities),
+            test_loss=found.loss,
+            test_accuracy=found.accuracy,
+            firing_rate=found.firing_rate,
+            silent_fraction=found.silent_fraction,
+            in_window=found.in_window,
+            operations=found.operations,
         )
 
     return Training(start, epoch)
@@ -340,50 +232,3 @@ def _check_set(name: str, data: Batch, least: int) -> tuple[Array, Array]:
             f"got {list(labels.shape)}"
         )
     return jnp.asarray(images), jnp.asarray(labels)
-
-
-def _loss_fn(pipeline: Pipeline) -> LossFn:
-    def loss_fn(params: Params, key: Array, batch: Batch) -> tuple[Array, Array]:
-        images, labels = batch
-        key_encode, key_layers = jax.random.split(key)
-        xs = pipeline.encode(key_encode, images)
-        state, _ = pipeline.network.initial_state(params, xs.shape[1:], key=key_layers)
-        _, outs = pipeline.network.unroll(params, state, xs)
-        scores = pipeline.readout(outs)
-        return jnp.mean(pipeline.loss(scores, labels)), accuracy(scores, labels)
-
-    return loss_fn
-
-
-def _evaluate(
-    pipeline: Pipeline, params: Params, key: Array, images: Array, labels: Array, batch_size: int
-) -> tuple[Array, Array, tuple[Activity, ...]]:
-    """Mean loss, accuracy and activity over a whole set."""
-
-    def on_batch(args: tuple[Array, Array, Array]) -> tuple:
-        key, images, labels = args
-        xs = pipeline.encode(key, images)
-        state, _ = pipeline.network.initial_state(params, xs.shape[1:])
-        _, outs, activities = core.observe(pipeline.network, params, state, xs)
-        scores = pipeline.readout(outs)
-        return jnp.mean(pipeline.loss(scores, labels)), accuracy(scores, labels), activities
-
-    count = images.shape[0]
-    batch_size = min(batch_size, count)
-    full = count // batch_size
-    keys = jax.random.split(key, full + 1)
-
-    def batched(x: Array) -> Array:
-        return x[: full * batch_size].reshape((full, batch_size, *x.shape[1:]))
-
-    means = lax.map(on_batch, (keys[:full], batched(images), batched(labels)))
-    means = jax.tree.map(lambda m: jnp.mean(m, axis=0), means)
-    rest = count - full * batch_size
-    if rest:  # the last, smaller batch, weighted by its size
-        tail = on_batch((keys[full], images[-rest:], labels[-rest:]))
-        means = jax.tree.map(lambda m, t: m + (t - m) * (rest / count), means, tail)
-    return means
-
-
-def _per_layer(numbers: Any) -> Array:
-    return jnp.asarray(list(numbers), jnp.float32)

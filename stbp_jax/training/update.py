@@ -1,0 +1,60 @@
+"""One update of the parameters."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from stbp_jax.core import Array, Params, PyTree
+from stbp_jax.metrics import accuracy
+from stbp_jax.training.pipeline import Batch, LossFn, Pipeline, TrainState
+
+
+def make_train_step(
+    loss_fn: LossFn, optimizer: optax.GradientTransformation
+) -> Callable[[TrainState, PyTree], tuple[TrainState, tuple[Array, PyTree]]]:
+    """One update, as a `lax.scan` body.
+
+    Args:
+      loss_fn: `(params, key, batch) -> (scalar loss, report)`.
+      optimizer: of optax.
+
+    Returns:
+      `(state, batch) -> (state, (loss, report))`.
+
+    >>> loss_fn = lambda w, key, x: (jnp.sum((w - x) ** 2), None)
+    >>> optimizer = optax.sgd(0.25)
+    >>> w = jnp.zeros(2)
+    >>> state = TrainState(w, optimizer.init(w), jax.random.key(0), jnp.int32(0))
+    >>> state, (loss, _) = make_train_step(loss_fn, optimizer)(state, jnp.ones(2))
+    >>> state.params, float(loss)
+    (Array([0.5, 0.5], dtype=float32), 2.0)
+    """
+
+    def step(state: TrainState, batch: PyTree) -> tuple[TrainState, tuple[Array, PyTree]]:
+        key = jax.random.fold_in(state.key, state.step)
+        value_and_grad = jax.value_and_grad(loss_fn, has_aux=True)
+        (loss, report), grads = value_and_grad(state.params, key, batch)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(params, opt_state, state.key, state.step + 1), (loss, report)
+
+    return step
+
+
+def loss_of(pipeline: Pipeline) -> LossFn:
+    """The mean loss of a batch, as `make_train_step` takes it; its report is the accuracy."""
+
+    def loss_fn(params: Params, key: Array, batch: Batch) -> tuple[Array, Array]:
+        images, labels = batch
+        key_encode, key_layers, key_augment = jax.random.split(key, 3)
+        if pipeline.augment is not None:
+            images = pipeline.augment(key_augment, images)
+        xs = pipeline.encode(key_encode, images)
+        state, _ = pipeline.network.initial_state(params, xs.shape[1:], key=key_layers)
+        _, outs = pipeline.network.unroll(params, state, xs)
+        scores = pipeline.readout(outs)
+        return jnp.mean(pipeline.loss(scores, labels)), accuracy(scores, labels)
+
+    return loss_fn
