@@ -342,7 +342,7 @@ def test_tables():
     assert "100" not in text.partition("step-784")[0]
     # Workloads come in the order of the list, devices apart.
     assert text.index("#### step-784") < text.index("#### lif-T32")
-    assert text.count("### cpu: x") == 1
+    assert text.count("### cpu: x, jax 0") == 1
     kept = [
         {"num_steps": steps, "implementation": name, "temp_bytes": size}
         for steps, name, size in ((30, "default", 1e6), (10, "default", 5e6), (30, "lean", 2e6))

@@ -22,10 +22,16 @@ Row = dict[str, Any]
 
 
 def newest(rows: Iterable[Row]) -> dict[str, dict[str, list[Row]]]:
-    """By device and workload, the last row of each implementation, in the order of the rows."""
+    """By device and workload, the last row of each implementation, in the order of the rows.
+
+    A device goes with the release of JAX that the default ran on, in the row's session.
+    """
+    rows = list(rows)
+    releases = {row["date"]: row["jax"] for row in rows if row["implementation"] == DEFAULT}
     found: dict[tuple[str, str, str], Row] = {}
     for row in rows:
-        key = row["device"], row["workload"], row["implementation"]
+        release = releases.get(row["date"], row["jax"])
+        key = f"{row['device']}, jax {release}", row["workload"], row["implementation"]
         found.pop(key, None)  # it moves to the end, among those of its own session
         found[key] = row
     grouped: dict[str, dict[str, list[Row]]] = {}
