@@ -11,6 +11,7 @@ import optax
 import stbp_jax as sj
 from experiments.notation import Conv, Dense, Pool, parse
 from experiments.settings import UsageError, setting
+from stbp_jax.products import Product
 from stbp_jax.training import Build
 
 CLASSES = 10
@@ -56,7 +57,7 @@ def _sees_images(settings: Settings) -> bool:
     return not isinstance(_parts(settings)[0], Dense)
 
 
-def _layers(settings: Settings, neuron: sj.Neuron, product: sj.Product) -> sj.Layer:
+def _layers(settings: Settings, neuron: sj.Neuron, product: Product) -> sj.Layer:
     layers, flat = [], False
     for part in _parts(settings):
         match part:
@@ -73,7 +74,7 @@ def _layers(settings: Settings, neuron: sj.Neuron, product: sj.Product) -> sj.La
 
 
 @functools.cache  # so that all seeds share a compiled program
-def build(settings: Settings, product: sj.Product = sj.full_product) -> Build:
+def build(settings: Settings, product: Product = sj.full_product) -> Build:
     """Bernoulli input, LIF layers by STBP, mean output rate, equation (9), Adam."""
 
     def encode(key: jax.Array, images: jax.Array) -> jax.Array:

@@ -41,7 +41,7 @@ from stbp_jax.neurons import (
     stateless,
     subtractive_carry,
 )
-from stbp_jax.products import Product, bfloat16_product, full_product, split_product
+from stbp_jax.products import bfloat16_product, full_product, split_product
 from stbp_jax.surrogates import (
     Surrogate,
     arctan,
@@ -112,7 +112,6 @@ __all__ = [
     "pointwise",
     "unpack",
     "fan_out",
-    "Product",
     "full_product",
     "bfloat16_product",
     "split_product",

@@ -24,7 +24,7 @@ def test_equals_scipy():
             for way in (down, right)
         ]
         where = np.indices(image.shape) + smooth
-        wanted = ndimage.map_coordinates(image, where, order=1, mode="constant")
+        wanted = ndimage.map_coordinates(image, where, order=1, mode="grid-constant")
         np.testing.assert_allclose(got, wanted, atol=2e-4)
 
 

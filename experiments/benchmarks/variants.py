@@ -17,6 +17,7 @@ from experiments.benchmarks import shapes
 from experiments.benchmarks.shapes import Conv, Dense, Unroll, Workload
 from stbp_jax.kernels import lif_pallas
 from stbp_jax.neurons import Carry, LIFUnroll
+from stbp_jax.products import Product
 
 Array = jax.Array
 Weights = list[sj.Weights]  # of each stage that has a synapse
@@ -48,7 +49,7 @@ def library(
     *,
     unroll: LIFUnroll = sj.lif_unroll,
     carry: Carry = sj.linear_carry,
-    product: sj.Product = sj.full_product,
+    product: Product = sj.full_product,
     schedule: Callable[[sj.Layer], sj.Layer] = lambda net: net,
     packed: bool = False,
 ) -> Forward:
