@@ -35,6 +35,7 @@ def dense(
     Raises:
       ValueError: inputs of another rank or size.
 
+    >>> import jax
     >>> params, shape = dense(3).init(jax.random.key(0), (4,))
     >>> params.synapse.kernel.shape, shape
     ((4, 3), (3,))
@@ -87,6 +88,7 @@ def conv(
       ValueError: inputs of another rank, another number of channels, or smaller than the kernel;
         an unknown padding.
 
+    >>> import jax
     >>> conv(15, 5).init(jax.random.key(0), (28, 28, 1))[1]
     (24, 24, 15)
     """
