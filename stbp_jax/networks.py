@@ -96,7 +96,7 @@ def chunked(layer: Layer, steps: int, *, policy: Callable[..., Any] | None = Non
 
     Args:
       layer: a layer or a network.
-      steps: of a chunk; a last chunk may be shorter. About 30 is a good start.
+      steps: of a chunk; a last chunk may be shorter. 15 to 30 is a good start.
       policy: what backward keeps, as in `jax.checkpoint`; None is nothing within a chunk.
 
     Returns:
