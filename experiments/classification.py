@@ -1,12 +1,12 @@
-"""One run of an image classifier, from a data set to its run folder and row.
+"""Runs of an image classifier, from a data set to their run folders and rows.
 
-Every study that trains a single network goes through here; what the network is, it says itself.
+Every variant that trains a single network goes through here; what the network is, its `Model` says.
 """
 
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,9 +17,11 @@ import numpy as np
 from tqdm import tqdm
 
 import stbp_jax as sj
-from experiments import harness
+from experiments import harness, images
 from experiments.settings import UsageError
+from experiments.study import Plan, Row, Variant
 from stbp_jax import data, plots
+from stbp_jax.data.dataset import Pair
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -28,40 +30,59 @@ matplotlib.rcParams.update(
     {"figure.dpi": 140, "axes.spines.top": False, "axes.spines.right": False}
 )
 
+Load = Callable[[Any, int], Pair]
 
-class Study(NamedTuple):
-    """A claim and the program that tests it.
+
+class Model(NamedTuple):
+    """What is trained on what.
 
     Attributes:
-      name: of its folder.
-      claim: one sentence.
-      settings: the defaults, a frozen dataclass with at least `data`, `limit`, `validation`,
-        `num_steps`, `epochs` and `batch_size`.
-      network: `(settings, image shape) -> "784-800-10"`, for rows and titles.
-      hparams: `settings ->` the numbers that `build` takes.
+      load: `(settings, seed) -> (train, test)`.
       build: `settings -> Build`, as `sj.make_train` takes it.
-      surrogates: `settings ->` curves to draw.
-      variant: what sets its rows apart from another study's on the same network.
+      surrogates: `settings ->` curves to draw; none for a network that does not spike.
     """
 
-    name: str
-    claim: str
-    settings: Any
-    network: Callable[[Any, tuple[int, ...]], str]
-    hparams: Callable[[Any], dict[str, Any]]
+    load: Load
     build: Callable[[Any], sj.training.Build]
     surrogates: Callable[[Any], list[sj.Surrogate]]
-    variant: str = "stbp"
 
 
-class Outcome(NamedTuple):
-    """What a run ended with."""
+def variant(
+    tells: str,
+    settings: Any,
+    *,
+    cpu: Plan | None,
+    full: Plan,
+    load: Load | None = None,
+    **values: Any,
+) -> Variant:
+    """A variant that trains one network of `images` for each seed.
 
-    row: dict[str, Any]
-    interrupted: bool
+    Args:
+      tells: what sets it apart.
+      settings: of the full budget.
+      cpu: what two cores can afford; None for nothing.
+      full: the paper's own run.
+      load: where the examples come from; None for the data set of the settings.
+      **values: as `images.build` takes them.
+    """
+    spikes = values.get("units") is not images.RELU
+    model = Model(
+        load or (lambda settings, seed: load_named(settings)),
+        lambda settings: images.build(settings, **values),
+        images.surrogates if spikes else lambda settings: [],
+    )
+
+    def run(settings: Any, seeds: list[int], folder: Path) -> Iterator[Row]:
+        for seed in seeds:
+            own = folder if len(seeds) == 1 else harness.make_folder(folder / f"seed{seed}")
+            yield train(model, settings, seed, own)
+
+    plans = {"full": full} if cpu is None else {"cpu": cpu, "full": full}
+    return Variant(tells, settings, run, plans)
 
 
-def load(settings: Any) -> tuple[data.Dataset, data.Dataset]:
+def load_named(settings: Any) -> Pair:
     """The settings' data set, cut to `limit` examples where that is not 0."""
     try:
         train, test = data.load(settings.data)
@@ -73,32 +94,25 @@ def load(settings: Any) -> tuple[data.Dataset, data.Dataset]:
     return train, test
 
 
-def run(study: Study, settings: Any, seed: int, folder: Path, budget: str) -> Outcome:
+def train(model: Model, settings: Any, seed: int, folder: Path) -> Row:
     """Trains once, showing progress, and leaves a run folder that is usable at any time."""
-    train, test = load(settings)
-    train, held = _held_out(train, settings.validation)
-    hparams, build = study.hparams(settings), study.build(settings)
+    train_set, test = model.load(settings, seed)
+    train_set, held = _held_out(train_set, settings.validation)
+    hparams, build = images.hparams(settings), model.build(settings)
     config = sj.TrainConfig(settings.epochs, settings.batch_size)
-    network = study.network(settings, train.images.shape[1:])
     source = harness.provenance()
     key = jax.random.key(seed)
     clock, began = harness.CompileClock(), time.perf_counter()
     try:
-        before = sj.make_training(build, config).start(key, hparams, train).params
+        before = sj.make_training(build, config).start(key, hparams, train_set).params
     except (TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
     harness.write_json(
-        folder / "config.json",
-        {"study": study.name, "seed": seed, "settings": asdict(settings), **source},
+        folder / "config.json", {"seed": seed, "settings": asdict(settings), **source}
     )
-    params, told, interrupted = before, [], False
+    params, told, interrupt = before, [], None
     validation: list[float] = []
-    pipeline = build(hparams, sj.training.num_updates(config, train))
-    validate = jax.jit(
-        lambda params, images, labels: (
-            sj.evaluate(pipeline, params, jax.random.fold_in(key, 4), images, labels).accuracy
-        )
-    )
+    validate = _validator(build(hparams, sj.training.num_updates(config, train_set)), key)
     progress = tqdm(
         total=config.epochs,
         unit="epoch",
@@ -106,50 +120,58 @@ def run(study: Study, settings: Any, seed: int, folder: Path, budget: str) -> Ou
         mininterval=0.1 if sys.stderr.isatty() else 30,  # a log wants lines, not a picture
     )
     try:
-        for state, history in sj.epochs(build, config, key, hparams, train, test):
+        for state, history in sj.epochs(build, config, key, hparams, train_set, test):
             params = state.params
             told.append(jax.tree.map(np.asarray, history))
             if len(held.labels):
                 validation.append(float(validate(params, *held)))
             _report(folder, progress, len(told), told[-1])
-    except KeyboardInterrupt:
-        interrupted = True
+    except KeyboardInterrupt as error:
+        interrupt = error
     progress.close()
     wall = time.perf_counter() - began
 
     harness.save_params(folder / "params.npz", params)
-    row: dict[str, Any] = {}
     if told:
         history = jax.tree.map(lambda *leaves: np.stack(leaves), *told)
+        shape = train_set.images.shape[1:]
         row = {
-            "study": study.name,
-            "variant": study.variant,
             "dataset": settings.data,
-            "network": network,
+            "network": images.network(settings, shape),
             "num_steps": settings.num_steps,
             "epochs": len(told),
             "batch_size": settings.batch_size,
             "seed": seed,
-            "budget": budget,
             "hparams": hparams,
             "settings": asdict(settings),
-            "num_train": len(train.labels),
+            "num_train": len(train_set.labels),
             "num_test": len(test.labels),
             "test_accuracy_last": round(float(history.test_accuracy[-1]), 6),
             "test_accuracy_best": round(float(history.test_accuracy.max()), 6),
             "test_accuracy_selected": _selected(history, validation),
+            "test_accuracy": history.test_accuracy.round(4),
             "firing_rate": history.firing_rate[-1],
             "operations": history.operations[-1],
+            "multiply_accumulates": images.multiply_accumulates(settings, shape),
             "wall_seconds": round(wall, 2),
             "compile_seconds": round(clock.seconds, 2),
             "peak_bytes": harness.peak_bytes(),
             **source,
         }
-        _draw_run(folder, f"{network} on {settings.data}", history, study.surrogates(settings))
-        _draw_raster(folder, build(hparams, 1), (before, params), test)
-        if not interrupted:
-            harness.append_row(folder / "row.jsonl", row)
-    return Outcome(row, interrupted)
+        curves = model.surrogates(settings)
+        _draw_run(folder, f"{row['network']} on {settings.data}", history, curves)
+        if curves:
+            _draw_raster(folder, build(hparams, 1), (before, params), test)
+    if interrupt is not None:  # an unfinished run is no result
+        raise interrupt
+    harness.append_row(folder / "row.jsonl", row)
+    return row
+
+
+def _validator(pipeline: sj.Pipeline, key: jax.Array) -> Callable[..., jax.Array]:
+    """`(params, images, labels) -> accuracy`, with the same draws of input at every call."""
+    key = jax.random.fold_in(key, 4)
+    return jax.jit(lambda params, *held: sj.evaluate(pipeline, params, key, *held).accuracy)
 
 
 def _held_out(train: data.Dataset, count: int) -> tuple[data.Dataset, data.Dataset]:
@@ -195,9 +217,10 @@ def _draw_run(
     figure, axes = plt.subplots(figsize=(5, 3.2), layout="constrained")
     plots.learning_curve(axes, history).set_title(title)
     figure.savefig(folder / "learning_curve.png")
-    figure, axes = plt.subplots(figsize=(6, 3.2), layout="constrained")
-    plots.curves(axes, surrogates).set_title("surrogate derivative")
-    figure.savefig(folder / "surrogates.png")
+    if surrogates:
+        figure, axes = plt.subplots(figsize=(6, 3.2), layout="constrained")
+        plots.curves(axes, surrogates).set_title("surrogate derivative")
+        figure.savefig(folder / "surrogates.png")
     plt.close("all")
 
 

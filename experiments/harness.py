@@ -4,6 +4,7 @@ A row is one JSON object on one line, written as soon as its run ends and never 
 """
 
 import contextlib
+import dataclasses
 import datetime
 import json
 import os
@@ -128,12 +129,9 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-def recorded(path: Path, settings: dict[str, Any], seed: int, budget: str) -> dict[str, Any] | None:
-    """The newest row of a run with these very settings; None where there is none."""
-    wanted = {"settings": json.loads(json.dumps(settings)), "seed": seed, "budget": budget}
-    rows = read_rows(path) if path.exists() else ()
-    found = [row for row in rows if all(row.get(k) == v for k, v in wanted.items())]
-    return found[-1] if found else None
+def plain(settings: Any) -> dict[str, Any]:
+    """A dataclass as its row shows it."""
+    return json.loads(json.dumps(dataclasses.asdict(settings)))
 
 
 def save_params(path: Path, params: Any) -> None:

@@ -1,40 +1,104 @@
-"""Spiking networks on still images, as several studies train them."""
+"""Spiking networks on still images, and their non-spiking twins, as several studies train them."""
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import optax
 
 import stbp_jax as sj
-from experiments.notation import Conv, Dense, Pool, parse
+from experiments.notation import Conv, Dense, Part, Pool, parse
 from experiments.settings import UsageError, setting
+from stbp_jax.layers.synapse import Inputs
+from stbp_jax.neurons import Carry
 from stbp_jax.products import Product
 from stbp_jax.training import Build
 
-CLASSES = 10
+HParams = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Settings:
     """Numbers of a network on images; defaults after the authors' MNIST code."""
 
-    data: str = setting("mnist", "data set: digits, mnist, fashion_mnist")
+    data: str = setting("mnist", "data set: digits, mnist, fashion_mnist, cifar10")
     limit: int = setting(0, "use so many examples of each set; 0 takes all")
     validation: int = setting(0, "last training examples held out, to choose an epoch; 0 for none")
+    classes: int = setting(10, "output units")
     hidden: str = setting("800", "all layers but the last, such as 15C5-P2-40C5-P2-300")
+    padding: str = setting("valid", "of convolutions: valid or same")
     num_steps: int = setting(10, "T, steps of a presentation")
     epochs: int = setting(30, "passes over the training set")
     batch_size: int = setting(100, "examples in an update")
-    learning_rate: float = setting(1e-3, "of Adam, at the start of its cosine decay to 0")
+    learning_rate: float = setting(1e-3, "of Adam, at its start")
     decay: float = setting(0.2, "membrane left after a step")
     threshold: float = setting(0.5, "membrane at which a unit fires")
     width: float = setting(1.0, "a1 of the rectangular surrogate")
+    dropout: float = setting(0.0, "share of each dense hidden layer silenced while training")
+    alpha: float = setting(0.0, "strength of elastic distortion, in pixels; 0 for none")
 
 
-def hparams(settings: Settings) -> dict[str, Any]:
+class Coding(NamedTuple):
+    """How an image becomes input.
+
+    Attributes:
+      encode: `(key, images [B, ...], num_steps) -> xs [T, B, ...]`.
+      inputs: of the first layer: `sj.changing` or `sj.still`.
+    """
+
+    encode: Callable[[jax.Array, jax.Array, int], jax.Array]
+    inputs: Inputs
+
+
+# The paper's; the authors' MLP code and most later work; the non-spiking twin's.
+BERNOULLI = Coding(sj.bernoulli, sj.changing)
+DIRECT = Coding(lambda key, images, num_steps: sj.constant(images, num_steps), sj.still)
+ONCE = Coding(lambda key, images, num_steps: sj.constant(images, 1), sj.changing)
+
+
+class Dynamics(NamedTuple):
+    """Hidden and output units, from hyper-parameters; None for a linear output."""
+
+    hidden: Callable[[HParams], sj.Neuron]
+    output: Callable[[HParams], sj.Neuron | None]
+
+
+def _lif(carry: Carry, hparams: HParams) -> sj.Neuron:
+    return sj.lif(
+        decay=hparams["decay"],
+        threshold=hparams["threshold"],
+        surrogate=sj.rectangular(hparams["width"]),
+        carry=carry,
+    )
+
+
+def lif_units(carry: Carry = sj.linear_carry) -> Dynamics:
+    """LIF in all layers; the carry decides which paths through time gradients take."""
+    neuron = functools.partial(_lif, carry)
+    return Dynamics(neuron, neuron)
+
+
+STBP = lif_units()
+SDBP = lif_units(sj.detach_time(sj.linear_carry))
+RELU = Dynamics(lambda hparams: sj.stateless(jax.nn.relu), lambda hparams: None)
+
+Schedule = Callable[[Any, int, int], optax.Schedule]
+
+
+def cosine(learning_rate: Any, num_updates: int, epochs: int) -> optax.Schedule:
+    """From the learning rate to 0 over the run."""
+    return optax.cosine_decay_schedule(learning_rate, num_updates)
+
+
+def tenth_every_40(learning_rate: Any, num_updates: int, epochs: int) -> optax.Schedule:
+    """The released code's: times 0.1 every 40 epochs."""
+    return optax.exponential_decay(learning_rate, 40 * num_updates // epochs, 0.1, staircase=True)
+
+
+def hparams(settings: Settings) -> HParams:
     """The numbers that may be traced and swept."""
     names = ("learning_rate", "decay", "threshold", "width")
     return {name: getattr(settings, name) for name in names}
@@ -42,11 +106,24 @@ def hparams(settings: Settings) -> dict[str, Any]:
 
 def network(settings: Settings, shape: tuple[int, ...]) -> str:
     """In the field's notation, for images of that shape; a perceptron's begins with its inputs."""
-    whole = f"{settings.hidden}-{CLASSES}"
+    whole = f"{settings.hidden}-{settings.classes}"
     return whole if _sees_images(settings) else f"{math.prod(shape)}-{whole}"
 
 
-def _parts(settings: Settings) -> list[Conv | Pool | Dense]:
+def multiply_accumulates(settings: Settings, shape: tuple[int, ...]) -> int:
+    """Of the non-spiking twin for one image: every synapse once. Pooling and biases not counted."""
+    shape = (*shape, 1) if _sees_images(settings) and len(shape) == 2 else shape
+    total = 0
+    for layer in _layers(settings, RELU, {}, sj.changing, sj.full_product):
+        params, shape = layer.init(jax.random.key(0), shape)
+        kernels = [leaf for leaf in jax.tree.leaves(params) if leaf.ndim > 1]
+        total += sum(
+            kernel.size * math.prod(shape[:-1]) for kernel in kernels
+        )  # all places share it
+    return total
+
+
+def _parts(settings: Settings) -> list[Part]:
     try:
         return parse(settings.hidden)
     except ValueError as error:
@@ -57,45 +134,57 @@ def _sees_images(settings: Settings) -> bool:
     return not isinstance(_parts(settings)[0], Dense)
 
 
-def _layers(settings: Settings, neuron: sj.Neuron, product: Product) -> sj.Layer:
+def _layers(
+    settings: Settings, units: Dynamics, hparams: HParams, inputs: Inputs, product: Product
+) -> list[sj.Layer]:
     layers, flat = [], False
+    neuron = units.hidden(hparams)
     for part in _parts(settings):
         match part:
             case Conv(features, kernel):
-                layers.append(sj.conv(features, kernel, neuron))
+                padding = settings.padding
+                layers.append(sj.conv(features, kernel, neuron, padding=padding, inputs=inputs))
+                inputs = sj.changing
             case Pool(window):
                 layers.append(sj.avg_pool(window))
             case Dense(features):
                 layers += [] if flat else [sj.flatten()]
-                layers.append(sj.dense(features, neuron, product=product))
-                flat = True
+                layers.append(sj.dense(features, neuron, product=product, inputs=inputs))
+                layers += [sj.dropout(settings.dropout)] if settings.dropout else []
+                flat, inputs = True, sj.changing
     layers += [] if flat else [sj.flatten()]
-    return sj.serial(*layers, sj.dense(CLASSES, neuron, product=product))
+    return [*layers, sj.dense(settings.classes, units.output(hparams), product=product)]
 
 
 @functools.cache  # so that all seeds share a compiled program
-def build(settings: Settings, product: Product = sj.full_product) -> Build:
-    """Bernoulli input, LIF layers by STBP, mean output rate, equation (9), Adam."""
+def build(
+    settings: Settings,
+    *,
+    coding: Coding = BERNOULLI,
+    units: Dynamics = STBP,
+    schedule: Schedule = cosine,
+    product: Product = sj.full_product,
+) -> Build:
+    """Mean output over time, equation (9), Adam; the rest as the values say."""
 
     def encode(key: jax.Array, images: jax.Array) -> jax.Array:
         if _sees_images(settings) and images.ndim == 3:
             images = images[..., None]  # grey images come without channels
-        return sj.bernoulli(key, images, settings.num_steps)
+        return coding.encode(key, images, settings.num_steps)
 
-    def pipeline(hparams: dict[str, Any], num_updates: int) -> sj.Pipeline:
-        neuron = sj.lif(
-            decay=hparams["decay"],
-            threshold=hparams["threshold"],
-            surrogate=sj.rectangular(hparams["width"]),
-        )
+    def augment(key: jax.Array, images: jax.Array) -> jax.Array:
+        return sj.elastic(key, images, alpha=settings.alpha)
+
+    def pipeline(hparams: HParams, num_updates: int) -> sj.Pipeline:
+        layers = _layers(settings, units, hparams, coding.inputs, product)
+        rates = schedule(hparams["learning_rate"], num_updates, settings.epochs)
         return sj.Pipeline(
             encode=encode,
-            network=_layers(settings, neuron, product),
+            network=sj.serial(*layers),
             readout=sj.rate,
             loss=sj.squared_error,
-            optimizer=optax.adam(
-                optax.cosine_decay_schedule(hparams["learning_rate"], num_updates)
-            ),
+            optimizer=optax.adam(rates),
+            augment=augment if settings.alpha else None,
         )
 
     return pipeline

@@ -12,6 +12,7 @@ from stbp_jax.initialisers import Weights, fan_in_uniform, initialiser, row_norm
 from stbp_jax.layers import (
     Synapse,
     avg_pool,
+    changing,
     conv,
     dense,
     dropout,
@@ -19,6 +20,7 @@ from stbp_jax.layers import (
     flatten,
     pointwise,
     spiking,
+    still,
     unpack,
 )
 from stbp_jax.losses import activity_penalty, cross_entropy, squared_error
@@ -110,6 +112,8 @@ __all__ = [
     "dropout",
     "spiking",
     "pointwise",
+    "changing",
+    "still",
     "unpack",
     "fan_out",
     "full_product",

@@ -9,9 +9,10 @@ import pytest
 
 import stbp_jax as sj
 from experiments import classification, harness, images, report
-from experiments.__main__ import SMOKE, STUDIES, main, study
+from experiments.__main__ import main
 from experiments.notation import Conv, Dense, Pool, parse
 from experiments.settings import UsageError, changed, setting
+from experiments.study import SMOKE, STUDIES, study
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Settings:
 
 
 def quick(folder, *more):
-    return ["digits", "--smoke", "--set", "hidden=16", "--out", str(folder), *more]
+    return ["digits", "--budget", "smoke", "--set", "hidden=16", "--out", str(folder), *more]
 
 
 def test_run_folder(tmp_path, capsys):
@@ -55,15 +56,32 @@ def test_run_folder(tmp_path, capsys):
         assert params["[2].synapse.kernel"].shape == (16, 10)
 
 
+VARIANTS = [(name, variant) for name in STUDIES for variant in study(name).variants]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", STUDIES)
-def test_every_study_passes_smoke(name, tmp_path, request):
-    settings = study(name).settings
-    data = "digits"
-    if settings.data != "digits":
+@pytest.mark.parametrize(("name", "variant"), VARIANTS)
+def test_every_variant_passes_smoke(name, variant, tmp_path, request):
+    if study(name).variants[variant].settings.data != "digits":
         request.getfixturevalue("data_dir")  # skips where there is none
-        data = settings.data
-    assert main([name, "--smoke", "--data", data, "--out", str(tmp_path)]) == 0
+    assert main([name, "--variant", variant, "--budget", "smoke", "--out", str(tmp_path)]) == 0
+
+
+def test_a_twin_does_not_spike(tmp_path, data_dir):
+    folder = tmp_path / "run"
+    arguments = ["--budget", "smoke", "--epochs", "1", "--data", "mnist", "--out", str(folder)]
+    assert main(["mnist_mlp", "--variant", "twin", *arguments]) == 0
+    (row,) = harness.read_rows(folder / "row.jsonl")
+    assert row["operations"] == []
+    assert row["multiply_accumulates"] == 784 * 800 + 800 * 10
+    assert not (folder / "raster.png").exists()
+
+
+def test_multiply_accumulates_of_a_convolutional_network():
+    settings = images.Settings(hidden="15C5-P2-40C5-P2-300")
+    first, second = 24 * 24 * 15 * 25, 8 * 8 * 40 * 25 * 15
+    wanted = first + second + 640 * 300 + 300 * 10
+    assert images.multiply_accumulates(settings, (28, 28)) == wanted
 
 
 def test_seeds_get_folders_and_differ(tmp_path):
@@ -99,6 +117,8 @@ def test_interrupt_leaves_a_usable_folder(tmp_path, monkeypatch, capsys):
         ),
         (["digits", "--set", "epochs"], "--set takes name=value, got 'epochs'"),
         (["digits", "--epochs", "many"], "epochs must be of type int, got 'many'"),
+        (["digits", "--variant", "sdp"], "digits has no variant called 'sdp'"),
+        (["digits", "--budget", "gpu"], "--budget must be one of smoke, cpu, full, got 'gpu'"),
         (["digits", "--seeds", "0"], "--seeds must be at least 1, got 0"),
         (["digits", "--data", "mnits"], "mnist"),
         (["digits", "--set", "decay=1.5"], "decay must be between 0 and 1, got 1.5"),

@@ -133,7 +133,7 @@ def test_no_private_jax_and_nothing_outside(file):
 WANTED = """
 rectangular polynomial sigmoid gaussian matched arctan superspike
 linear_carry exponential_carry subtractive_carry detach_reset detach_time lif leaky recurrent
-dense conv avg_pool flatten dropout unpack serial stepwise chunked
+dense conv avg_pool flatten dropout unpack still changing serial stepwise chunked
 bernoulli constant latency pack rate first_spike peak_membrane
 elastic
 squared_error cross_entropy activity_penalty

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -378,3 +379,42 @@ def test_activity_of_layers_with_nothing_to_tell() -> None:
     net = sj.serial(sj.flatten(), sj.dense(3, sj.leaky(decay=0.5)))
     params, _ = net.init(a_key(), (2, 2))
     assert sj.activity(net, params, jnp.ones((2, 1, 2, 2)))[2] == ()
+
+
+# Inputs that do not change ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **kw: sj.serial(sj.flatten(), sj.dense(6, sj.lif(), **kw)),
+        lambda **kw: sj.conv(3, 3, sj.lif(), **kw),
+        lambda **kw: sj.conv(3, 3, **kw),
+    ],
+)
+def test_still_inputs_are_the_same_run(make):
+    images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (2, 5, 5, 1)) / 256, jnp.float32)
+    xs = sj.constant(images, 4)
+    params, _ = make().init(jax.random.key(0), (5, 5, 1))
+    params = jax.tree.map(lambda p: jnp.round(p * 256) / 256, params)  # dyadic: sums are exact
+
+    def loss(params, layer):
+        outs = sj.apply(layer, params, xs)[1]
+        return jnp.sum(outs * jnp.arange(1, 5).reshape((4,) + (1,) * (outs.ndim - 1))), outs
+
+    grad = jax.value_and_grad(loss, has_aux=True)
+    (_, outs), grads = grad(params, make(inputs=sj.still))
+    (_, wanted), wanted_grads = grad(params, make())
+    np.testing.assert_array_equal(outs, wanted)
+    chex.assert_trees_all_close(grads, wanted_grads, rtol=1e-5)
+    layer = make(inputs=sj.still)
+    np.testing.assert_array_equal(sj.apply(sj.stepwise(layer), params, xs)[1], wanted)
+
+
+def test_still_inputs_cost_their_operations_once():
+    xs = sj.constant(jnp.ones((2, 6)), 4)
+    for inputs, times in ((sj.still, 1), (sj.changing, 4)):
+        layer = sj.dense(3, sj.lif(), inputs=inputs)
+        params, _ = layer.init(jax.random.key(0), (6,))
+        (report,) = sj.activity(layer, params, xs)[2]
+        assert float(report.operations) == times * 6 * 3

@@ -1,14 +1,28 @@
 """Table 2 of the paper: a spiking perceptron of one hidden layer on MNIST."""
 
-from experiments import images
-from experiments.classification import Study
+from experiments.classification import variant
+from experiments.images import ONCE, RELU, Settings
+from experiments.study import Plan, Study
+
+SETTINGS = Settings(hidden="800", num_steps=30, epochs=100, validation=5000)
 
 STUDY = Study(
     name="mnist_mlp",
     claim="A 784-800-10 spiking perceptron learns MNIST by STBP alone (paper: 98.89 %).",
-    settings=images.Settings(),
-    network=images.network,
-    hparams=images.hparams,
-    build=images.build,
-    surrogates=images.surrogates,
+    variants={
+        "stbp": variant(
+            "LIF, Bernoulli input, no tricks",
+            SETTINGS,
+            cpu=Plan(3, ("num_steps=10", "epochs=20")),
+            full=Plan(5),
+        ),
+        "twin": variant(
+            "ReLU in place of LIF",
+            SETTINGS,
+            cpu=Plan(3, ("epochs=20",)),
+            full=Plan(5),
+            coding=ONCE,
+            units=RELU,
+        ),
+    },
 )

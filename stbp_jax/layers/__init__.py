@@ -2,12 +2,21 @@
 
 from stbp_jax.layers.connections import conv, dense
 from stbp_jax.layers.plain import avg_pool, dropout, flatten, unpack
-from stbp_jax.layers.synapse import SpikingParams, Synapse, fan_out, pointwise, spiking
+from stbp_jax.layers.synapse import (
+    SpikingParams,
+    Synapse,
+    changing,
+    fan_out,
+    pointwise,
+    spiking,
+    still,
+)
 
 __all__ = [
     "SpikingParams",
     "Synapse",
     "avg_pool",
+    "changing",
     "conv",
     "dense",
     "dropout",
@@ -15,5 +24,6 @@ __all__ = [
     "flatten",
     "pointwise",
     "spiking",
+    "still",
     "unpack",
 ]

@@ -10,7 +10,7 @@ from stbp_jax import checks
 from stbp_jax.convolution import convolve
 from stbp_jax.core import Array, Layer, Neuron, Shape
 from stbp_jax.initialisers import Initialiser, Weights, fan_in_uniform, plus_bias
-from stbp_jax.layers.synapse import Synapse, layer_of
+from stbp_jax.layers.synapse import Inputs, Synapse, changing, layer_of
 from stbp_jax.products import Product, full_product
 
 
@@ -20,6 +20,7 @@ def dense(
     *,
     init: Initialiser = fan_in_uniform(),  # noqa: B008 - a function without arrays
     product: Product = full_product,
+    inputs: Inputs = changing,
 ) -> Layer:
     """Full connections: Iᵗ = xᵗ W + b, then the neuron.
 
@@ -28,6 +29,7 @@ def dense(
       neuron: their dynamics; None for a plain linear map.
       init: makes `Weights(kernel [in, features], bias [features] or None)`.
       product: makes xᵗ W: `full_product`, `bfloat16_product` or `split_product`.
+      inputs: `changing`, or `still` where all T steps are the same.
 
     Returns:
       A `Layer` from `[T, B, in]` to `[T, B, features]`.
@@ -61,7 +63,7 @@ def dense(
             )
         return plus_bias(product(x, weights.kernel), weights)
 
-    return layer_of(Synapse(init_, apply), neuron)
+    return layer_of(Synapse(init_, apply), neuron, inputs)
 
 
 def conv(
@@ -71,6 +73,7 @@ def conv(
     *,
     padding: str = "valid",
     init: Initialiser = fan_in_uniform(),  # noqa: B008 - a function without arrays
+    inputs: Inputs = changing,
 ) -> Layer:
     """Convolution with stride 1 over images `[height, width, channels]`, then the neuron.
 
@@ -80,6 +83,7 @@ def conv(
       neuron: the post-neurons' dynamics; None for a plain linear map.
       padding: `"valid"` (none) or `"same"` (zeros, so that the output has the input's size).
       init: makes `Weights(kernel [kh, kw, channels, features], bias [features] or None)`.
+      inputs: `changing`, or `still` where all T steps are the same.
 
     Returns:
       A `Layer` from `[T, B, height, width, channels]` to `[T, B, height', width', features]`.
@@ -123,4 +127,4 @@ def conv(
         y = convolve(x.astype(weights.kernel.dtype), weights.kernel, padding)
         return plus_bias(y, weights)
 
-    return layer_of(Synapse(init_, apply), neuron)
+    return layer_of(Synapse(init_, apply), neuron, inputs)

@@ -35,15 +35,37 @@ class SpikingParams(NamedTuple):
     neuron: Params
 
 
-def _over_time(apply: Callable[[Params, Array], Array]) -> Callable[[Params, Array], Array]:
-    """A map of `[B, ...]` as a map of `[T, B, ...]`: time is folded into the batch."""
+Inputs = Callable[[Array], Array]
 
-    def folded(params: Params, xs: Array) -> Array:
-        steps, batch = xs.shape[:2]
-        ys = apply(params, xs.reshape((steps * batch, *xs.shape[2:])))
-        return ys.reshape((steps, batch, *ys.shape[1:]))
 
-    return folded
+def changing(xs: Array) -> Array:
+    """Inputs that differ from step to step: the synapse is applied to all of them."""
+    return xs
+
+
+def still(xs: Array) -> Array:
+    """Inputs that are the same at all T steps: the synapse is applied once, its current held.
+
+    For `constant` encoding, where it makes the first layer T times as cheap. Steps after the first
+    are not read, and not checked either: whoever says `still` vouches for it.
+
+    >>> from stbp_jax import apply, constant, dense, lif
+    >>> layer = dense(3, lif(), inputs=still)
+    >>> params, _ = layer.init(jax.random.key(0), (4,))
+    >>> apply(layer, params, constant(jnp.ones((2, 4)), 5))[1].shape
+    (5, 2, 3)
+    """
+    return xs[:1]
+
+
+def _over_time(synapse: Synapse, inputs: Inputs, params: Params, xs: Array) -> Array:
+    """The synapse on `[T, B, ...]`: the steps that it is applied to are folded into the batch."""
+    seen = inputs(xs)
+    steps, batch = seen.shape[:2]
+    ys = synapse.apply(params, seen.reshape((steps * batch, *seen.shape[2:])))
+    return jnp.broadcast_to(
+        ys.reshape((steps, batch, *ys.shape[1:])), (xs.shape[0], batch, *ys.shape[1:])
+    )
 
 
 def check_slice(shape: Shape) -> None:
@@ -55,11 +77,12 @@ def check_slice(shape: Shape) -> None:
         )
 
 
-def pointwise(synapse: Synapse) -> Layer:
+def pointwise(synapse: Synapse, *, inputs: Inputs = changing) -> Layer:
     """A layer without memory, from a synapse alone: yᵗ = apply(params, xᵗ).
 
     Args:
       synapse: what to apply at every step.
+      inputs: `changing`, or `still` where all T steps are the same.
 
     Returns:
       A `Layer` whose params are the synapse's, in `SpikingParams`, and whose state is `()`.
@@ -78,7 +101,7 @@ def pointwise(synapse: Synapse) -> Layer:
         return state, synapse.apply(params.synapse, x)
 
     def unroll(params: SpikingParams, state: State, xs: Array) -> tuple[State, Array]:
-        return state, _over_time(synapse.apply)(params.synapse, xs)
+        return state, _over_time(synapse, inputs, params.synapse, xs)
 
     return Layer(init, initial_state, step, unroll)
 
@@ -90,7 +113,7 @@ def out_shape(synapse: Synapse, params: Params, shape: Shape) -> Shape:
     return jax.eval_shape(synapse.apply, params, x).shape
 
 
-def spiking(synapse: Synapse, neuron: Neuron) -> Layer:
+def spiking(synapse: Synapse, neuron: Neuron, *, inputs: Inputs = changing) -> Layer:
     """A layer from a synapse and a neuron: Iᵗ = synapse(xᵗ), then the neuron's dynamics.
 
     `unroll` applies the synapse to all steps at once, then unrolls the neuron over the currents.
@@ -98,6 +121,7 @@ def spiking(synapse: Synapse, neuron: Neuron) -> Layer:
     Args:
       synapse: `dense(...)` and `conv(...)` make theirs; any pure map will do.
       neuron: any `Neuron`; `lif(...)` for one.
+      inputs: `changing`, or `still` where all T steps are the same.
 
     Returns:
       A `Layer` with `SpikingParams`; its state is the neuron's.
@@ -120,7 +144,8 @@ def spiking(synapse: Synapse, neuron: Neuron) -> Layer:
         return neuron.step(params.neuron, state, synapse.apply(params.synapse, x))
 
     def unroll(params: SpikingParams, state: State, xs: Array) -> tuple[State, Array]:
-        return neuron.unroll(params.neuron, state, _over_time(synapse.apply)(params.synapse, xs))
+        currents = _over_time(synapse, inputs, params.synapse, xs)
+        return neuron.unroll(params.neuron, state, currents)
 
     in_window = neuron.in_window
     if in_window is None:
@@ -129,7 +154,7 @@ def spiking(synapse: Synapse, neuron: Neuron) -> Layer:
     def observe(
         params: SpikingParams, state: State, xs: Array
     ) -> tuple[State, Array, tuple[Activity]]:
-        currents = _over_time(synapse.apply)(params.synapse, xs)
+        currents = _over_time(synapse, inputs, params.synapse, xs)
 
         def observed(params: Params, carried: Any, current: Array) -> tuple[Any, Array]:
             state, spikes, inside = carried
@@ -140,7 +165,7 @@ def spiking(synapse: Synapse, neuron: Neuron) -> Layer:
         zeros = jnp.zeros(currents.shape[2:], jnp.float32), jnp.zeros((), jnp.float32)
         (state, spikes, inside), outs = scan(observed)(params.neuron, (state, *zeros), currents)
         steps = xs.shape[0]
-        operations = synaptic_operations(xs, fan_out(synapse, params.synapse, xs.shape[2:]))
+        operations = synaptic_operations(inputs(xs), fan_out(synapse, params.synapse, xs.shape[2:]))
         report = Activity(spikes / steps, inside / steps, jnp.mean(operations))
         return state, outs, (report,)
 
@@ -165,8 +190,10 @@ def fan_out(synapse: Synapse, params: Params, shape: Shape) -> Array:
     return count(jnp.zeros(shape, jnp.float32))
 
 
-def layer_of(synapse: Synapse, neuron: Neuron | None) -> Layer:
+def layer_of(synapse: Synapse, neuron: Neuron | None, inputs: Inputs) -> Layer:
     """`spiking`, or `pointwise` where there is no neuron."""
     if not isinstance(neuron, Neuron | None):
         raise TypeError(f"neuron must be a Neuron or None, got {type(neuron).__name__}")
-    return pointwise(synapse) if neuron is None else spiking(synapse, neuron)
+    if neuron is None:
+        return pointwise(synapse, inputs=inputs)
+    return spiking(synapse, neuron, inputs=inputs)

@@ -1,0 +1,144 @@
+"""What a study is: a claim, its variants, and how much of each a budget pays for.
+
+Decides nothing about networks or data: a variant's `run` does.
+"""
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments import harness
+from experiments.settings import UsageError, near
+
+BUDGETS = ("smoke", "cpu", "full")
+SMOKE = ("limit=200", "validation=40", "epochs=2", "num_steps=4", "batch_size=20")
+
+Row = dict[str, Any]
+Run = Callable[[Any, list[int], Path], Iterator[Row]]
+
+
+class Plan(NamedTuple):
+    """How much of a variant a budget pays for.
+
+    Attributes:
+      seeds: how many; they are 0, 1, ...
+      changes: `name=value`, as `--set` takes them; all else is the variant's own settings.
+    """
+
+    seeds: int
+    changes: tuple[str, ...] = ()
+
+
+class Variant(NamedTuple):
+    """One thing that is trained, and how often.
+
+    Attributes:
+      tells: what sets it apart, in a few words.
+      settings: a frozen dataclass, with at least `data`, `limit`, `validation`, `num_steps`,
+        `epochs` and `batch_size`.
+      run: `(settings, seeds, folder) -> rows`, each given out as soon as it is there. Leaves run
+        folders that are usable at any time, after an interrupt too.
+      plans: for `"cpu"`, what two cores do in minutes, and `"full"`; a budget that is not there
+        cannot afford it.
+    """
+
+    tells: str
+    settings: Any
+    run: Run
+    plans: Mapping[str, Plan]
+
+
+class Study(NamedTuple):
+    """A claim and the programs that test it.
+
+    Attributes:
+      name: of its folder.
+      claim: one sentence.
+      variants: by name; the first is what runs where none is named.
+    """
+
+    name: str
+    claim: str
+    variants: Mapping[str, Variant]
+
+
+STUDIES = sorted(p.parent.name for p in harness.HERE.glob("*/study.py"))
+
+
+def study(name: str) -> Study:
+    """The study of that name.
+
+    Raises:
+      UsageError: there is none; near misses are named.
+    """
+    if name not in STUDIES:
+        raise UsageError(f"no study is called {name!r}.{near(name, STUDIES)}")
+    return importlib.import_module(f"experiments.{name}.study").STUDY
+
+
+def plan_of(variant: Variant, budget: str) -> Plan | None:
+    """What the budget pays for; None where it cannot afford the variant."""
+    return Plan(1, SMOKE) if budget == "smoke" else variant.plans.get(budget)
+
+
+class Asked(NamedTuple):
+    """Runs of one variant.
+
+    Attributes:
+      study: whose.
+      variant: by name.
+      budget: as the rows tell it.
+      settings: of all runs.
+      seeds: one a run.
+    """
+
+    study: Study
+    variant: str
+    budget: str
+    settings: Any
+    seeds: list[int]
+
+
+def carry_out(asked: Asked, folder: Path, results: Path | None) -> Iterator[Row]:
+    """The rows that are asked for: those recorded first, then the missing ones as they are run.
+
+    Args:
+      asked: which.
+      folder: for run folders.
+      results: where rows are recorded, each as soon as it is there; None records nothing, and then
+        all seeds are run.
+    """
+    done = {} if results is None else recorded(asked, results)
+    for seed, row in done.items():
+        print(f"seed {seed} is recorded already, at commit {row['commit']}")
+        yield row
+    missing = [seed for seed in asked.seeds if seed not in done]
+    if not missing:
+        return
+    told = {"study": asked.study.name, "variant": asked.variant, "budget": asked.budget}
+    for row in asked.study.variants[asked.variant].run(asked.settings, missing, folder):
+        row = told | row
+        if results is not None:
+            harness.append_row(results, row)
+        yield row
+
+
+def recorded(asked: Asked, results: Path) -> dict[int, Row]:
+    """The newest row of each seed asked for that was run with these very settings."""
+    settings = harness.plain(asked.settings)
+    wanted = {"variant": asked.variant, "settings": settings, "budget": asked.budget}
+    rows = harness.read_rows(results) if results.exists() else ()
+    found = {row["seed"]: row for row in rows if all(row.get(k) == v for k, v in wanted.items())}
+    return {seed: found[seed] for seed in asked.seeds if seed in found}
+
+
+def results_file(study: Study, settings: Any) -> Path:
+    """Where a study's rows on a data set are recorded."""
+    return harness.HERE / study.name / "results" / f"{settings.data}.jsonl"
+
+
+def rows_of(name: str) -> list[Row]:
+    """All recorded rows of a study, oldest first within a file."""
+    files = sorted((harness.HERE / name / "results").glob("*.jsonl"))
+    return [row for file in files for row in harness.read_rows(file)]
