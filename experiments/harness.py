@@ -48,7 +48,9 @@ def device() -> str:
             if line.startswith("model name"):
                 model = line.partition(":")[2].strip()
                 break
-    return f"cpu: {model}, {os.cpu_count()} cores"
+    every = os.cpu_count() or 1
+    ours = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else every
+    return f"cpu: {model}, {every if ours == every else f'{ours} of {every}'} cores"
 
 
 def commit() -> str | None:

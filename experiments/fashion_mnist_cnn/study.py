@@ -1,0 +1,30 @@
+"""Fashion-MNIST with a convolutional network, where later work compares itself."""
+
+from experiments.classification import variant
+from experiments.images import DIRECT, ONCE, RELU, Settings
+from experiments.study import Plan, Study
+
+SETTINGS = Settings(
+    data="fashion_mnist",
+    hidden="32C5-P2-64C5-P2-1024",
+    validation=5000,
+    num_steps=5,
+    epochs=100,
+    dropout=0.3,
+)
+
+STUDY = Study(
+    name="fashion_mnist_cnn",
+    claim="32C5-P2-64C5-P2-1024-10 reaches 92.5 % on Fashion-MNIST (later works: 92.7 %).",
+    variants={
+        "stbp": variant("LIF, dropout", SETTINGS, cpu=None, full=Plan(3), coding=DIRECT),
+        "twin": variant(
+            "ReLU in place of LIF, dropout",
+            SETTINGS,
+            cpu=Plan(1, ("epochs=10",)),
+            full=Plan(3),
+            coding=ONCE,
+            units=RELU,
+        ),
+    },
+)

@@ -1,0 +1,55 @@
+"""Table 5 of the paper: a convolutional network on MNIST; and the network of its released code."""
+
+from dataclasses import replace
+
+from experiments.classification import variant
+from experiments.images import DIRECT, ONCE, RELU, Settings, tenth_every_40
+from experiments.study import Plan, Study
+
+SETTINGS = Settings(hidden="15C5-P2-40C5-P2-300", validation=5000, num_steps=5, epochs=100)
+RELEASED = Settings(
+    hidden="32C3-P2-32C3-P2-128", padding="same", validation=5000, num_steps=20, epochs=100
+)
+
+STUDY = Study(
+    name="mnist_cnn",
+    claim="15C5-P2-40C5-P2-300-10 learns MNIST by STBP alone (paper: 99.42 %, distorted images).",
+    variants={
+        "stbp": variant(
+            "LIF, no tricks",
+            SETTINGS,
+            cpu=Plan(3, ("num_steps=3", "epochs=10")),
+            full=Plan(3),
+            coding=DIRECT,
+        ),
+        "dropout": variant(
+            "LIF, 30 % of the dense layer dropped",
+            replace(SETTINGS, dropout=0.3),
+            cpu=Plan(3, ("num_steps=3", "epochs=10")),
+            full=Plan(3),
+            coding=DIRECT,
+        ),
+        "elastic": variant(
+            "LIF, elastic distortion and dropout",
+            replace(SETTINGS, alpha=34.0, dropout=0.3),
+            cpu=Plan(3, ("num_steps=3", "epochs=15")),
+            full=Plan(3),
+            coding=DIRECT,
+        ),
+        "twin": variant(
+            "ReLU in place of LIF, no tricks",
+            SETTINGS,
+            cpu=Plan(3, ("epochs=10",)),
+            full=Plan(3),
+            coding=ONCE,
+            units=RELU,
+        ),
+        "released": variant(
+            "the released code's network and settings, Bernoulli input",
+            RELEASED,
+            cpu=None,
+            full=Plan(3),
+            schedule=tenth_every_40,
+        ),
+    },
+)
