@@ -83,9 +83,12 @@ def lif_units(carry: Carry = sj.linear_carry) -> Dynamics:
 
 STBP = lif_units()
 SDBP = lif_units(sj.detach_time(sj.linear_carry))
+# The output layer sums its currents and does not spike.
+INTEGRATING = Dynamics(STBP.hidden, lambda hparams: None)
 RELU = Dynamics(lambda hparams: sj.stateless(jax.nn.relu), lambda hparams: None)
 
 Schedule = Callable[[Any, int, int], optax.Schedule]
+Loss = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def cosine(learning_rate: Any, num_updates: int, epochs: int) -> optax.Schedule:
@@ -163,9 +166,10 @@ def build(
     coding: Coding = BERNOULLI,
     units: Dynamics = STBP,
     schedule: Schedule = cosine,
+    loss: Loss = sj.squared_error,
     product: Product = sj.full_product,
 ) -> Build:
-    """Mean output over time, equation (9), Adam; the rest as the values say."""
+    """Mean output over time and Adam; the rest as the values say, after equation (9) by default."""
 
     def encode(key: jax.Array, images: jax.Array) -> jax.Array:
         if _sees_images(settings) and images.ndim == 3:
@@ -182,7 +186,7 @@ def build(
             encode=encode,
             network=sj.serial(*layers),
             readout=sj.rate,
-            loss=sj.squared_error,
+            loss=loss,
             optimizer=optax.adam(rates),
             augment=augment if settings.alpha else None,
         )

@@ -1,5 +1,7 @@
 """Table 2 of the paper: a spiking perceptron of one hidden layer on MNIST."""
 
+from dataclasses import replace
+
 from experiments.classification import variant
 from experiments.images import ONCE, RELU, Settings
 from experiments.study import Plan, Study
@@ -13,7 +15,13 @@ STUDY = Study(
         "stbp": variant(
             "LIF, Bernoulli input, no tricks",
             SETTINGS,
-            cpu=Plan(3, ("num_steps=10", "epochs=20")),
+            cpu=Plan(3, ("num_steps=10", "epochs=15")),
+            full=Plan(5),
+        ),
+        "dropout": variant(
+            "LIF, Bernoulli input, 20 % of the hidden layer dropped",
+            replace(SETTINGS, dropout=0.2),
+            cpu=Plan(3, ("num_steps=10", "epochs=25")),
             full=Plan(5),
         ),
         "twin": variant(
