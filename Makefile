@@ -6,13 +6,14 @@ DATA ?= digits
 STUDY_digits := digits
 STUDY_mnist := mnist_mlp
 STUDY_fashion_mnist := mnist_mlp
+BUDGET ?= cpu
 ARGS ?=
 # Two workers fill two cores; each test process keeps to itself.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup -q
 CORE_TESTS := $(patsubst %,tests/test_%.py,surrogates neurons gradients layers convolution golden coding losses training sweeps)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast test-lowest lint format bench bench-peers bench-gpu wheels report clean
+.PHONY: help run test test-fast test-lowest lint format bench bench-peers bench-gpu wheels report reproduce clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -53,8 +54,12 @@ bench-gpu: ## all of it on a CUDA device in 8 minutes: PYTHON has JAX for CUDA a
 wheels: $(VENV)/.ready ## fetch the peers' wheels into .wheels, for bench-gpu on a machine without a network
 	$(BIN)/python -m experiments.benchmarks.environment
 
-report: $(VENV)/.ready ## render the tables of the studies' pages from their rows
+report: $(VENV)/.ready ## render the studies' pages and pictures from their rows
 	$(BIN)/python -m experiments.report
+
+# For a machine with a GPU see experiments/README.md.
+reproduce: $(VENV)/.ready ## run what is missing of the studies, then report: BUDGET=cpu (default) or full; ARGS="mnist_mlp --minutes 30"
+	@$(BIN)/python -m experiments.reproduce --budget $(BUDGET) $(ARGS); code=$$?; $(BIN)/python -m experiments.report && exit $$code
 
 clean: ## remove the environment and caches; run folders stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

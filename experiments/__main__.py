@@ -97,7 +97,7 @@ def _main(args: argparse.Namespace) -> int:
     out = harness.make_folder(args.out or Path("runs") / f"{chosen.name}-{now}")
 
     print(f"{chosen.claim}\n{dataclasses.asdict(settings)}")
-    results = results_file(chosen, settings) if args.record else None
+    results = [results_file(chosen.name, settings.data, harness.HERE)] if args.record else []
     asked = Asked(chosen, name, args.budget, settings, list(range(args.seeds)))
     rows = []
     try:

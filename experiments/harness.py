@@ -32,9 +32,16 @@ def provenance() -> dict[str, Any]:
         "jax": jax.__version__,
         "python": platform.python_version(),
         "commit": commit(),
-        "command": shlex.join(["python", "-m", "experiments", *sys.argv[1:]]),
+        "command": command(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+
+
+def command() -> str:
+    """What was typed: the module that `python -m` was given, and its arguments."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    module = spec.name.removesuffix(".__main__") if spec else "experiments"
+    return shlex.join(["python", "-m", module, *sys.argv[1:]])
 
 
 def device() -> str:

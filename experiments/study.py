@@ -4,12 +4,13 @@ Decides nothing about networks or data: a variant's `run` does.
 """
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments import harness
-from experiments.settings import UsageError, near
+from experiments.settings import UsageError, changed, near
 
 BUDGETS = ("smoke", "cpu", "full")
 SMOKE = ("limit=200", "validation=40", "epochs=2", "num_steps=4", "batch_size=20")
@@ -100,45 +101,66 @@ class Asked(NamedTuple):
     seeds: list[int]
 
 
-def carry_out(asked: Asked, folder: Path, results: Path | None) -> Iterator[Row]:
+def planned(study: Study, variant: str, budget: str) -> Asked | None:
+    """All runs of a variant that the budget pays for; None where it cannot afford any."""
+    chosen = study.variants[variant]
+    plan = plan_of(chosen, budget)
+    if plan is None:
+        return None
+    settings = changed(chosen.settings, plan.changes)
+    return Asked(study, variant, budget, settings, list(range(plan.seeds)))
+
+
+def carry_out(asked: Asked, folder: Path, results: Sequence[Path]) -> Iterator[Row]:
     """The rows that are asked for: those recorded first, then the missing ones as they are run.
 
     Args:
       asked: which.
       folder: for run folders.
-      results: where rows are recorded, each as soon as it is there; None records nothing, and then
-        all seeds are run.
+      results: files whose rows need no new run; each new row is appended to the first as soon as
+        it is there. Without any, all seeds are run and nothing is recorded.
     """
-    done = {} if results is None else recorded(asked, results)
-    for seed, row in done.items():
-        print(f"seed {seed} is recorded already, at commit {row['commit']}")
-        yield row
+    done = recorded(asked, results)
+    for seed, rows in done.items():
+        print(f"seed {seed} is recorded already, at commit {rows[-1]['commit']}")
+        yield from rows
     missing = [seed for seed in asked.seeds if seed not in done]
     if not missing:
         return
     told = {"study": asked.study.name, "variant": asked.variant, "budget": asked.budget}
     for row in asked.study.variants[asked.variant].run(asked.settings, missing, folder):
         row = told | row
-        if results is not None:
-            harness.append_row(results, row)
+        if results:
+            harness.append_row(results[0], row)
         yield row
 
 
-def recorded(asked: Asked, results: Path) -> dict[int, Row]:
-    """The newest row of each seed asked for that was run with these very settings."""
-    settings = harness.plain(asked.settings)
-    wanted = {"variant": asked.variant, "settings": settings, "budget": asked.budget}
-    rows = harness.read_rows(results) if results.exists() else ()
-    found = {row["seed"]: row for row in rows if all(row.get(k) == v for k, v in wanted.items())}
-    return {seed: found[seed] for seed in asked.seeds if seed in found}
+def recorded(asked: Asked, results: Sequence[Path]) -> dict[int, list[Row]]:
+    """The rows of each seed asked for that were run with these very settings.
+
+    A run of one network has one row a seed, a sweep one for each of its cells; of rows with the
+    same hyper-parameters the newest counts.
+    """
+    wanted = {
+        "study": asked.study.name,
+        "variant": asked.variant,
+        "settings": harness.plain(asked.settings),
+        "budget": asked.budget,
+    }
+    found: dict[int, dict[str, Row]] = {}
+    files = [file for file in reversed(results) if file.exists()]  # the first is the newest
+    for row in (row for file in files for row in harness.read_rows(file)):
+        if all(row.get(k) == v for k, v in wanted.items()):
+            found.setdefault(row["seed"], {})[json.dumps(row["hparams"], sort_keys=True)] = row
+    return {seed: [*found[seed].values()] for seed in asked.seeds if seed in found}
 
 
-def results_file(study: Study, settings: Any) -> Path:
-    """Where a study's rows on a data set are recorded."""
-    return harness.HERE / study.name / "results" / f"{settings.data}.jsonl"
+def results_file(study: str, data: str, below: Path) -> Path:
+    """Where a checkout whose studies lie below that folder records rows on a data set."""
+    return below / study / "results" / f"{data}.jsonl"
 
 
-def rows_of(name: str) -> list[Row]:
+def rows_of(name: str, below: Path = harness.HERE) -> list[Row]:
     """All recorded rows of a study, oldest first within a file."""
-    files = sorted((harness.HERE / name / "results").glob("*.jsonl"))
+    files = sorted((below / name / "results").glob("*.jsonl"))
     return [row for file in files for row in harness.read_rows(file)]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import stbp_jax as sj
-from experiments import classification, harness, images, report
+from experiments import classification, harness, images
 from experiments.__main__ import main
 from experiments.notation import Conv, Dense, Pool, parse
 from experiments.settings import UsageError, changed, setting
@@ -172,27 +172,6 @@ def test_hparams_are_what_build_reads():
     pipeline = images.build(settings)(images.hparams(settings), 10)
     assert pipeline.network.init(jax.random.key(0), (28, 28))[1] == (10,)
     assert changed(settings, SMOKE).epochs == 2
-
-
-def test_tables_show_their_rows():
-    assert report.main(["--check"]) == 0
-
-
-def test_table_groups_seeds():
-    row = dict.fromkeys(report.SAME, "x") | {
-        "hparams": {"decay": 0.2},
-        "test_accuracy_last": 0.98,
-        "test_accuracy_best": 0.99,
-        "wall_seconds": 10.0,
-        "compile_seconds": 1.0,
-        "jax": "0",
-        "commit": "c",
-        "seed": 0,
-    }
-    text = report.table([row, row | {"seed": 1, "test_accuracy_last": 0.96}, row | {"epochs": 9}])
-    assert "97.00 ± 1.41" in text
-    assert "| 0, 1 |" in text
-    assert len(text.splitlines()) == 4
 
 
 def test_validation_chooses_an_epoch(tmp_path):

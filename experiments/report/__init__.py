@@ -1,0 +1,1 @@
+"""Pages and pictures of the studies, rendered from their rows; see `__main__`."""
