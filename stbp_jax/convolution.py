@@ -1,9 +1,9 @@
 """Convolution over images, in the formulation that the platform runs fastest.
 
 Decides how the sums are made. XLA has fast convolutions on accelerators; on the CPU they are slow
-where channels are few, as in the first layers of spiking networks, and slower still under `vmap`
-over kernels. There each sum becomes part of one matrix product over tiles of a row. Leaves out
-what is convolved, and biases.
+where channels are few, slower still under `vmap` over kernels, and their gradients ten times slower
+inside a loop, as every scan over updates is (jax 0.10 to 0.12). There each sum becomes part of one
+matrix product over tiles of a row. Leaves out what is convolved, and biases.
 """
 
 from functools import partial
@@ -12,11 +12,6 @@ import jax.numpy as jnp
 from jax import lax
 
 from stbp_jax.core import Array
-
-# With fewer input channels a matrix product beats XLA's convolution on the CPU or is level with it,
-# on jax 0.10 and 0.12; from here on 0.12 has the faster convolution.
-FEW_CHANNELS = 16
-
 
 def convolve(x: Array, kernel: Array, padding: str) -> Array:
     """Cross-correlation with stride 1: y[r, c] = Σᵢⱼ x[r + i, c + j] kernel[i, j].
@@ -32,7 +27,7 @@ def convolve(x: Array, kernel: Array, padding: str) -> Array:
     Returns:
       `[B, height', width', features]`.
     """
-    if kernel.shape[2] >= FEW_CHANNELS or 0 in x.shape:
+    if 0 in x.shape:
         return direct(x, kernel, padding)
     return lax.platform_dependent(
         x,
