@@ -241,6 +241,7 @@ SECTIONS = (
         "Since the paper: Fashion-MNIST, two hidden layers",
         "fashion_mnist_mlp",
         (
+            Entry("integrating", "784-400-400-10", None, (at_least(90.0),)),
             Entry("stbp", "784-400-400-10", None, (at_least(90.0),)),
             Entry("twin", "784-400-400-10"),
         ),

@@ -13,6 +13,7 @@ from jax import lax
 
 from stbp_jax.core import Array
 
+
 def convolve(x: Array, kernel: Array, padding: str) -> Array:
     """Cross-correlation with stride 1: y[r, c] = Σᵢⱼ x[r + i, c + j] kernel[i, j].
 
