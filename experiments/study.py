@@ -4,6 +4,7 @@ Decides nothing about networks or data: a variant's `run` does.
 """
 
 import importlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -110,9 +111,9 @@ def carry_out(asked: Asked, folder: Path, results: Path | None) -> Iterator[Row]
         all seeds are run.
     """
     done = {} if results is None else recorded(asked, results)
-    for seed, row in done.items():
-        print(f"seed {seed} is recorded already, at commit {row['commit']}")
-        yield row
+    for seed, rows in done.items():
+        print(f"seed {seed} is recorded already, at commit {rows[-1]['commit']}")
+        yield from rows
     missing = [seed for seed in asked.seeds if seed not in done]
     if not missing:
         return
@@ -124,13 +125,19 @@ def carry_out(asked: Asked, folder: Path, results: Path | None) -> Iterator[Row]
         yield row
 
 
-def recorded(asked: Asked, results: Path) -> dict[int, Row]:
-    """The newest row of each seed asked for that was run with these very settings."""
+def recorded(asked: Asked, results: Path) -> dict[int, list[Row]]:
+    """The rows of each seed asked for that were run with these very settings.
+
+    A run of one network has one row a seed, a sweep one for each of its cells; of rows with the
+    same hyper-parameters the newest counts.
+    """
     settings = harness.plain(asked.settings)
     wanted = {"variant": asked.variant, "settings": settings, "budget": asked.budget}
-    rows = harness.read_rows(results) if results.exists() else ()
-    found = {row["seed"]: row for row in rows if all(row.get(k) == v for k, v in wanted.items())}
-    return {seed: found[seed] for seed in asked.seeds if seed in found}
+    found: dict[int, dict[str, Row]] = {}
+    for row in harness.read_rows(results) if results.exists() else ():
+        if all(row.get(k) == v for k, v in wanted.items()):
+            found.setdefault(row["seed"], {})[json.dumps(row["hparams"], sort_keys=True)] = row
+    return {seed: [*found[seed].values()] for seed in asked.seeds if seed in found}
 
 
 def results_file(study: Study, settings: Any) -> Path:
