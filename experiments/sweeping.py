@@ -5,7 +5,7 @@ Leaves out what the cells are and what the network is: a variant's `cells` and `
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import stbp_jax as sj
 from experiments import harness, images
 from experiments.classification import Load, load_named
 from experiments.settings import UsageError, setting
-from experiments.study import Plan, Row, Variant
+from experiments.study import BUDGETS, Plan, Row, Variant
 from stbp_jax import data
 from stbp_jax.core import PyTree
 from stbp_jax.data.dataset import Pair
@@ -53,14 +53,13 @@ def variant(
         gives them; what `images.build` does not read only describes the cell.
       cpu: what two cores can afford.
       full: the paper's own run.
-      load: where the examples come from; None for the data set of the settings. All seeds share
-        the sets of the first.
+      load: where each seed's examples come from; None for the data set of the settings.
       **values: as `images.build` takes them.
     """
 
     def run(settings: Any, seeds: list[int], folder: Path) -> Iterator[Row]:
-        train, test = load(settings, seeds[0]) if load else load_named(settings)
-        sets = _learnt_from(train, settings), test
+        pairs = [load(settings, seed) for seed in seeds] if load else [load_named(settings)]
+        sets = [(_learnt_from(train, settings), test) for train, test in pairs]
         build, points = images.build(settings, **values), cells(settings)
         yield from sweep(build, points, settings, seeds, sets, folder)
 
@@ -72,7 +71,7 @@ def sweep(
     cells: list[images.HParams],
     settings: Any,
     seeds: list[int],
-    sets: Pair,
+    sets: Sequence[Pair],
     folder: Path,
 ) -> Iterator[Row]:
     """Trains every cell with every seed; gives the rows cell by cell when all are done.
@@ -86,7 +85,7 @@ def sweep(
     except (TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
     history, shared = in_one_program(train, cells, settings, seeds, sets, folder)
-    shape = sets[0].images.shape[1:]
+    shape = sets[0][0].images.shape[1:]
     count = images.multiply_accumulates(settings, shape)
     for cell, seed, of in each(history, cells, seeds):
         row = shared | {
@@ -109,7 +108,7 @@ def in_one_program(
     cells: list[images.HParams],
     settings: Any,
     seeds: list[int],
-    sets: Pair,
+    sets: Sequence[Pair],
     folder: Path,
 ) -> tuple[PyTree, Row]:
     """Runs every cell with every seed, and leaves `config.json` in the folder before it starts.
@@ -119,7 +118,7 @@ def in_one_program(
       cells: the hyper-parameters, all with the same names.
       settings: a `Settings`.
       seeds: each seed's key is that of a lone run.
-      sets: to train and to test on.
+      sets: to train and to test on: one pair for each seed, or one for all.
       folder: of the run.
 
     Returns:
@@ -138,19 +137,24 @@ def in_one_program(
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])
     clock, began = harness.CompileClock(), time.perf_counter()
     try:
-        told = sj.run(train, keys, points, *sets, chunk=settings.chunk or None)
+        if len(sets) == 1:
+            told = sj.run(train, keys, points, *sets[0], chunk=settings.chunk or None)
+        else:
+            own, stacked = _of_each_seed(train, keys, sets)
+            places = jnp.arange(len(seeds))
+            told = sj.run(own, places, points, *stacked, chunk=settings.chunk or None)
     except (TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
     told = jax.tree.map(np.asarray, told)
     return told, {
         "dataset": settings.data,
-        "network": images.network(settings, sets[0].images.shape[1:]),
+        "network": images.network(settings, sets[0][0].images.shape[1:]),
         "num_steps": settings.num_steps,
         "epochs": 0,
         "batch_size": settings.batch_size,
         "settings": asdict(settings),
-        "num_train": len(sets[0].labels),
-        "num_test": len(sets[1].labels),
+        "num_train": len(sets[0][0].labels),
+        "num_test": len(sets[0][1].labels),
         "test_accuracy_last": None,
         "test_accuracy_best": None,
         "test_accuracy_selected": None,
@@ -160,6 +164,22 @@ def in_one_program(
         "peak_bytes": harness.peak_bytes(),
         **source,
     }
+
+
+def _of_each_seed(
+    train: Callable[..., tuple[Any, PyTree]], keys: jax.Array, sets: Sequence[Pair]
+) -> tuple[Callable[..., tuple[Any, PyTree]], list[tuple[np.ndarray, np.ndarray]]]:
+    """A run that takes a seed's place instead of its key, and the sets with an axis of seeds."""
+
+    def own(place: jax.Array, hparams: PyTree, *stacked: Any) -> tuple[Any, PyTree]:
+        of_seed = jax.tree.map(lambda leaf: jnp.asarray(leaf)[place], stacked)
+        return train(keys[place], hparams, *of_seed)
+
+    images_and_labels = [
+        (np.stack([s.images for s in of]), np.stack([s.labels for s in of]))
+        for of in zip(*sets, strict=True)
+    ]
+    return own, images_and_labels
 
 
 def each(
@@ -197,15 +217,33 @@ def _learnt_from(train: data.Dataset, settings: Any) -> data.Dataset:
     return data.Dataset(train.images[first], train.labels[first])
 
 
-def latest(rows: Iterable[Row]) -> list[Row]:
-    """Of each variant on each data set, those run as its newest row was, on whatever machine."""
-    kept: dict[tuple[str, str], list[Row]] = {}
+def budgets(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """By budget, the largest first: of each variant and data set, those run as its newest row."""
+    kept: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
-        of = kept.setdefault((row["variant"], row["dataset"]), [])
-        if of and any(row[name] != of[-1][name] for name in ("budget", "settings")):
+        of = kept.setdefault((row["budget"], row["variant"], row["dataset"]), [])
+        if of and row["settings"] != of[-1]["settings"]:
             of.clear()
         of.append(row)
-    return [row for of in kept.values() for row in of]
+    found = {
+        budget: [row for (b, *_), of in kept.items() if b == budget for row in of]
+        for budget in reversed(BUDGETS)
+    }
+    return {budget: of for budget, of in found.items() if of}
+
+
+def largest(rows: Iterable[Row]) -> list[Row]:
+    """Those of the largest budget: what a figure shows."""
+    return next(iter(budgets(rows).values()), [])
+
+
+def by_budget(table: Callable[[list[Row]], str], rows: list[Row]) -> str:
+    """The table of each budget, the largest first, with how it was run below."""
+    parts = [
+        f"Budget `{budget}`:\n\n{table(of)}\n\n{told_once(of)}"
+        for budget, of in budgets(rows).items()
+    ]
+    return "\n\n".join(parts)
 
 
 def by(rows: Iterable[Row], *names: str) -> dict[tuple, list[Row]]:

@@ -2,6 +2,7 @@
 
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from matplotlib import image
@@ -14,6 +15,7 @@ from experiments.statistics import paired
 from experiments.surrogates import figures as surrogate_figures
 from experiments.surrogates import study as surrogates
 from experiments.temporal_domain import figures as temporal_figures
+from stbp_jax import data
 
 TINY = ("data=digits", "limit=60", "hidden=8", "num_steps=3", "epochs=2", "batch_size=20")
 
@@ -215,11 +217,28 @@ def test_initialisation_is_shown(tmp_path):
     assert "the gradient is at most 0.5" in initialisation_figures.finding(rows)
 
 
-def test_only_the_newest_settings_of_a_variant_are_shown():
+def test_the_newest_settings_of_a_budget_are_shown():
     old = row("a", {}, 0, 0.5)
     new = [row("a", {}, seed, 0.6, settings={"hidden": "800"}) for seed in (0, 1)]
-    other = row("b", {}, 0, 0.7)
-    assert sweeping.latest([old, other, *new]) == [*new, other]
+    other, full = row("b", {}, 0, 0.7), row("a", {}, 0, 0.8, budget="full")
+    assert sweeping.budgets([old, full, other, *new]) == {"full": [full], "cpu": [*new, other]}
+    assert sweeping.largest([old, full, other]) == [full]
+    assert sweeping.largest([]) == []
+
+
+def test_seeds_may_have_sets_of_their_own(tmp_path):
+    def told(key, hparams, train_set, test_set):
+        return None, jnp.sum(train_set[0]) * hparams["a"] + jnp.sum(test_set[1])
+
+    settings = sweeping.Settings(hidden="4")
+    sets = [
+        tuple(data.Dataset(np.full((n, 4), s, np.uint8), np.full(n, s)) for n in (2, 3))
+        for s in (1, 5)
+    ]
+    cells = [{"a": 1.0}, {"a": 10.0}]
+    found, shared = sweeping.in_one_program(told, cells, settings, [0, 7], sets, tmp_path)
+    np.testing.assert_array_equal(found, [[8 + 3, 40 + 15], [80 + 3, 400 + 15]])
+    assert (shared["num_train"], shared["num_test"], shared["cells"]) == (2, 3, 4)
 
 
 # Statistics ---------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ WORKING = (0.05, 0.2)  # hidden rates that train, in the words of stbp_jax.prese
 
 def draw(rows: list[Row], folder: Path) -> None:
     """`map.png`: hidden firing rate and first gradient norm over gain and bias."""
-    rows = sweeping.latest(rows)
+    rows = sweeping.largest(rows)
     row, seeds = rows[-1], len({r["seed"] for r in rows})
     figure = Figure(figsize=(12, 4.8), dpi=140, layout="constrained")
     panels = figure.subplots(1, 2)
@@ -42,7 +42,10 @@ def draw(rows: list[Row], folder: Path) -> None:
 
 def table(rows: list[Row]) -> str:
     """Hidden firing rate by gain and bias, 0 gradients marked, and the finding below."""
-    rows = sweeping.latest(rows)
+    return sweeping.by_budget(_table, rows)
+
+
+def _table(rows: list[Row]) -> str:
     gains, biases, rates = _map(rows, "firing_rate")
     norms = _map(rows, "gradient_norm")[2]
     lines = [
@@ -52,7 +55,7 @@ def table(rows: list[Row]) -> str:
     head = ["hidden firing rate: bias \\ gain", *(f"{gain:g}" for gain in gains)]
     return (
         f"{sweeping.markdown(head, lines)}\n\n† the first layer's gradient is exactly 0.\n\n"
-        f"{finding(rows)}\n\n{sweeping.told_once(rows)}"
+        f"{finding(rows)}"
     )
 
 

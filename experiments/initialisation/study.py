@@ -53,7 +53,7 @@ def run(settings: Settings, seeds: list[int], folder: Path) -> Iterator[Row]:
     except ValueError as error:
         raise UsageError(str(error)) from error
     told, shared = sweeping.in_one_program(
-        _measure(settings), cells, settings, seeds, (seen, seen), folder
+        _measure(settings), cells, settings, seeds, [(seen, seen)], folder
     )
     for cell, seed, found in sweeping.each(told, cells, seeds):
         row = shared | {"num_test": 0, "seed": seed, "hparams": cell} | found

@@ -16,7 +16,7 @@ SIDES = {"width": "a = 1, as in the paper", "fwhm": "equal widths, FWHM 1"}
 
 def draw(rows: list[Row], folder: Path) -> None:
     """`curves.png` (the paper's Fig. 3), `shapes.png` (6A) and `widths.png` (6B)."""
-    rows = sweeping.latest(rows)
+    rows = sweeping.largest(rows)
     _curves(rows).savefig(folder / "curves.png")
     _shapes(rows).savefig(folder / "shapes.png")
     _widths(rows).savefig(folder / "widths.png")
@@ -24,7 +24,10 @@ def draw(rows: list[Row], folder: Path) -> None:
 
 def table(rows: list[Row]) -> str:
     """Test accuracy after the last epoch: a line for each width, a column for each family."""
-    rows = sweeping.latest(rows)
+    return sweeping.by_budget(_table, rows)
+
+
+def _table(rows: list[Row]) -> str:
     families = [name for name in FAMILIES if any(row["variant"] == name for row in rows)]
     # Each family's a = 1 has a width of its own.
     at_one = [row for row in rows if row["hparams"]["width"] == 1]
@@ -34,7 +37,7 @@ def table(rows: list[Row]) -> str:
             lines.append([f"FWHM {fwhm:g}", *_cells(of, families)])
     seeds = len({row["seed"] for row in rows})
     head = [f"test accuracy, last epoch (%), {seeds} seeds", *families]
-    return f"{sweeping.markdown(head, lines)}\n\n{sweeping.told_once(rows)}"
+    return sweeping.markdown(head, lines)
 
 
 def _cells(rows: list[Row], families: list[str]) -> list[str]:

@@ -40,7 +40,7 @@ def _variant(name: str, family: Callable[[Any], sj.Surrogate]) -> Variant:
         Settings(hidden="400", num_steps=30, epochs=200),
         cells=cells_of(family),
         units=images.lif_units(curve=family),
-        cpu=Plan(3, ("num_steps=8", "epochs=6", "train_limit=10000")),
+        cpu=Plan(3, ("num_steps=8", "epochs=5", "train_limit=10000")),
         full=Plan(5),
     )
 

@@ -21,9 +21,13 @@ class Comparison(NamedTuple):
 
 
 def comparisons(rows: list[Row]) -> list[Comparison]:
-    """One for each data set and decay at which two or more seeds have a row of both."""
+    """One for each data set and decay at which two or more seeds have a row of both.
+
+    Args:
+      rows: of one budget.
+    """
     made = []
-    groups = sweeping.by(sweeping.latest(rows), "dataset", "decay")
+    groups = sweeping.by(rows, "dataset", "decay")
     for (dataset, decay), of in sorted(groups.items()):
         by_seed: tuple[dict[int, Row], dict[int, Row]] = {}, {}
         for row in of:
@@ -38,7 +42,7 @@ def comparisons(rows: list[Row]) -> list[Comparison]:
 
 def draw(rows: list[Row], folder: Path) -> None:
     """`differences.png`: STBP less SDBP at each decay, with its interval."""
-    made = comparisons(rows)
+    made = comparisons(sweeping.largest(rows))
     datasets = sorted({c.dataset for c in made})
     figure = Figure(figsize=(1.5 + 3.6 * len(datasets), 3.8), dpi=140, layout="constrained")
     panels = figure.subplots(1, max(len(datasets), 1), squeeze=False)[0]
@@ -62,6 +66,10 @@ def draw(rows: list[Row], folder: Path) -> None:
 
 def table(rows: list[Row]) -> str:
     """One line for each data set and decay, in percent and percentage points."""
+    return sweeping.by_budget(_table, rows)
+
+
+def _table(rows: list[Row]) -> str:
     head = [
         "data", "decay", "STBP (%)", "SDBP (%)", "difference [95 % interval]", "d_z", "p", "seeds",
     ]  # fmt: skip
@@ -78,4 +86,4 @@ def table(rows: list[Row]) -> str:
         ]
         for c in comparisons(rows)
     ]
-    return f"{sweeping.markdown(head, lines)}\n\n{sweeping.told_once(sweeping.latest(rows))}"
+    return sweeping.markdown(head, lines)

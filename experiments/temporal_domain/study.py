@@ -23,7 +23,7 @@ def cells(settings: Settings) -> list[images.HParams]:
 
 
 MNIST = Settings(hidden="400", num_steps=30, epochs=200)
-MNIST_CPU = Plan(10, ("num_steps=8", "epochs=4", "train_limit=10000"))
+MNIST_CPU = Plan(8, ("num_steps=8", "epochs=4", "train_limit=10000"))
 
 
 def _variant(units: images.Dynamics, tells: str, settings: Settings, **values: Any) -> Variant:
