@@ -78,6 +78,7 @@ def test_a_row_has_the_fields_of_a_lone_run(tmp_path):
     assert row["hparams"].keys() == other["hparams"].keys()
 
 
+@pytest.mark.slow
 def test_recorded_cells_are_not_run_again(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(harness, "HERE", tmp_path / "home")
     for folder in ("a", "b"):
