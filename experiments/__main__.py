@@ -123,9 +123,18 @@ def _affordable(what: str, variant: Variant, budget: str) -> Plan:
 
 
 def _tell(rows: list[Row]) -> None:
-    last = np.array([row["test_accuracy_last"] for row in rows])
-    spread = f" (mean of {len(last)} seeds, s.d. {last.std(ddof=1):.4f})" if len(last) > 1 else ""
-    print(f"test accuracy {last.mean():.4f}{spread}")
+    cells: dict[str, list[float]] = {}
+    names = [
+        n for n in rows[0]["hparams"] if any(r["hparams"][n] != rows[0]["hparams"][n] for r in rows)
+    ]
+    for row in rows:
+        if row["test_accuracy_last"] is not None:  # a study may train nothing
+            what = "".join(f", {name} {row['hparams'][name]:g}" for name in names)
+            cells.setdefault(what, []).append(row["test_accuracy_last"])
+    for what, values in cells.items():
+        last = np.array(values)
+        many = f" (mean of {len(last)} seeds, s.d. {last.std(ddof=1):.4f})" if len(last) > 1 else ""
+        print(f"test accuracy {last.mean():.4f}{many}{what}")
 
 
 if __name__ == "__main__":

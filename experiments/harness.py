@@ -65,7 +65,7 @@ def commit() -> str | None:
 
     def git(*args: str) -> str:
         return subprocess.run(
-            ["git", *args], cwd=HERE, capture_output=True, text=True, check=True
+            ["git", *args], cwd=HERE.parent, capture_output=True, text=True, check=True
         ).stdout.strip()
 
     try:

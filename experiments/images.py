@@ -66,18 +66,21 @@ class Dynamics(NamedTuple):
     output: Callable[[HParams], sj.Neuron | None]
 
 
-def _lif(carry: Carry, hparams: HParams) -> sj.Neuron:
+Curve = Callable[[Any], sj.Surrogate]
+
+
+def _lif(carry: Carry, curve: Curve, hparams: HParams) -> sj.Neuron:
     return sj.lif(
         decay=hparams["decay"],
         threshold=hparams["threshold"],
-        surrogate=sj.rectangular(hparams["width"]),
+        surrogate=curve(hparams["width"]),
         carry=carry,
     )
 
 
-def lif_units(carry: Carry = sj.linear_carry) -> Dynamics:
+def lif_units(carry: Carry = sj.linear_carry, curve: Curve = sj.rectangular) -> Dynamics:
     """LIF in all layers; the carry decides which paths through time gradients take."""
-    neuron = functools.partial(_lif, carry)
+    neuron = functools.partial(_lif, carry, curve)
     return Dynamics(neuron, neuron)
 
 
