@@ -101,8 +101,8 @@ def _main(args: argparse.Namespace) -> int:
     asked = Asked(chosen, name, args.budget, settings, list(range(args.seeds)))
     rows = []
     try:
-        for row in carry_out(asked, out, results):
-            rows.append(row)
+        for run in carry_out(asked, out, results):
+            rows += run
     except KeyboardInterrupt:
         print(f"interrupted; what was done is in {out}")
         return 130

@@ -73,10 +73,10 @@ def variant(
         images.surrogates if spikes else lambda settings: [],
     )
 
-    def run(settings: Any, seeds: list[int], folder: Path) -> Iterator[Row]:
+    def run(settings: Any, seeds: list[int], folder: Path) -> Iterator[list[Row]]:
         for seed in seeds:
             own = folder if len(seeds) == 1 else harness.make_folder(folder / f"seed{seed}")
-            yield train(model, settings, seed, own)
+            yield [train(model, settings, seed, own)]
 
     plans = {"full": full} if cpu is None else {"cpu": cpu, "full": full}
     return Variant(tells, settings, run, plans)

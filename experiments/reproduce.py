@@ -84,9 +84,8 @@ def runs(
             continue
         own = folder / one.asked.study.name / one.asked.variant
         try:
-            # A variant's generator runs one seed, or one chunk of seeds, for each row asked of it.
-            for row in carry_out(one.asked, harness.make_folder(own), one.results):
-                yield row
+            for rows in carry_out(one.asked, harness.make_folder(own), one.results):
+                yield from rows
                 if time.monotonic() >= until:
                     break
         except Exception:

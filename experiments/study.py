@@ -16,7 +16,7 @@ BUDGETS = ("smoke", "cpu", "full")
 SMOKE = ("limit=200", "validation=40", "epochs=2", "num_steps=4", "batch_size=20")
 
 Row = dict[str, Any]
-Run = Callable[[Any, list[int], Path], Iterator[Row]]
+Run = Callable[[Any, list[int], Path], Iterator[list[Row]]]
 
 
 class Plan(NamedTuple):
@@ -38,7 +38,7 @@ class Variant(NamedTuple):
       tells: what sets it apart, in a few words.
       settings: a frozen dataclass, with at least `data`, `limit`, `validation`, `num_steps`,
         `epochs` and `batch_size`.
-      run: `(settings, seeds, folder) -> rows`, each given out as soon as it is there. Leaves run
+      run: `(settings, seeds, folder) -> lists of rows`, one a run, as soon as it ends. Leaves run
         folders that are usable at any time, after an interrupt too.
       plans: for `"cpu"`, what two cores do in minutes, and `"full"`; a budget that is not there
         cannot afford it.
@@ -111,8 +111,8 @@ def planned(study: Study, variant: str, budget: str) -> Asked | None:
     return Asked(study, variant, budget, settings, list(range(plan.seeds)))
 
 
-def carry_out(asked: Asked, folder: Path, results: Sequence[Path]) -> Iterator[Row]:
-    """The rows that are asked for: those recorded first, then the missing ones as they are run.
+def carry_out(asked: Asked, folder: Path, results: Sequence[Path]) -> Iterator[list[Row]]:
+    """The rows that are asked for, run by run: those recorded first, then the missing ones.
 
     Args:
       asked: which.
@@ -123,16 +123,16 @@ def carry_out(asked: Asked, folder: Path, results: Sequence[Path]) -> Iterator[R
     done = recorded(asked, results)
     for seed, rows in done.items():
         print(f"seed {seed} is recorded already, at commit {rows[-1]['commit']}")
-        yield from rows
+        yield rows
     missing = [seed for seed in asked.seeds if seed not in done]
     if not missing:
         return
     told = {"study": asked.study.name, "variant": asked.variant, "budget": asked.budget}
-    for row in asked.study.variants[asked.variant].run(asked.settings, missing, folder):
-        row = told | row
-        if results:
+    for rows in asked.study.variants[asked.variant].run(asked.settings, missing, folder):
+        rows = [told | row for row in rows]
+        for row in rows if results else ():
             harness.append_row(results[0], row)
-        yield row
+        yield rows
 
 
 def recorded(asked: Asked, results: Sequence[Path]) -> dict[int, list[Row]]:

@@ -57,11 +57,11 @@ def variant(
       **values: as `images.build` takes them.
     """
 
-    def run(settings: Any, seeds: list[int], folder: Path) -> Iterator[Row]:
+    def run(settings: Any, seeds: list[int], folder: Path) -> Iterator[list[Row]]:
         pairs = [load(settings, seed) for seed in seeds] if load else [load_named(settings)]
         sets = [(_learnt_from(train, settings), test) for train, test in pairs]
         build, points = images.build(settings, **values), cells(settings)
-        yield from sweep(build, points, settings, seeds, sets, folder)
+        yield sweep(build, points, settings, seeds, sets, folder)
 
     return Variant(tells, settings, run, {"cpu": cpu, "full": full})
 
@@ -73,7 +73,7 @@ def sweep(
     seeds: list[int],
     sets: Sequence[Pair],
     folder: Path,
-) -> Iterator[Row]:
+) -> list[Row]:
     """Trains every cell with every seed; gives the rows cell by cell when all are done.
 
     Nothing is chosen on validation examples here: `test_accuracy_selected` is None.
@@ -87,6 +87,7 @@ def sweep(
     history, shared = in_one_program(train, cells, settings, seeds, sets, folder)
     shape = sets[0][0].images.shape[1:]
     count = images.multiply_accumulates(settings, shape)
+    rows = []
     for cell, seed, of in each(history, cells, seeds):
         row = shared | {
             "epochs": settings.epochs,
@@ -100,7 +101,8 @@ def sweep(
             "multiply_accumulates": count,
         }
         harness.append_row(folder / "row.jsonl", row)
-        yield row
+        rows.append(row)
+    return rows
 
 
 def in_one_program(

@@ -36,7 +36,7 @@ SETTINGS = Settings(
 Measure = Callable[..., tuple[None, dict[str, jax.Array]]]
 
 
-def run(settings: Settings, seeds: list[int], folder: Path) -> Iterator[Row]:
+def run(settings: Settings, seeds: list[int], folder: Path) -> Iterator[list[Row]]:
     """One row a cell and seed; `firing_rate`, `silent_fraction`, `gradient_norm` by layer."""
     train, _ = load_named(settings)
     batch = slice(settings.batch_size)
@@ -55,10 +55,12 @@ def run(settings: Settings, seeds: list[int], folder: Path) -> Iterator[Row]:
     told, shared = sweeping.in_one_program(
         _measure(settings), cells, settings, seeds, [(seen, seen)], folder
     )
+    rows = []
     for cell, seed, found in sweeping.each(told, cells, seeds):
         row = shared | {"num_test": 0, "seed": seed, "hparams": cell} | found
         harness.append_row(folder / "row.jsonl", row)
-        yield row
+        rows.append(row)
+    yield rows
 
 
 def _measure(settings: Settings) -> Measure:
