@@ -43,7 +43,7 @@ def fake(monkeypatch, tmp_path):
                 if raised is not None and seed == 1:
                     raise raised
                 ran.append((name, seed))
-                yield row(settings, seed)
+                yield [row(settings, seed)]
 
         return run
 

@@ -1,5 +1,7 @@
 """Table 6 of the paper, on stand-in data: a spiking convolutional network sees pedestrians."""
 
+from dataclasses import replace
+
 from experiments import pedestrians
 from experiments.classification import variant
 from experiments.images import DIRECT, ONCE, RELU
@@ -15,16 +17,8 @@ SETTINGS = Settings(
     batch_size=20,
     learning_rate=3e-4,
 )
-WHOLE = Settings(
-    hidden="6C3-300",
-    num_train=0,
-    num_test=0,
-    validation=9800,
-    num_steps=8,
-    decay=0.5,
-    epochs=20,
-    batch_size=100,
-    learning_rate=3e-4,
+WHOLE = replace(
+    SETTINGS, num_train=0, num_test=0, validation=9800, epochs=20, batch_size=100
 )
 FEW = Plan(5)
 FIVE_EPOCHS = Plan(1, ("epochs=5",))

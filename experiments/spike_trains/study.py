@@ -17,10 +17,10 @@ TRAINED = variant(
 )
 
 
-def _run(settings: Settings, seeds: list[int], folder: Path) -> Iterator[Row]:
-    for seed, row in zip(seeds, TRAINED.run(settings, seeds, folder), strict=True):
+def _run(settings: Settings, seeds: list[int], folder: Path) -> Iterator[list[Row]]:
+    for seed, rows in zip(seeds, TRAINED.run(settings, seeds, folder), strict=True):
         own = folder if len(seeds) == 1 else folder / f"seed{seed}"
-        yield row | draw(own, own / FIGURE)
+        yield [row | draw(own, own / FIGURE) for row in rows]
 
 
 STUDY = Study(
