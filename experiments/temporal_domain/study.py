@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import stbp_jax as sj
-from experiments import images, sweeping
+from experiments import images, pedestrians, sweeping
 from experiments.settings import setting
 from experiments.study import Plan, Study, Variant
 
@@ -22,8 +22,15 @@ def cells(settings: Settings) -> list[images.HParams]:
     return sj.grid(**fixed, decay=sweeping.numbers("decays", settings.decays))[1]
 
 
+@dataclass(frozen=True)
+class PedestrianSettings(pedestrians.Settings, Settings):
+    """The same on the stand-in for the paper's pedestrian set, drawn anew for each seed."""
+
+
 MNIST = Settings(hidden="400", num_steps=30, epochs=200)
 MNIST_CPU = Plan(8, ("num_steps=8", "epochs=4", "train_limit=10000"))
+PEDESTRIANS = PedestrianSettings(hidden="400", num_steps=30, epochs=200)
+PEDESTRIANS_CPU = Plan(10, ("num_steps=8", "epochs=10", "batch_size=50"))
 
 
 def _variant(units: images.Dynamics, tells: str, settings: Settings, **values: Any) -> Variant:
@@ -36,5 +43,19 @@ STUDY = Study(
     variants={
         "stbp": _variant(images.STBP, "gradients through space and time", MNIST, cpu=MNIST_CPU),
         "sdbp": _variant(images.SDBP, "through space alone", MNIST, cpu=MNIST_CPU),
+        "pedestrian_stbp": _variant(
+            images.STBP,
+            "pedestrians: gradients through space and time",
+            PEDESTRIANS,
+            cpu=PEDESTRIANS_CPU,
+            load=pedestrians.load,
+        ),
+        "pedestrian_sdbp": _variant(
+            images.SDBP,
+            "pedestrians: through space alone",
+            PEDESTRIANS,
+            cpu=PEDESTRIANS_CPU,
+            load=pedestrians.load,
+        ),
     },
 )
