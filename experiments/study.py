@@ -141,16 +141,14 @@ def recorded(asked: Asked, results: Sequence[Path]) -> dict[int, list[Row]]:
     A run of one network has one row a seed, a sweep one for each of its cells; of rows with the
     same hyper-parameters the newest counts.
     """
-    wanted = {
-        "study": asked.study.name,
-        "variant": asked.variant,
-        "settings": harness.plain(asked.settings),
-        "budget": asked.budget,
-    }
+    wanted = {"study": asked.study.name, "variant": asked.variant, "budget": asked.budget}
+    settings = harness.plain(asked.settings)
+    since = harness.plain(type(asked.settings)())  # settings that are younger than a row
     found: dict[int, dict[str, Row]] = {}
     files = [file for file in reversed(results) if file.exists()]  # the first is the newest
     for row in (row for file in files for row in harness.read_rows(file)):
-        if all(row.get(k) == v for k, v in wanted.items()):
+        same = all(row.get(k) == v for k, v in wanted.items())
+        if same and since | row["settings"] == settings:
             found.setdefault(row["seed"], {})[json.dumps(row["hparams"], sort_keys=True)] = row
     return {seed: [*found[seed].values()] for seed in asked.seeds if seed in found}
 

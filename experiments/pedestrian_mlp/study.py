@@ -17,9 +17,7 @@ SETTINGS = Settings(
     batch_size=20,
     learning_rate=3e-4,
 )
-WHOLE = replace(
-    SETTINGS, num_train=0, num_test=0, validation=9800, epochs=20, batch_size=100
-)
+WHOLE = replace(SETTINGS, num_train=0, num_test=0, validation=9800, epochs=20, batch_size=100)
 FEW = Plan(5)
 FIVE_EPOCHS = Plan(3, ("epochs=5",))
 
