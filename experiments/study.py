@@ -148,7 +148,7 @@ def recorded(asked: Asked, results: Sequence[Path]) -> dict[int, list[Row]]:
     files = [file for file in reversed(results) if file.exists()]  # the first is the newest
     for row in (row for file in files for row in harness.read_rows(file)):
         same = all(row.get(k) == v for k, v in wanted.items())
-        if same and since | row["settings"] == settings:
+        if same and "settings" in row and since | row["settings"] == settings:
             found.setdefault(row["seed"], {})[json.dumps(row["hparams"], sort_keys=True)] = row
     return {seed: [*found[seed].values()] for seed in asked.seeds if seed in found}
 
