@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from experiments import pedestrians
 from experiments.classification import variant
-from experiments.images import DIRECT, ONCE, RELU
+from experiments.images import DIRECT, INTEGRATING, ONCE, RELU
 from experiments.pedestrians import Settings
 from experiments.study import Plan, Study
 
@@ -33,6 +33,14 @@ STUDY = Study(
             full=FEW,
             load=pedestrians.load,
             coding=DIRECT,
+        ),
+        "integrating": variant(
+            "LIF, Bernoulli input, an output layer that does not spike; paper's sizes",
+            replace(SETTINGS, num_steps=10),
+            cpu=FEW,
+            full=FEW,
+            load=pedestrians.load,
+            units=INTEGRATING,
         ),
         "twin": variant(
             "ReLU in place of LIF, paper's sizes",
