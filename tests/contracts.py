@@ -157,13 +157,11 @@ class UnrollContract:
       unroll: the implementation, a staticmethod.
       precise: it runs in float64, and is then held to 1e-10; else to 1e-5 in float32.
       refused: names of carries, cuts and curves at which it raises NotImplementedError.
-      eagerly: a context in which it runs without compiling; `contextlib.nullcontext` if none.
     """
 
     unroll: ClassVar[LIFUnroll]
     precise: ClassVar[bool] = True
     refused: ClassVar[frozenset[str]] = frozenset()
-    eagerly: ClassVar[Callable[[], Any]] = staticmethod(jax.disable_jit)
 
     def carry(self, name: str, cut: str = "kept") -> Any:
         if {name, cut} & self.refused:
@@ -178,6 +176,11 @@ class UnrollContract:
 
     def run(self, carry: Any, p: Population, surrogate: Any, dtype: Any = jnp.float32) -> Any:
         return _compiled(self.unroll, carry)(*p.args(surrogate, dtype))
+
+    def once(self, carry: Any, args: Any) -> Any:
+        """The same for what is run only once: step by step."""
+        with jax.disable_jit():
+            return _run(self.unroll, carry, *args)
 
     # Values -----------------------------------------------------------------
 
@@ -198,8 +201,7 @@ class UnrollContract:
     def test_jit_changes_nothing(self) -> None:
         carry, p = self.carry("linear"), population(per_unit=True)
         out, grads = self.run(carry, p, self.surrogate())
-        with self.eagerly():
-            plain, plain_grads = _run(self.unroll, carry, *p.args(self.surrogate()))
+        plain, plain_grads = _run(self.unroll, carry, *p.args(self.surrogate()))
         assert_same(out, plain)
         assert_near(grads, plain_grads, 1e-5)
 
@@ -278,10 +280,7 @@ class UnrollContract:
         dtype, tolerance = (jnp.float64, 1e-10) if self.precise else (jnp.float32, 1e-5)
         p = population(steps=3, per_unit=curve != "h4")  # scalars for one curve
         args = p.args(surrogate, dtype)
-        with self.eagerly():
-            (last, spikes), (constants_bar, state_bar, currents_bar) = _run(
-                self.unroll, carry, *args
-            )
+        (last, spikes), (constants_bar, state_bar, currents_bar) = self.once(carry, args)
         layer = _layer_of(p, curve, name, cut)
         path = ref.forward([layer], p.currents, [(p.membrane, p.spikes)])
         np.testing.assert_array_equal(spikes, path[0].o[1:])
@@ -319,9 +318,8 @@ class UnrollContract:
         p = population(steps=steps)
         p.decay = np.asarray(decay)
         args = p.args(self.surrogate())
-        with self.eagerly():
-            (_, spikes), stbp = _run(self.unroll, self.carry(name), *args)
-            _, sdbp = _run(self.unroll, self.carry(name, "time detached"), *args)
+        (_, spikes), stbp = self.once(self.carry(name), args)
+        _, sdbp = self.once(self.carry(name, "time detached"), args)
         assert_near((sdbp[0].threshold, sdbp[2]), (stbp[0].threshold, stbp[2]), 1e-6)
         if decay == 0:
             np.testing.assert_array_equal(spikes, p.currents >= 0.5)
@@ -333,8 +331,7 @@ class UnrollContract:
         """Decay 0 is allowed, and a learnt or swept one may get there."""
         p = population(steps=3)
         p.decay = np.asarray(0.0)
-        with self.eagerly():
-            _, grads = _run(self.unroll, self.carry(name), *p.args(self.surrogate()))
+        _, grads = self.once(self.carry(name), p.args(self.surrogate()))
         for leaf in jax.tree.leaves(grads):
             assert np.isfinite(leaf).all()
 
