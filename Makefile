@@ -8,8 +8,8 @@ STUDY_mnist := mnist_mlp
 STUDY_fashion_mnist := mnist_mlp
 BUDGET ?= cpu
 ARGS ?=
-# Two workers fill two cores; each test process keeps to itself.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup -q
+# Two workers fill two cores; what shares compiled programs, a class or a file, stays on one.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope -q
 CORE_TESTS := $(patsubst %,tests/test_%.py,surrogates neurons gradients layers convolution golden coding losses training sweeps)
 
 .DEFAULT_GOAL := help
@@ -31,7 +31,7 @@ test-lowest: ## the fast tests of the core on the oldest releases that pyproject
 	@test -d .venv-lowest || $(PYTHON) -m venv .venv-lowest
 	@sed -n '/^dependencies/,/^]/s/.*"\([a-z]*\)>=\([0-9.]*\)".*/\1==\2/p' pyproject.toml > .venv-lowest/lowest.txt
 	@.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -r .venv-lowest/lowest.txt pytest pytest-xdist scikit-learn
-	.venv-lowest/bin/python -m pytest -n 2 -q -m "not slow" $(CORE_TESTS)
+	.venv-lowest/bin/python -m pytest -n 2 --dist loadscope -q -m "not slow" $(CORE_TESTS)
 
 lint: $(VENV)/.ready ## ruff and mypy
 	$(BIN)/ruff check --quiet .

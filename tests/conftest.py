@@ -1,4 +1,4 @@
-"""What every test stands on: strict numerics, two host devices, the folder of real data."""
+"""What every test stands on: strict numerics, two host devices, quick compilation, real data."""
 
 import os
 from collections.abc import Iterator
@@ -11,6 +11,8 @@ collect_ignore = ["golden/make_spikingjelly.py"]  # needs PyTorch
 
 jax.config.update("jax_num_cpu_devices", 2)  # for the sharded tests; before any backend starts
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# The programs of tests run for milliseconds and compile for longer.
+jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture
@@ -18,6 +20,14 @@ def x64() -> Iterator[None]:
     """Float64 throughout."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def optimised() -> Iterator[None]:
+    """Programs compiled as users compile them."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(scope="session")

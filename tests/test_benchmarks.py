@@ -391,6 +391,8 @@ def test_page_shows_its_rows():
     assert tables.main(["--check"]) == 0
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("optimised")
 def test_lean_schedules_need_less_memory():
     """The table's claim on a small scale: less than plain autodiff, and the less the leaner."""
     rows = memory.main(steps=(60,))

@@ -19,6 +19,10 @@ KEY = jax.random.key(42)
 IMAGES = np.linspace(0, 1, 256, dtype=np.float32).reshape(4, 64)  # one shape, few compilations
 
 
+# One program for each shape, in place of one for each operation.
+compiled = jax.jit(bernoulli, static_argnums=2)
+
+
 def binomial_z(hits, p, n):
     """Distance of a count from its mean n p, in standard deviations."""
     return (hits - n * p) / np.sqrt(n * p * (1 - p))
@@ -38,7 +42,7 @@ def binomial_z(hits, p, n):
     ],
 )
 def test_bernoulli_has_the_time_axis_first(num_steps, shape):
-    spikes = bernoulli(KEY, np.full(shape, 0.5, np.float32), num_steps)
+    spikes = compiled(KEY, np.full(shape, 0.5, np.float32), num_steps)
     assert spikes.shape == (num_steps, *shape)
     assert spikes.dtype == jnp.float32
     assert set(np.unique(spikes)) <= {0.0, 1.0}
@@ -50,7 +54,7 @@ def test_bernoulli_has_the_time_axis_first(num_steps, shape):
 def test_black_never_fires_and_white_always_does(dtype, white):
     # 5e5 draws a kind: a limit off by one in 65536 would show in eight of them.
     images = np.repeat(np.array([[0], [white]]), 60_000, axis=1).astype(dtype)
-    spikes = bernoulli(KEY, images, 9)
+    spikes = np.asarray(compiled(KEY, images, 9))
     assert not np.any(spikes[:, 0])
     assert np.all(spikes[:, 1] == 1)
 
@@ -65,7 +69,7 @@ def test_uint8_is_the_float_divided_by_255():
 def test_blocks_of_a_long_code_are_drawn_apart():
     """Past 32 steps: every block has its rate, and none repeats another."""
     p = np.array([0.1, 0.5, 0.9], np.float32)
-    spikes = np.asarray(bernoulli(KEY, np.repeat(p[:, None], 20_000, axis=1), 67))
+    spikes = np.asarray(compiled(KEY, np.repeat(p[:, None], 20_000, axis=1), 67))
     assert np.all(np.abs(binomial_z(spikes.sum(axis=2), p, spikes.shape[2])) < 5)
     between = np.corrcoef(spikes[:, 1])[np.triu_indices(67, 1)]
     assert np.abs(between).max() < 5.5 / np.sqrt(spikes.shape[2])
@@ -76,7 +80,7 @@ def sample():
     """Spikes [T, p, repeats] of pixels with a few probabilities, and those probabilities."""
     levels = np.array([1, 26, 77, 128, 200, 254], np.uint8)
     images = np.repeat(levels[:, None], 8192, axis=1)
-    return np.asarray(bernoulli(KEY, images, 32)), levels / 255
+    return np.asarray(compiled(KEY, images, 32)), levels / 255
 
 
 def test_mean_and_variance_are_those_of_the_pixel(sample):
@@ -180,7 +184,7 @@ def test_probabilities_are_exact_to_2_to_the_minus_17():
     t, i = np.unravel_index(np.argmin(np.abs(draws - 30000)), draws.shape)
     for excess, fires in ((0.25, False), (0.75, True)):
         image = np.full((1, draws.shape[1]), (draws[t, i] + excess) / 65536, np.float32)
-        assert bool(bernoulli(KEY, image, draws.shape[0])[t, 0, i]) is fires
+        assert bool(np.asarray(compiled(KEY, image, draws.shape[0]))[t, 0, i]) is fires
 
 
 KEYS = {
@@ -193,8 +197,8 @@ KEYS = {
 @pytest.mark.parametrize("make", KEYS.values(), ids=KEYS)
 def test_any_kind_of_key(make):
     images = np.full((4, 4096), 0.25, np.float32)
-    first = bernoulli(make(), images, 16)
-    np.testing.assert_array_equal(first, bernoulli(make(), images, 16))
+    first = compiled(make(), images, 16)
+    np.testing.assert_array_equal(first, compiled(make(), images, 16))
     assert abs(binomial_z(np.sum(first), 0.25, first.size)) < 5
     z = (np.asarray(first) - 0.25) / np.sqrt(0.1875)
     pairs = z[:-1] * z[1:]
@@ -209,7 +213,7 @@ def test_raw_and_typed_keys_draw_the_same_and_others_differ():
 
 def test_bernoulli_under_jit_and_vmap():
     keys = jax.random.split(KEY, 4)
-    lone = np.stack([bernoulli(k, IMAGES, 5) for k in keys])
+    lone = np.stack([bernoulli(k, IMAGES, 5) for k in keys])  # without jit
     stack = jax.jit(jax.vmap(lambda k, x: bernoulli(k, x, 5), (0, None)))(keys, IMAGES)
     np.testing.assert_array_equal(stack, lone)
 

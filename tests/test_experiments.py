@@ -24,6 +24,7 @@ class Settings:
 
 
 def quick(folder, *more):
+    """The same settings as often as can be: each has programs of its own."""
     return ["digits", "--budget", "smoke", "--set", "hidden=16", "--out", str(folder), *more]
 
 
@@ -69,7 +70,7 @@ def test_every_variant_passes_smoke(name, variant, tmp_path, request):
 
 def test_a_twin_does_not_spike(tmp_path, data_dir):
     folder = tmp_path / "run"
-    arguments = ["--budget", "smoke", "--epochs", "1", "--data", "mnist", "--out", str(folder)]
+    arguments = ["--budget", "smoke", "--data", "mnist", "--out", str(folder)]
     assert main(["mnist_mlp", "--variant", "twin", *arguments]) == 0
     (row,) = harness.read_rows(folder / "row.jsonl")
     assert row["operations"] == []
@@ -85,7 +86,7 @@ def test_multiply_accumulates_of_a_convolutional_network():
 
 
 def test_seeds_get_folders_and_differ(tmp_path):
-    assert main(quick(tmp_path, "--seeds", "2", "--epochs", "1")) == 0
+    assert main(quick(tmp_path, "--seeds", "2")) == 0
     rows = [next(harness.read_rows(tmp_path / f"seed{s}" / "row.jsonl")) for s in (0, 1)]
     assert [row["seed"] for row in rows] == [0, 1]
     assert rows[0]["firing_rate"] != rows[1]["firing_rate"]
@@ -164,7 +165,7 @@ def test_settings_are_typed():
 
 def test_silent_layer_is_told(tmp_path):
     with pytest.warns(UserWarning, match="fires nowhere on the test set"):
-        assert main(quick(tmp_path, "--epochs", "1", "--set", "threshold=100")) == 0
+        assert main(quick(tmp_path, "--set", "threshold=100")) == 0
 
 
 def test_hparams_are_what_build_reads():
@@ -175,8 +176,7 @@ def test_hparams_are_what_build_reads():
 
 
 def test_validation_chooses_an_epoch(tmp_path):
-    arguments = quick(tmp_path, "--epochs", "3", "--set", "validation=40")
-    assert main(arguments) == 0
+    assert main(quick(tmp_path)) == 0  # which holds 40 out
     (row,) = harness.read_rows(tmp_path / "row.jsonl")
     epochs = list(harness.read_rows(tmp_path / "metrics.jsonl"))
     assert row["num_train"] == row["settings"]["limit"] - 40
@@ -191,14 +191,14 @@ def test_validation_must_leave_something(count, tmp_path, capsys):
 
 def test_recorded_seeds_are_not_run_again(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(harness, "HERE", tmp_path / "home")
-    first = quick(tmp_path / "a", "--record", "--epochs", "1")
-    assert main(first) == 0
-    assert main(quick(tmp_path / "b", "--record", "--epochs", "1", "--seeds", "2")) == 0
+    assert main(quick(tmp_path / "a", "--record")) == 0
+    assert main(quick(tmp_path / "b", "--record", "--seeds", "2")) == 0
     assert "seed 0 is recorded already" in capsys.readouterr().out
     rows = list(harness.read_rows(tmp_path / "home" / "digits" / "results" / "digits.jsonl"))
     assert [row["seed"] for row in rows] == [0, 1]
     # Other settings are another run.
-    assert main(quick(tmp_path / "c", "--record", "--epochs", "1", "--set", "width=2")) == 0
+    with pytest.warns(UserWarning, match="fires nowhere"):
+        assert main(quick(tmp_path / "c", "--record", "--set", "threshold=100")) == 0
     assert "recorded already" not in capsys.readouterr().out
 
 

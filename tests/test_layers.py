@@ -1,5 +1,6 @@
 """Layers and networks: the contract, and their numbers against NumPy loops."""
 
+import functools
 from typing import Any
 
 import chex
@@ -402,13 +403,16 @@ def test_still_inputs_are_the_same_run(make):
         outs = sj.apply(layer, params, xs)[1]
         return jnp.sum(outs * jnp.arange(1, 5).reshape((4,) + (1,) * (outs.ndim - 1))), outs
 
-    grad = jax.value_and_grad(loss, has_aux=True)
-    (_, outs), grads = grad(params, make(inputs=sj.still))
-    (_, wanted), wanted_grads = grad(params, make())
+    @quick_jit
+    def run(params):
+        grad, still = jax.value_and_grad(loss, has_aux=True), make(inputs=sj.still)
+        both = [grad(params, layer) for layer in (still, make())]
+        return *both, sj.apply(sj.stepwise(still), params, xs)[1]
+
+    ((_, outs), grads), ((_, wanted), wanted_grads), stepwise = run(params)
     np.testing.assert_array_equal(outs, wanted)
     chex.assert_trees_all_close(grads, wanted_grads, rtol=1e-5)
-    layer = make(inputs=sj.still)
-    np.testing.assert_array_equal(sj.apply(sj.stepwise(layer), params, xs)[1], wanted)
+    np.testing.assert_array_equal(stepwise, wanted)
 
 
 def test_still_inputs_cost_their_operations_once():
@@ -416,5 +420,5 @@ def test_still_inputs_cost_their_operations_once():
     for inputs, times in ((sj.still, 1), (sj.changing, 4)):
         layer = sj.dense(3, sj.lif(), inputs=inputs)
         params, _ = layer.init(jax.random.key(0), (6,))
-        (report,) = sj.activity(layer, params, xs)[2]
+        (report,) = quick_jit(functools.partial(sj.activity, layer))(params, xs)[2]
         assert float(report.operations) == times * 6 * 3

@@ -158,6 +158,11 @@ def synapse_of(layer):
     return Synapse(lambda k, s: layer.init(k, s), lambda p, x: layer.step(p, (), x)[1])
 
 
+def drawn(layer, shape):
+    """Its parameters, by one program in place of many."""
+    return jax.jit(lambda: layer.init(jax.random.key(0), shape)[0])()
+
+
 def counted(spikes, shape, targets):
     """Operations per example, one at a time; `targets(i)` counts the synapses of input i."""
     totals = np.zeros(spikes.shape[1])
@@ -188,7 +193,7 @@ def conv_targets(height, width, kernel, features, padding):
 def test_operations_of_a_dense_layer():
     spikes = (RNG.random((T, B, 6)) < 0.4).astype(np.float32)
     layer = dense(7)
-    params, _ = layer.init(jax.random.key(0), (6,))
+    params = drawn(layer, (6,))
     out = fan_out(synapse_of(layer), params, (6,))
     np.testing.assert_array_equal(out, np.full(6, 7))
     expected = counted(spikes, (6,), lambda i: 7)
@@ -203,8 +208,7 @@ def test_operations_of_a_convolution_count_its_borders(kernel, padding):
     shape = (4, 5, 2)
     spikes = (RNG.random((2, 2, *shape)) < 0.4).astype(np.float32)
     layer = conv(3, kernel, padding=padding)
-    params, _ = layer.init(jax.random.key(0), shape)
-    out = fan_out(synapse_of(layer), params, shape)
+    out = jax.jit(lambda p: fan_out(synapse_of(layer), p, shape))(drawn(layer, shape))
     sizes = kernel if isinstance(kernel, tuple) else (kernel, kernel)
     targets = conv_targets(4, 5, sizes, 3, padding)
     expected = np.array([targets(*i) for i in np.ndindex(shape)]).reshape(shape)
@@ -215,7 +219,7 @@ def test_operations_of_a_convolution_count_its_borders(kernel, padding):
 def test_fan_out_is_exact_in_bfloat16():
     # 301 is no bfloat16 number; the docstring promises exact float32 counts.
     layer = dense(301)
-    params, _ = layer.init(jax.random.key(0), (2,))
+    params = drawn(layer, (2,))
     params = jax.tree.map(lambda x: x.astype(jnp.bfloat16), params)
     out = fan_out(synapse_of(layer), params, (2,))
     assert out.dtype == jnp.float32
@@ -232,7 +236,7 @@ def test_the_report_agrees_with_the_metrics():
     network = serial(
         conv(2, 3, lif(threshold=0.2)), avg_pool(2), flatten(), dense(5, lif(threshold=0.1))
     )
-    params, _ = network.init(jax.random.key(1), (6, 6, 1))
+    params = drawn(network, (6, 6, 1))
     xs = (RNG.random((T, B, 6, 6, 1)) < 0.5).astype(np.float32)
     hidden = serial(conv(2, 3, lif(threshold=0.2)))
 

@@ -47,14 +47,6 @@ def build(hparams, num_updates):
 train = make_train(build, TrainConfig(epochs=2, batch_size=50, eval_batch_size=200))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_fast():
-    # The programs run for a second and compile for longer.
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture(scope="module")
 def digits():
     pytest.importorskip("sklearn", reason="the digits come with scikit-learn")

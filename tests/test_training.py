@@ -46,12 +46,9 @@ CONFIG = TrainConfig(epochs=4, batch_size=20, eval_batch_size=16)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _float64_compiled_fast():
-    # The programs run for milliseconds and compile for seconds.
-    jax.config.update("jax_disable_most_optimizations", True)
+def _float64():
     with jax.enable_x64(True):
         yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def neuron(hparams):

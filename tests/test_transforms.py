@@ -64,14 +64,6 @@ SHAPE = (6, 6, 1)
 networks = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_fast():
-    # The programs run for milliseconds and compile for seconds.
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def inputs():
     spikes = np.random.default_rng(0).random((T, B, *SHAPE)) < 0.5
     return spikes.astype(jnp.result_type(float))
