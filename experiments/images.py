@@ -37,6 +37,7 @@ class Settings:
     decay: float = setting(0.2, "membrane left after a step")
     threshold: float = setting(0.5, "membrane at which a unit fires")
     width: float = setting(1.0, "a1 of the rectangular surrogate")
+    gain: float = setting(1.0, "first weights, as a multiple of the authors'")
     dropout: float = setting(0.0, "share of each dense hidden layer silenced while training")
     alpha: float = setting(0.0, "strength of elastic distortion, in pixels; 0 for none")
 
@@ -143,23 +144,26 @@ def _sees_images(settings: Settings) -> bool:
 def _layers(
     settings: Settings, units: Dynamics, hparams: HParams, inputs: Inputs, product: Product
 ) -> list[sj.Layer]:
+    conv = functools.partial(
+        sj.conv, padding=settings.padding, init=sj.fan_in_uniform(settings.gain)
+    )
+    dense = functools.partial(sj.dense, product=product, init=sj.fan_in_uniform(settings.gain))
     layers, flat = [], False
     neuron = units.hidden(hparams)
     for part in _parts(settings):
         match part:
             case Conv(features, kernel):
-                padding = settings.padding
-                layers.append(sj.conv(features, kernel, neuron, padding=padding, inputs=inputs))
+                layers.append(conv(features, kernel, neuron, inputs=inputs))
                 inputs = sj.changing
             case Pool(window):
                 layers.append(sj.avg_pool(window))
             case Dense(features):
                 layers += [] if flat else [sj.flatten()]
-                layers.append(sj.dense(features, neuron, product=product, inputs=inputs))
+                layers.append(dense(features, neuron, inputs=inputs))
                 layers += [sj.dropout(settings.dropout)] if settings.dropout else []
                 flat, inputs = True, sj.changing
     layers += [] if flat else [sj.flatten()]
-    return [*layers, sj.dense(settings.classes, units.output(hparams), product=product)]
+    return [*layers, dense(settings.classes, units.output(hparams))]
 
 
 @functools.cache  # so that all seeds share a compiled program
