@@ -83,7 +83,7 @@ def cells(group: Group) -> list[str]:
         str(row.get("budget", "-")),
         str(row.get("dataset", "-")),
         str(row.get("network", "-")),
-        str(row.get("num_steps", "-")),
+        str(row.get("num_steps", "-")) if row.get("operations") != [] else "-",  # no spikes
         str(row.get("epochs", "-")),
         spread(group.values("test_accuracy_last")),
         spread(group.values("test_accuracy_best")),
