@@ -29,8 +29,10 @@ class PedestrianSettings(pedestrians.Settings, Settings):
 
 MNIST = Settings(hidden="400", num_steps=30, epochs=200)
 MNIST_CPU = Plan(8, ("num_steps=8", "epochs=4", "train_limit=10000"))
-PEDESTRIANS = PedestrianSettings(hidden="400", num_steps=30, epochs=200)
-PEDESTRIANS_CPU = Plan(10, ("num_steps=8", "epochs=10", "batch_size=50"))
+# As `pedestrian_mlp` learns; at 1e-3 nothing is learnt.
+PEDESTRIANS = PedestrianSettings(
+    hidden="400", num_steps=8, epochs=40, batch_size=20, learning_rate=3e-4
+)
 
 
 def _variant(units: images.Dynamics, tells: str, settings: Settings, **values: Any) -> Variant:
@@ -47,15 +49,17 @@ STUDY = Study(
             images.STBP,
             "pedestrians: gradients through space and time",
             PEDESTRIANS,
-            cpu=PEDESTRIANS_CPU,
+            cpu=Plan(10),
             load=pedestrians.load,
+            coding=images.DIRECT,
         ),
         "pedestrian_sdbp": _variant(
             images.SDBP,
             "pedestrians: through space alone",
             PEDESTRIANS,
-            cpu=PEDESTRIANS_CPU,
+            cpu=Plan(10),
             load=pedestrians.load,
+            coding=images.DIRECT,
         ),
     },
 )
