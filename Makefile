@@ -13,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope -q
 CORE_TESTS := $(patsubst %,tests/test_%.py,surrogates neurons gradients layers convolution golden coding losses training sweeps)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast test-lowest lint format bench bench-peers bench-gpu wheels report reproduce clean
+.PHONY: help run test test-fast test-lowest lint format bench bench-peers bench-gpu wheels report reproduce smoke clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -60,6 +60,9 @@ report: $(VENV)/.ready ## render the studies' pages and pictures from their rows
 # For a machine with a GPU see experiments/README.md.
 reproduce: $(VENV)/.ready ## run what is missing of the studies, then report: BUDGET=cpu (default) or full; ARGS="mnist_mlp --minutes 30"
 	@$(BIN)/python -m experiments.reproduce --budget $(BUDGET) $(ARGS); code=$$?; $(BIN)/python -m experiments.report && exit $$code
+
+smoke: $(VENV)/.ready ## run every variant of every study for seconds, recording nothing
+	$(BIN)/python -m experiments.reproduce --budget smoke --results $$(mktemp -d) --afresh $(ARGS)
 
 clean: ## remove the environment and caches; run folders stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
