@@ -8,6 +8,7 @@ from stbp_jax import data, plots, presets
 from stbp_jax.augmentation import elastic
 from stbp_jax.coding import bernoulli, constant, first_spike, latency, pack, peak_membrane, rate
 from stbp_jax.core import Activity, Layer, Neuron, scan
+from stbp_jax.events import by_count, by_time, event_counts, event_spikes
 from stbp_jax.initialisers import Weights, fan_in_uniform, initialiser, row_normalised
 from stbp_jax.layers import (
     Synapse,
@@ -138,6 +139,11 @@ __all__ = [
     "rate",
     "first_spike",
     "peak_membrane",
+    # events
+    "event_spikes",
+    "event_counts",
+    "by_time",
+    "by_count",
     # augmentation
     "elastic",
     # losses and metrics

@@ -1,8 +1,7 @@
 """From images to spike trains, and from output trains to scores.
 
 Decides how numbers in [0, 1] become sequences `[T, B, ...]` and how outputs `[T, B, C]` become
-scores `[B, C]`. Leaves out what a score means (`losses`, `metrics`) and event data, which come as
-sequences already (`data`).
+scores `[B, C]`. Leaves out what a score means (`losses`, `metrics`) and event data (`events`).
 """
 
 import math

@@ -20,6 +20,7 @@ FLOORS = {
     "checks": 0,
     "surrogates": 1,
     "coding": 1,
+    "events": 1,
     "augmentation": 1,
     "losses": 1,
     "metrics": 1,
@@ -135,6 +136,7 @@ rectangular polynomial sigmoid gaussian matched arctan superspike
 linear_carry exponential_carry subtractive_carry detach_reset detach_time lif leaky recurrent
 dense conv avg_pool flatten dropout unpack still changing serial stepwise chunked
 bernoulli constant latency pack rate first_spike peak_membrane
+event_spikes event_counts by_time by_count
 elastic
 squared_error cross_entropy activity_penalty
 accuracy firing_rate silent_fraction synaptic_operations

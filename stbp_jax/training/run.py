@@ -213,7 +213,8 @@ def _check_sets(
     for name, data in (("train_set", train_set), ("test_set", test_set)):
         images, labels = data
         _check_set(name, data, 1)
-        checks.images(f"{name} images", images)
+        if images.dtype != jnp.uint32:  # packed events: the encoder knows what they mean
+            checks.images(f"{name} images", images)
         abstract = jax.ShapeDtypeStruct(images.shape, images.dtype)
         classes = jax.eval_shape(scores, abstract).shape[-1]
         checks.labels(f"{name} labels", labels, batch=len(images), classes=classes)
