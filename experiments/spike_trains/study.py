@@ -25,6 +25,6 @@ def _run(settings: Settings, seeds: list[int], folder: Path) -> Iterator[list[Ro
 
 STUDY = Study(
     name="spike_trains",
-    claim="Before training the output layer says nothing of a nine; after, unit 9 fires most.",
+    claim="Before training the output layer is silent on a nine; after it, unit 9 always fires.",
     variants={"stbp": Variant(TRAINED.tells, TRAINED.settings, _run, TRAINED.plans)},
 )
