@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import ticker
 from matplotlib.figure import Figure
 
 from experiments import sweeping
@@ -83,6 +84,7 @@ def _shapes(rows: list[Row]) -> Figure:
                 )
         axes.set_title(title, fontsize="medium")
         axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
         axes.legend(frameon=False, loc="lower right")
     panels[0].set_ylabel("test accuracy (%)")
     return figure
