@@ -150,7 +150,7 @@ def test_a_study_may_have_a_table_of_its_own():
         (3, -0.5, "reached"),
         (3, 0.1, "not reached"),
         (2, -0.5, "2 of 3 seeds"),
-        (3, None, "reached"),
+        (3, None, "told"),
     ],
 )
 def test_a_target_beside_the_twin(count, least, told):

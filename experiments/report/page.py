@@ -182,10 +182,9 @@ def _distance(target: paper.Target, group: Group, than: Group | None) -> tuple[s
         between, count = interval(pairs), len(pairs)
         text = f"{pairs.mean():+.2f} to {target.than}"
         text += "" if between is None else f" [{between[0]:+.2f}, {between[1]:+.2f}]"
-        if target.least is None:
-            reached = between is not None
-        else:
-            reached = float(pairs.mean()) >= target.least - 1e-9
+        reached = target.least is not None and float(pairs.mean()) >= target.least - 1e-9
     if count < target.seeds:
         return text, f"{count} of {target.seeds} seeds"
+    if target.least is None:
+        return text, "told"
     return text, "reached" if reached else "not reached"
