@@ -15,15 +15,18 @@ speaks for all. Where nothing is held out for validation, all three are learnt f
 import os
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 from jax import numpy as jnp
 
 from experiments import images
+from experiments.classification import variant
 from experiments.settings import UsageError, setting
+from experiments.study import Plan, Variant
 from stbp_jax.data import Dataset
 from stbp_jax.data.dataset import Pair
 
@@ -142,3 +145,40 @@ def _resized(patches: Dataset) -> Dataset:
     deviation = np.maximum(pixels.std((1, 2), keepdims=True), 1)  # of a blank patch it is 0
     scaled = 0.5 + (pixels - mean) / (4 * deviation)
     return Dataset(np.round(255 * scaled.clip(0, 1)).astype(np.uint8), patches.labels)
+
+
+def variants(hidden: str, *, whole: int) -> dict[str, Variant]:
+    """What Tables 3 and 6 compare: spiking networks beside their twin, on few patches and on all.
+
+    Args:
+      hidden: all layers but the last, in the field's notation.
+      whole: seeds of the full sets that two cores can pay for, five epochs each.
+    """
+    few = Settings(
+        hidden=hidden,
+        validation=150,
+        num_steps=8,
+        decay=0.5,
+        epochs=40,
+        batch_size=20,
+        learning_rate=3e-4,
+    )
+    every = replace(few, num_train=0, num_test=0, validation=9800, epochs=20, batch_size=100)
+    sizes: dict[str, Any] = {"load": load, "cpu": Plan(5), "full": Plan(5)}
+    every_sizes = sizes | {"cpu": Plan(whole, ("epochs=5",))}
+    fed: dict[str, Any] = {"coding": images.DIRECT}
+    twin: dict[str, Any] = {"coding": images.ONCE, "units": images.RELU}
+    return {
+        "stbp": variant("LIF, paper's sizes", few, **sizes, **fed),
+        "integrating": variant(
+            "LIF, Bernoulli input, an output layer that does not spike; paper's sizes",
+            replace(few, num_steps=10),
+            units=images.INTEGRATING,
+            **sizes,
+        ),
+        "twin": variant("ReLU in place of LIF, paper's sizes", few, **sizes, **twin),
+        "stbp_full_sets": variant("LIF, all patches", every, **every_sizes, **fed),
+        "twin_full_sets": variant(
+            "ReLU in place of LIF, all patches", every, **every_sizes, **twin
+        ),
+    }
