@@ -1,7 +1,7 @@
 """Convolution over images, in the formulation that the platform runs fastest.
 
 Decides how the sums are made. XLA has fast convolutions on accelerators; on the CPU they are slow
-where channels are few, slower still under `vmap` over kernels, and their gradients ten times slower
+where channels are few, slower still under `vmap` over kernels, and their gradients slowest of all
 inside a loop, as every scan over updates is (jax 0.10 to 0.12). There each sum becomes part of one
 matrix product over tiles of a row. Leaves out what is convolved, and biases.
 """

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments import harness
+from experiments import harness, statistics
 from experiments.study import Asked, Row
 
 # What makes two rows the same experiment with another seed, next to hparams and settings.
@@ -101,10 +101,8 @@ def interval(values: np.ndarray) -> tuple[float, float] | None:
     """The mean's 95 % interval by Student's t; None for a single value."""
     if len(values) < 2:
         return None
-    from scipy import stats  # slow to import, and only this needs it
-
-    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return float(values.mean() - half), float(values.mean() + half)
+    found = statistics.paired(np.zeros(len(values)), values)
+    return found.low, found.high
 
 
 def operations(row: Row) -> float | None:
