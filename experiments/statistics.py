@@ -1,9 +1,9 @@
 """How sure a difference is. Pure functions of numbers; SciPy comes with JAX."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 
 
@@ -27,7 +27,7 @@ class Paired(NamedTuple):
     p: float
 
 
-def paired(first: Sequence[float], second: Sequence[float], *, level: float = 0.95) -> Paired:
+def paired(first: ArrayLike, second: ArrayLike, *, level: float = 0.95) -> Paired:
     """Student's t on the differences `second - first`, taken as normal.
 
     Args:
