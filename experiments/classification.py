@@ -1,4 +1,4 @@
-"""Runs of an image classifier, from a data set to their run folders and rows.
+"""Runs of a classifier of images or recordings, from a data set to their run folders and rows.
 
 Every variant that trains a single network goes through here; what the network is, its `Model` says.
 """
@@ -30,14 +30,14 @@ matplotlib.rcParams.update(
     {"figure.dpi": 140, "axes.spines.top": False, "axes.spines.right": False}
 )
 
-Load = Callable[[Any, int], Pair]
+Load = Callable[[Any, int], tuple[Any, Any]]
 
 
 class Model(NamedTuple):
     """What is trained on what.
 
     Attributes:
-      load: `(settings, seed) -> (train, test)`.
+      load: `(settings, seed) -> (train, test)`, each a `Dataset` or `Recordings`.
       build: `settings -> Build`, as `sj.make_train` takes it.
       surrogates: `settings ->` curves to draw; none for a network that does not spike.
     """
@@ -134,7 +134,7 @@ def train(model: Model, settings: Any, seed: int, folder: Path) -> Row:
     harness.save_params(folder / "params.npz", params)
     if told:
         history = jax.tree.map(lambda *leaves: np.stack(leaves), *told)
-        shape = train_set.images.shape[1:]
+        shape = _shape(build(hparams, 1), train_set)
         row = {
             "dataset": settings.data,
             "network": images.network(settings, shape),
@@ -174,7 +174,14 @@ def _validator(pipeline: sj.Pipeline, key: jax.Array) -> Callable[..., jax.Array
     return jax.jit(lambda params, *held: sj.evaluate(pipeline, params, key, *held).accuracy)
 
 
-def _held_out(train: data.Dataset, count: int) -> tuple[data.Dataset, data.Dataset]:
+def _shape(pipeline: sj.Pipeline, train: Any) -> tuple[int, ...]:
+    """Of the network's input at one time step, without B."""
+    inputs = train[0]
+    batch = jax.ShapeDtypeStruct((1, *inputs.shape[1:]), inputs.dtype)
+    return jax.eval_shape(pipeline.encode, jax.random.key(0), batch).shape[2:]
+
+
+def _held_out(train: Any, count: int) -> tuple[Any, Any]:
     """What is learnt from, and the last `count` examples."""
     left = len(train.labels) - count
     if not 0 <= count < len(train.labels):
@@ -183,7 +190,7 @@ def _held_out(train: data.Dataset, count: int) -> tuple[data.Dataset, data.Datas
             f"got {count}"
         )
     parts = slice(left), slice(left, None)
-    first, last = (data.Dataset(train.images[p], train.labels[p]) for p in parts)
+    first, last = (type(train)(*(array[p] for array in train)) for p in parts)
     return first, last
 
 
@@ -225,12 +232,12 @@ def _draw_run(
 
 
 def _draw_raster(
-    folder: Path, pipeline: sj.Pipeline, before_after: tuple[Any, Any], test: data.Dataset
+    folder: Path, pipeline: sj.Pipeline, before_after: tuple[Any, Any], test: Any
 ) -> None:
     # The paper shows a nine (Fig. 4D); where the set has none, its last class.
     label = min(9, int(test.labels.max()))
-    image = test.images[int(np.argmax(test.labels == label))][None]
-    xs = pipeline.encode(jax.random.key(0), image)
+    example = test[0][int(np.argmax(test.labels == label))][None]
+    xs = pipeline.encode(jax.random.key(0), example)
     figure, pair = plt.subplots(1, 2, figsize=(8, 3), layout="constrained", sharey=True)
     for axes, params, title in zip(pair, before_after, ("before", "after"), strict=True):
         outs = sj.apply(pipeline.network, params, xs)[1][:, 0]
