@@ -7,8 +7,8 @@ Decides the iterative LIF of Wu et al. 2018, with o⁰ = u⁰ = 0:
 
 Leak and reset are one function, the carry; cutting a gradient is a function of a carry. An unroll
 is a value too: `lif_scan` is plain autodiff through the scan, so that STBP falls out of `jax.grad`;
-`lif_unroll` writes the same recursion as a reverse scan. Leaves out what makes the current
-(`layers`), and what the outputs mean (`coding`).
+`lif_unroll` writes the same recursion as a reverse scan (`unrolling`). Leaves out what makes the
+current (`layers`), and what the outputs mean (`coding`).
 """
 
 import functools
@@ -18,11 +18,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.ad_checkpoint import checkpoint_name
 
 from stbp_jax import checks
 from stbp_jax.core import Array, Neuron, Params, Shape
+from stbp_jax.neurons import unrolling
 from stbp_jax.neurons.units import check_per_unit, with_batch
+from stbp_jax.neurons.unrolling import MEMBRANE, Dynamics, in_dtype
 from stbp_jax.surrogates import Surrogate, rectangular
 
 
@@ -45,10 +46,6 @@ class LIFState(NamedTuple):
 
     membrane: Array
     spikes: Array
-
-
-# What backward needs of a neuron goes by this name, for policies of `jax.checkpoint`.
-MEMBRANE = "membrane"
 
 
 def keep_membranes(primitive: Any, *avals: Any, **params: Any) -> Any:
@@ -169,15 +166,10 @@ def lif_step(
 
     Source: Wu et al. 2018, equations (4) and (5).
     """
-    constants = _in_dtype(constants, state.membrane)
+    constants = in_dtype(constants, state.membrane)
     membrane = carry(constants, state) + current
     spikes = constants.surrogate(membrane - constants.threshold)
     return LIFState(membrane, spikes), spikes
-
-
-def _in_dtype(constants: LIFConstants, membrane: Array) -> LIFConstants:
-    """Constants in the membrane's dtype, which they must not widen."""
-    return jax.tree.map(lambda c: jnp.asarray(c, membrane.dtype), constants)
 
 
 def lif_scan(
@@ -197,7 +189,6 @@ def lif_scan(
     return lax.scan(functools.partial(lif_step, carry, constants), state, currents)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def lif_unroll(
     carry: Carry, constants: LIFConstants, state: LIFState, currents: Array
 ) -> tuple[LIFState, Array]:
@@ -222,103 +213,17 @@ def lif_unroll(
 
     Source: Wu et al. 2018, equations (10)-(20), with their errata mended.
     """
-    c = _in_dtype(constants, state.membrane)
-    return _march(functools.partial(_fire, c), carry, c, state, currents)
+    return unrolling.unroll(_dynamics(carry), constants, state, currents)
 
 
-# Both loops carry ONE array of units, the membrane or eps: with the spikes beside it XLA takes
-# twice as long on a CPU. The ends stand alone, because only there are spikes given that need not
-# follow their membrane. What is written takes the place of what was read at the same step, so
-# that no stack is copied or cleared.
-
-
-def _march(
-    keep: Callable[[Array], Array],
-    carry: Carry,
-    constants: LIFConstants,
-    state: LIFState,
-    currents: Array,
-) -> tuple[LIFState, Array]:
-    """Last state, and `keep(membrane)` of every step."""
-
-    def enter(before: LIFState, t: Any, stack: Array) -> tuple[Array, Array]:
-        membrane = carry(constants, before) + _at(stack, t)
-        return membrane, lax.dynamic_update_index_in_dim(stack, keep(membrane), t, 0)
-
-    def step(t: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
-        membrane, stack = now
-        return enter(LIFState(membrane, _fire(constants, membrane)), t, stack)
-
-    first = enter(state, 0, currents.astype(state.membrane.dtype))
-    last, kept = lax.fori_loop(1, len(currents), step, first)
-    return LIFState(last, _fire(constants, last)), kept
-
-
-def _at(stack: Array, t: Any) -> Array:
-    return lax.dynamic_index_in_dim(stack, t, keepdims=False)
-
-
-def _fire(constants: LIFConstants, membrane: Array) -> Array:
-    return constants.surrogate(membrane - constants.threshold)
-
-
-def _unroll_forward(
-    carry: Carry, constants: LIFConstants, state: LIFState, currents: Array
-) -> tuple[tuple[LIFState, Array], tuple[LIFConstants, LIFState, Array]]:
-    c = _in_dtype(constants, state.membrane)
-    last, membranes = _march(lambda membrane: membrane, carry, c, state, currents)
-    membranes = checkpoint_name(membranes, MEMBRANE)
-    spikes = jax.vmap(functools.partial(_fire, c))(membranes)
-    return (last, spikes), (constants, state, membranes)
-
-
-def _unroll_backward(
-    carry: Carry,
-    residuals: tuple[LIFConstants, LIFState, Array],
-    cotangents: tuple[LIFState, Array],
-) -> tuple[LIFConstants, LIFState, Array]:
-    given, initial, membranes = residuals
-    last_bar, spikes_bar = cotangents
-    constants, to_given = jax.vjp(lambda c: _in_dtype(c, membranes), given)
-
-    # The gradient to the constants rides along; where nobody asks for it, XLA drops it.
-    def add(total: LIFConstants, bar: LIFConstants) -> LIFConstants:
-        return jax.tree.map(lambda a, b: a + b.astype(a.dtype), total, bar)
-
-    def future_of(state: LIFState, eps: Array, total: LIFConstants) -> tuple:
-        bar, future = jax.vjp(carry, constants, state)[1](eps)
-        return future, add(total, bar)
-
-    def leave(future: LIFState, t: Any, total: LIFConstants, stack: Array) -> tuple:
-        distance, pull = jax.vjp(lambda c: _at(membranes, t) - c.threshold, constants)
-        delta = _at(stack, t) + future.spikes
-        through_spike = delta * constants.surrogate.derivative(distance)
-        eps = through_spike + future.membrane
-        return (
-            eps,
-            add(total, *pull(through_spike)),
-            lax.dynamic_update_index_in_dim(stack, eps, t, 0),
-        )
-
-    steps = len(membranes)
-
-    def step(back: Array, later: tuple) -> tuple:
-        t, (eps, total, stack) = steps - 1 - back, later
-        state = LIFState(_at(membranes, t), _fire(constants, _at(membranes, t)))
-        future, total = future_of(state, eps, total)
-        return leave(future, t, total, stack)
-
-    zero = jax.tree.map(
-        lambda c: jnp.zeros(c.shape, jnp.promote_types(c.dtype, jnp.float32)), constants
+@functools.cache
+def _dynamics(carry: Carry) -> Dynamics:
+    return Dynamics(
+        carry=lambda constants, state: (carry(constants, state),),
+        distance=lambda constants, hidden: hidden[0] - constants.threshold,
+        state=lambda hidden, spikes: LIFState(hidden[0], spikes),
+        hidden=lambda state: (state.membrane,),
     )
-    final = leave(last_bar, steps - 1, zero, spikes_bar)
-    eps, total, currents_bar = lax.fori_loop(1, steps, step, final)
-    initial_bar, total = future_of(initial, eps, total)
-    (constants_bar,) = to_given(jax.tree.map(lambda b, c: b.astype(c.dtype), total, constants))
-    return constants_bar, initial_bar, currents_bar
-
-
-lif_unroll.defvjp(_unroll_forward, _unroll_backward)
 
 
 def lif(
