@@ -6,7 +6,16 @@ Spiking Neural Networks, Front. Neurosci. 12:331, 2018.
 
 from stbp_jax import data, plots, presets
 from stbp_jax.augmentation import elastic
-from stbp_jax.coding import bernoulli, constant, first_spike, latency, pack, peak_membrane, rate
+from stbp_jax.coding import (
+    bernoulli,
+    constant,
+    first_spike,
+    latency,
+    mean_log_probability,
+    pack,
+    peak_membrane,
+    rate,
+)
 from stbp_jax.core import Activity, Layer, Neuron, scan
 from stbp_jax.events import by_count, by_time, event_counts, event_spikes
 from stbp_jax.initialisers import Weights, fan_in_uniform, initialiser, row_normalised
@@ -24,22 +33,33 @@ from stbp_jax.layers import (
     still,
     unpack,
 )
-from stbp_jax.losses import activity_penalty, cross_entropy, squared_error
+from stbp_jax.losses import (
+    activity_penalty,
+    cross_entropy,
+    negative_log_likelihood,
+    squared_error,
+)
 from stbp_jax.metrics import accuracy, firing_rate, silent_fraction, synaptic_operations
-from stbp_jax.networks import activity, apply, chunked, serial, stepwise
+from stbp_jax.networks import activity, apply, chunked, serial, stepwise, truncated
 from stbp_jax.neurons import (
     LIFConstants,
     LIFState,
+    adaptive_carry,
+    alif,
+    current_based,
     detach_reset,
     detach_time,
     exponential_carry,
     keep_membranes,
     leaky,
+    learnt_decay,
     lif,
     lif_scan,
     lif_step,
     lif_unroll,
     linear_carry,
+    one_decay,
+    own_decays,
     recurrent,
     stateless,
     subtractive_carry,
@@ -101,8 +121,14 @@ __all__ = [
     "subtractive_carry",
     "detach_reset",
     "detach_time",
-    "leaky",
+    "alif",
+    "adaptive_carry",
+    "current_based",
+    "learnt_decay",
+    "one_decay",
+    "own_decays",
     "recurrent",
+    "leaky",
     "stateless",
     # layers
     "Synapse",
@@ -128,6 +154,7 @@ __all__ = [
     "serial",
     "stepwise",
     "chunked",
+    "truncated",
     "keep_membranes",
     "apply",
     "activity",
@@ -139,6 +166,7 @@ __all__ = [
     "rate",
     "first_spike",
     "peak_membrane",
+    "mean_log_probability",
     # events
     "event_spikes",
     "event_counts",
@@ -149,6 +177,7 @@ __all__ = [
     # losses and metrics
     "squared_error",
     "cross_entropy",
+    "negative_log_likelihood",
     "activity_penalty",
     "accuracy",
     "firing_rate",

@@ -41,6 +41,16 @@ def positive(name: str, x: Any) -> Any:
     return number(name, x, "positive and finite", lambda v: np.isfinite(v) & (v > 0))
 
 
+def not_negative(name: str, x: Any) -> Any:
+    """A finite float of at least 0."""
+    return number(name, x, "at least 0 and finite", lambda v: np.isfinite(v) & (v >= 0))
+
+
+def open_unit_interval(name: str, x: Any) -> Any:
+    """A float in (0, 1)."""
+    return number(name, x, "inside (0, 1)", lambda v: (v > 0) & (v < 1))
+
+
 def unit_interval(name: str, x: Any) -> Any:
     """A float in [0, 1]."""
     return number(name, x, "between 0 and 1", lambda v: (v >= 0) & (v <= 1))

@@ -250,3 +250,25 @@ def peak_membrane(membranes: Array) -> Array:
     """
     _check_outs(membranes)
     return jnp.max(membranes, axis=0)
+
+
+def mean_log_probability(outs: Array) -> Array:
+    """Mean over time of each step's log-softmax: 1/T Σₜ log softmax(oᵗ), `[T, B, C]` to `[B, C]`.
+
+    With `negative_log_likelihood` it is the cross-entropy at every step, averaged over time: every
+    step shall tell the class, and the early ones learn too.
+
+    Args:
+      outs: membranes or spikes, `[T, B, C]`.
+
+    Returns:
+      `[B, C]`, at most 0.
+
+    Raises:
+      ValueError: no T or no B axis.
+
+    >>> mean_log_probability(jnp.zeros((3, 1, 2))).round(3)
+    Array([[-0.693, -0.693]], dtype=float32)
+    """
+    _check_outs(outs)
+    return jnp.mean(jax.nn.log_softmax(outs, axis=-1), axis=0)

@@ -73,6 +73,32 @@ def cross_entropy(scores: Array, labels: Any) -> Array:
     return optax.losses.softmax_cross_entropy_with_integer_labels(scores, jnp.asarray(labels))
 
 
+def negative_log_likelihood(log_probabilities: Array, labels: Any) -> Array:
+    """The negative score of the label: -score_label, for scores that are log-probabilities.
+
+    After `mean_log_probability` it is the cross-entropy over time: 1/T Σₜ -log softmax(oᵗ)_label.
+
+    Args:
+      log_probabilities: `[B, C]`.
+      labels: integers `[B]`.
+
+    Returns:
+      `[B]`.
+
+    Raises:
+      ValueError: shapes that do not fit, labels outside [0, C).
+      TypeError: labels that are not integers.
+
+    >>> negative_log_likelihood(jnp.array([[-0.1, -2.4]]), jnp.array([1]))
+    Array([2.4], dtype=float32)
+    """
+    checks.rank("log_probabilities", log_probabilities, "BC", _HINT)
+    batch, classes = log_probabilities.shape
+    checks.labels("labels", labels, batch=batch, classes=classes)
+    chosen = jnp.asarray(labels)[:, None]
+    return -jnp.take_along_axis(log_probabilities, chosen, axis=1)[:, 0]
+
+
 def activity_penalty(spikes: Array, *, target: Any) -> Array:
     """Squared distance of firing rates from a wanted one: mean over units of (rate - target)².
 

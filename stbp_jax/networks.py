@@ -9,9 +9,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from stbp_jax import checks, core
-from stbp_jax.core import Activity, Array, Layer, Params, Shape, State, scan
+from stbp_jax.core import Activity, Array, Layer, Params, Shape, State, Unroll, scan
 
 
 def serial(*layers: Layer) -> Layer:
@@ -111,8 +112,39 @@ def chunked(layer: Layer, steps: int, *, policy: Callable[..., Any] | None = Non
     >>> apply(net, params, jnp.ones((100, 2, 16)))[1].shape
     (100, 2, 10)
     """
+    return _in_chunks(layer, steps, jax.checkpoint(layer.unroll, policy=policy))
+
+
+def truncated(layer: Layer, steps: int) -> Layer:
+    """The same layer, whose gradients go back at most `steps` time steps.
+
+    Truncated backpropagation through time, in stretches of `steps`: the state that enters a stretch
+    is a constant. All that a layer carries is cut, what comes back through recurrent weights too;
+    without those `steps=1` is SDBP (`detach_time`), and from T on it is STBP.
+
+    Args:
+      layer: a layer or a network.
+      steps: of a stretch, counted from the first step; the last may be shorter.
+
+    Returns:
+      A `Layer` of the same outputs.
+
+    Raises:
+      ValueError: `steps` below 1.
+
+    >>> from stbp_jax import dense, lif
+    >>> net = truncated(serial(dense(20, lif()), dense(10, lif())), 4)
+    """
+
+    def run(params: Params, state: State, xs: Array) -> tuple[State, Array]:
+        return layer.unroll(params, lax.stop_gradient(state), xs)
+
+    return _in_chunks(layer, steps, run)
+
+
+def _in_chunks(layer: Layer, steps: int, run: Unroll) -> Layer:
+    """The same layer, unrolled by a scan of `run` over stretches of `steps` time steps."""
     steps = checks.count("steps", steps)
-    run = jax.checkpoint(layer.unroll, policy=policy)
 
     def unroll(params: Params, state: State, xs: Array) -> tuple[State, Array]:
         whole, rest = divmod(xs.shape[0], steps)

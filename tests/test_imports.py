@@ -134,11 +134,12 @@ def test_no_private_jax_and_nothing_outside(file):
 WANTED = """
 rectangular polynomial sigmoid gaussian matched arctan superspike
 linear_carry exponential_carry subtractive_carry detach_reset detach_time lif leaky recurrent
+alif adaptive_carry current_based learnt_decay one_decay own_decays truncated
 dense conv avg_pool flatten dropout unpack still changing serial stepwise chunked
-bernoulli constant latency pack rate first_spike peak_membrane
+bernoulli constant latency pack rate first_spike peak_membrane mean_log_probability
 event_spikes event_counts by_time by_count
 elastic
-squared_error cross_entropy activity_penalty
+squared_error cross_entropy negative_log_likelihood activity_penalty
 accuracy firing_rate silent_fraction synaptic_operations
 row_normalised fan_in_uniform
 """

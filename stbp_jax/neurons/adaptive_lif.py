@@ -1,0 +1,166 @@
+"""LIF neurons whose threshold rises with their own spikes.
+
+Decides the adaptation and how it enters the threshold; leak and reset stay with the carries of
+`iterative_lif`.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from stbp_jax import checks
+from stbp_jax.core import Array, Neuron, Params, Shape
+from stbp_jax.neurons import unrolling
+from stbp_jax.neurons.iterative_lif import linear_carry
+from stbp_jax.neurons.units import check_per_unit, with_batch
+from stbp_jax.neurons.unrolling import Dynamics, in_dtype
+from stbp_jax.surrogates import Surrogate, rectangular
+
+
+class ALIFConstants(NamedTuple):
+    """The numbers of an adaptive population; every leaf a scalar or of the units' shape.
+
+    Attributes:
+      decay: τ in [0, 1], the share of the membrane that is left after one step.
+      threshold: Vth > 0 at rest, in units of the membrane.
+      surrogate: the spike function.
+      adaptation_decay: ρ in [0, 1], the share of the adaptation that is left after one step.
+      adaptation_strength: β >= 0, by how much one spike raises the threshold.
+    """
+
+    decay: Any
+    threshold: Any
+    surrogate: Surrogate
+    adaptation_decay: Any
+    adaptation_strength: Any
+
+
+class ALIFState(NamedTuple):
+    """Membrane uᵗ, spikes oᵗ and adaptation aᵗ of one step, each `[B, *units]`."""
+
+    membrane: Array
+    spikes: Array
+    adaptation: Array
+
+
+ALIFCarry = Callable[[ALIFConstants, ALIFState], tuple[Array, Array]]
+
+
+@functools.cache
+def adaptive_carry(carry: Callable[[Any, Any], Array] = linear_carry) -> ALIFCarry:
+    """Membrane and adaptation that enter a step: carry(u, o) and ρ a + o.
+
+    `detach_time(adaptive_carry(c))` cuts both; `adaptive_carry(detach_reset(c))` cuts the reset
+    alone, as Bellec et al. do, and `detach_reset(adaptive_carry(c))` the spikes' way into the
+    adaptation too.
+
+    Args:
+      carry: leak and reset: any of `lif`.
+
+    Returns:
+      A carry for `alif`.
+    """
+
+    def both(constants: ALIFConstants, state: ALIFState) -> tuple[Array, Array]:
+        adaptation = constants.adaptation_decay * state.adaptation + state.spikes
+        return carry(constants, state), adaptation
+
+    return both
+
+
+def alif(
+    *,
+    decay: Any = 0.2,
+    threshold: Any = 0.5,
+    adaptation_decay: Any = 0.95,
+    adaptation_strength: Any = 0.1,
+    surrogate: Surrogate = rectangular(1.0),  # noqa: B008 - a value without arrays
+    carry: ALIFCarry = adaptive_carry(),  # noqa: B008 - a function without arrays
+) -> Neuron:
+    """Adaptive LIF: each spike raises the neuron's threshold, which falls back slowly.
+
+        aᵗ = ρ aᵗ⁻¹ + oᵗ⁻¹
+        uᵗ = carry(uᵗ⁻¹, oᵗ⁻¹) + Iᵗ
+        oᵗ = H(uᵗ - Vth - β aᵗ)
+
+    A spike sees the input of its own step; reset and adaptation act from the next one on;
+    gradients cross both unless the carry detaches them. The slow adaptation gives gradients a long
+    way back through time. Unrolled as `lif_unroll` is: backward keeps membrane and adaptation.
+
+    Args:
+      decay: τ in [0, 1] per step; a scalar or of the units' shape.
+      threshold: Vth > 0 at rest; a scalar or of the units' shape.
+      adaptation_decay: ρ in [0, 1] per step; a scalar or of the units' shape.
+      adaptation_strength: β >= 0 in units of the membrane; a scalar or of the units' shape. At 0
+        the neuron is `lif`.
+      surrogate: the spike function.
+      carry: leak, reset and adaptation.
+
+    Returns:
+      A `Neuron` with nothing learnt; its state is an `ALIFState`.
+
+    Raises:
+      ValueError: decays outside [0, 1], `threshold` not positive, `adaptation_strength` negative;
+        on `init` or `initial_state`, constants whose shape does not fit the units.
+
+    >>> neuron = alif(decay=0.5, threshold=0.5, adaptation_decay=0.5, adaptation_strength=1.0)
+    >>> state = neuron.initial_state((1, 1), jnp.float32)
+    >>> state, spikes = neuron.unroll((), state, jnp.full((5, 1, 1), 0.5))
+    >>> spikes.ravel(), state.adaptation.ravel()
+    (Array([1., 0., 0., 1., 0.], dtype=float32), Array([1.125], dtype=float32))
+
+    Source: Bellec et al. 2018 and 2020 (LSNN), whose reset subtracts the threshold at rest.
+    """
+    constants = ALIFConstants(
+        checks.unit_interval("decay", decay),
+        checks.positive("threshold", threshold),
+        surrogate,
+        checks.unit_interval("adaptation_decay", adaptation_decay),
+        checks.not_negative("adaptation_strength", adaptation_strength),
+    )
+
+    def check(units: Shape) -> None:
+        for name, value in constants._asdict().items():
+            if name != "surrogate":
+                check_per_unit(name, value, units)
+
+    def init(key: Array, shape: Shape) -> Params:
+        check(shape)
+        return ()
+
+    def initial_state(shape: Shape, dtype: Any) -> ALIFState:
+        check(shape[1:])
+        return ALIFState(*(jnp.zeros(shape, dtype) for _ in range(3)))
+
+    def step(params: Params, state: ALIFState, current: Array) -> tuple[ALIFState, Array]:
+        c = in_dtype(with_batch(constants), state.membrane)
+        membrane, adaptation = carry(c, state)
+        membrane = membrane + current
+        spikes = c.surrogate(_distance(c, (membrane, adaptation)))
+        return ALIFState(membrane, spikes, adaptation), spikes
+
+    def unroll(params: Params, state: ALIFState, currents: Array) -> tuple[ALIFState, Array]:
+        return unrolling.unroll(_dynamics(carry), with_batch(constants), state, currents)
+
+    def in_window(params: Params, state: ALIFState) -> Array:
+        c = with_batch(constants)
+        return c.surrogate.in_window(_distance(c, (state.membrane, state.adaptation)))
+
+    return Neuron(init, initial_state, step, unroll, in_window)
+
+
+def _distance(constants: ALIFConstants, hidden: tuple[Array, ...]) -> Array:
+    membrane, adaptation = hidden
+    return membrane - constants.threshold - constants.adaptation_strength * adaptation
+
+
+@functools.cache
+def _dynamics(carry: ALIFCarry) -> Dynamics:
+    return Dynamics(
+        carry=carry,
+        distance=_distance,
+        state=lambda hidden, spikes: ALIFState(hidden[0], spikes, hidden[1]),
+        hidden=lambda state: (state.membrane, state.adaptation),
+    )

@@ -1,0 +1,65 @@
+"""Currents that outlast their spikes, in front of any neuron."""
+
+from typing import Any, NamedTuple
+
+from stbp_jax.core import Array, Neuron, Params, Shape, State
+from stbp_jax.neurons.non_spiking import leaky
+
+
+class CurrentState(NamedTuple):
+    """The synaptic current iᵗ `[B, *units]`, and the inner neuron's state."""
+
+    current: Array
+    neuron: State
+
+
+def current_based(neuron: Neuron, *, decay: Any) -> Neuron:
+    """The same neurons behind synapses with a current of their own: iᵗ = α iᵗ⁻¹ + Iᵗ.
+
+    The neuron gets iᵗ, in the step of its input. Around `lif` this is the current-based LIF (CuBa):
+    uᵗ = carry(uᵗ⁻¹, oᵗ⁻¹) + iᵗ. The currents of all steps are made first, then the neuron is
+    unrolled over them, fast where it has a fast unroll.
+
+    Args:
+      neuron: any, such as `lif` or `alif`.
+      decay: α in [0, 1] per step; a scalar or of the units' shape. At 0 it is the neuron alone.
+
+    Returns:
+      A `Neuron` that learns what the inner one does; its state is a `CurrentState`.
+
+    Raises:
+      ValueError: `decay` outside [0, 1], or of a shape that does not fit the units.
+
+    >>> import jax.numpy as jnp
+    >>> from stbp_jax import lif
+    >>> neuron = current_based(lif(decay=0.0, threshold=0.5), decay=0.5)
+    >>> state = neuron.initial_state((1, 1), jnp.float32)
+    >>> neuron.unroll((), state, jnp.array([1.0, 0.0, 0.0]).reshape(3, 1, 1))[1].ravel()
+    Array([1., 1., 0.], dtype=float32)
+
+    Source: Neftci, Mostafa, Zenke 2019; `CuBa` of NIR and Lava.
+    """
+    synapse = leaky(decay=decay)
+
+    def init(key: Array, shape: Shape) -> Params:
+        synapse.init(key, shape)
+        return neuron.init(key, shape)
+
+    def initial_state(shape: Shape, dtype: Any) -> CurrentState:
+        return CurrentState(synapse.initial_state(shape, dtype), neuron.initial_state(shape, dtype))
+
+    def step(params: Params, state: CurrentState, current: Array) -> tuple[CurrentState, Array]:
+        current, driven = synapse.step((), state.current, current)
+        inner, out = neuron.step(params, state.neuron, driven)
+        return CurrentState(current, inner), out
+
+    def unroll(params: Params, state: CurrentState, currents: Array) -> tuple[CurrentState, Array]:
+        current, driven = synapse.unroll((), state.current, currents)
+        inner, outs = neuron.unroll(params, state.neuron, driven)
+        return CurrentState(current, inner), outs
+
+    in_window = neuron.in_window
+    inner_window = (
+        None if in_window is None else lambda params, state: in_window(params, state.neuron)
+    )
+    return Neuron(init, initial_state, step, unroll, inner_window)

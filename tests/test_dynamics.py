@@ -1,0 +1,344 @@
+"""Adaptive thresholds, synaptic currents and learnt decays: the contract, and NumPy loops by hand.
+
+The loops are written from the equations in float64 without JAX, backwards too.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import stbp_jax as sj
+from stbp_jax.neurons import LearntDecayParams
+from tests.contracts import NeuronContract
+
+RNG = np.random.default_rng(0)
+STEPS, BATCH, UNITS = 12, 3, 4
+CURRENTS = RNG.uniform(-0.3, 0.9, (STEPS, BATCH, UNITS))
+BARS = RNG.normal(size=CURRENTS.shape)
+DECAYS = np.array([0.5, 0.25, 0.5, 0.125, 0.25], np.float32)
+
+
+# Contracts ----------------------------------------------------------------------------------------
+
+
+class TestAlif(NeuronContract):
+    make = staticmethod(
+        lambda: sj.alif(
+            decay=0.5,
+            adaptation_decay=0.5,
+            adaptation_strength=0.25,
+            surrogate=sj.gaussian(0.3),
+        )
+    )
+
+
+class TestAlifPerUnit(NeuronContract):
+    make = staticmethod(
+        lambda: sj.alif(
+            decay=jnp.asarray(DECAYS),
+            adaptation_decay=jnp.asarray(DECAYS[::-1].copy()),
+            adaptation_strength=jnp.asarray(DECAYS),
+            surrogate=sj.rectangular(1.5),
+        )
+    )
+
+
+class TestAlifSoftReset(NeuronContract):
+    make = staticmethod(
+        lambda: sj.alif(
+            decay=0.5,
+            adaptation_decay=0.5,
+            adaptation_strength=0.5,
+            carry=sj.adaptive_carry(sj.detach_reset(sj.subtractive_carry)),
+            surrogate=sj.sigmoid(0.3),
+        )
+    )
+
+
+class TestAlifSDBP(NeuronContract):
+    make = staticmethod(
+        lambda: sj.alif(
+            decay=0.5,
+            adaptation_decay=0.5,
+            carry=sj.detach_time(sj.adaptive_carry(sj.linear_carry)),
+            adaptation_strength=0.25,
+            surrogate=sj.arctan(1.5),
+        )
+    )
+
+
+class TestCurrentBasedLif(NeuronContract):
+    make = staticmethod(
+        lambda: sj.current_based(sj.lif(decay=0.5, surrogate=sj.gaussian(0.3)), decay=0.5)
+    )
+
+
+class TestCurrentBasedLeaky(NeuronContract):
+    spikes = False
+    make = staticmethod(lambda: sj.current_based(sj.leaky(decay=0.5), decay=jnp.asarray(DECAYS)))
+
+
+class TestLearntDecayOfALayer(NeuronContract):
+    learns, drawn, exact = True, False, False  # sigmoid(w) is not dyadic
+    make = staticmethod(
+        lambda: sj.learnt_decay(
+            lambda decay: sj.lif(decay=decay, surrogate=sj.gaussian(0.3)), sj.one_decay(0.6)
+        )
+    )
+
+
+class TestLearntDecayOfEachNeuron(NeuronContract):
+    learns, exact = True, False
+    make = staticmethod(
+        lambda: sj.learnt_decay(
+            lambda decay: sj.lif(decay=decay, surrogate=sj.gaussian(0.3)), sj.own_decays(0.2, 0.9)
+        )
+    )
+
+
+class TestLearntDecayAroundRecurrent(NeuronContract):
+    learns, exact = True, False
+    make = staticmethod(
+        lambda: sj.learnt_decay(
+            lambda decay: sj.recurrent(
+                sj.lif(decay=decay, threshold=0.25, surrogate=sj.gaussian(0.3))
+            ),
+            sj.own_decays(0.3, 0.8),
+        )
+    )
+
+
+class TestLearntReadout(NeuronContract):
+    learns, drawn, exact, spikes = True, False, False, False
+    make = staticmethod(
+        lambda: sj.learnt_decay(lambda decay: sj.leaky(decay=decay), sj.one_decay(0.9))
+    )
+
+
+# By hand ------------------------------------------------------------------------------------------
+
+
+def h(v: np.ndarray, a: float = 0.3) -> np.ndarray:
+    return np.exp(-(v**2) / (2 * a)) / np.sqrt(2 * np.pi * a)
+
+
+def traced(neuron: sj.Neuron, params: Any = ()) -> tuple[Any, np.ndarray, Any]:
+    """Outputs, and gradients to (params, currents), in float64 by the neuron's own unroll."""
+    with jax.enable_x64(True):
+        rest = neuron.initial_state((BATCH, UNITS), jnp.float64)
+
+        def outs_of(params: Any, currents: Any) -> Any:
+            return neuron.unroll(params, rest, currents)[1]
+
+        outs, pull = jax.vjp(outs_of, params, jnp.asarray(CURRENTS))
+        return np.asarray(outs), *pull(jnp.asarray(BARS))
+
+
+@pytest.mark.parametrize("soft", [False, True], ids=["hard reset", "soft reset"])
+def test_alif_is_its_equations(soft: bool) -> None:
+    tau, vth, rho, beta = 0.7, 0.4, 0.9, 0.3
+    u, a, o = (np.zeros((STEPS + 1, BATCH, UNITS)) for _ in range(3))
+    for t in range(1, STEPS + 1):
+        before = u[t - 1] - vth * o[t - 1] if soft else u[t - 1] * (1 - o[t - 1])
+        a[t] = rho * a[t - 1] + o[t - 1]
+        u[t] = tau * before + CURRENTS[t - 1]
+        o[t] = u[t] >= vth + beta * a[t]
+    eps_u, eps_a = np.zeros((STEPS + 2, BATCH, UNITS)), np.zeros((STEPS + 2, BATCH, UNITS))
+    for t in range(STEPS, 0, -1):
+        by_o = -tau * vth if soft else -tau * u[t]
+        by_u = tau if soft else tau * (1 - o[t])
+        delta = BARS[t - 1] + eps_u[t + 1] * by_o + eps_a[t + 1]
+        through_spike = delta * h(u[t] - vth - beta * a[t])
+        eps_u[t] = through_spike + eps_u[t + 1] * by_u
+        eps_a[t] = -beta * through_spike + eps_a[t + 1] * rho
+
+    neuron = sj.alif(
+        decay=tau,
+        threshold=vth,
+        adaptation_decay=rho,
+        adaptation_strength=beta,
+        surrogate=sj.gaussian(0.3),
+        carry=sj.adaptive_carry(sj.subtractive_carry if soft else sj.linear_carry),
+    )
+    outs, _, currents_bar = traced(neuron)
+    np.testing.assert_array_equal(outs, o[1:])
+    assert 0.1 < outs.mean() < 0.7
+    assert (np.abs(eps_a) > 0.01).any()
+    np.testing.assert_allclose(currents_bar, eps_u[1:-1], atol=1e-12)
+
+
+def test_current_based_lif_is_its_equations() -> None:
+    alpha, tau, vth = 0.6, 0.7, 0.8
+    i, u, o = (np.zeros((STEPS + 1, BATCH, UNITS)) for _ in range(3))
+    for t in range(1, STEPS + 1):
+        i[t] = alpha * i[t - 1] + CURRENTS[t - 1]
+        u[t] = tau * u[t - 1] * (1 - o[t - 1]) + i[t]
+        o[t] = u[t] >= vth
+    eps_u, eps_i = np.zeros((STEPS + 2, BATCH, UNITS)), np.zeros((STEPS + 2, BATCH, UNITS))
+    for t in range(STEPS, 0, -1):
+        delta = BARS[t - 1] - eps_u[t + 1] * tau * u[t]
+        eps_u[t] = delta * h(u[t] - vth) + eps_u[t + 1] * tau * (1 - o[t])
+        eps_i[t] = eps_u[t] + alpha * eps_i[t + 1]
+
+    lif = sj.lif(decay=tau, threshold=vth, surrogate=sj.gaussian(0.3))
+    outs, _, currents_bar = traced(sj.current_based(lif, decay=alpha))
+    np.testing.assert_array_equal(outs, o[1:])
+    assert 0.1 < outs.mean() < 0.7
+    np.testing.assert_allclose(currents_bar, eps_i[1:-1], atol=1e-12)
+
+
+@pytest.mark.parametrize("each", [False, True], ids=["of a layer", "of each neuron"])
+def test_learnt_decay_is_a_decay_behind_a_sigmoid(each: bool) -> None:
+    logits = RNG.normal(size=UNITS) if each else np.asarray(0.4)
+    tau, vth = 1 / (1 + np.exp(-logits)), 0.5
+    u, o = (np.zeros((STEPS + 1, BATCH, UNITS)) for _ in range(2))
+    for t in range(1, STEPS + 1):
+        u[t] = tau * u[t - 1] * (1 - o[t - 1]) + CURRENTS[t - 1]
+        o[t] = u[t] >= vth
+    eps, by_tau = np.zeros((STEPS + 2, BATCH, UNITS)), np.zeros(UNITS)
+    for t in range(STEPS, 0, -1):
+        delta = BARS[t - 1] - eps[t + 1] * tau * u[t]
+        eps[t] = delta * h(u[t] - vth) + eps[t + 1] * tau * (1 - o[t])
+        by_tau += (eps[t] * u[t - 1] * (1 - o[t - 1])).sum(0)
+    by_logit = by_tau * tau * (1 - tau)
+
+    neuron = sj.learnt_decay(
+        lambda decay: sj.lif(decay=decay, surrogate=sj.gaussian(0.3)), sj.one_decay(0.5)
+    )
+    with jax.enable_x64(True):
+        params = LearntDecayParams(jnp.asarray(logits), ())
+    outs, params_bar, currents_bar = traced(neuron, params)
+    np.testing.assert_array_equal(outs, o[1:])
+    np.testing.assert_allclose(currents_bar, eps[1:-1], atol=1e-12)
+    wanted = by_logit if each else by_logit.sum()
+    np.testing.assert_allclose(params_bar.logits, wanted, atol=1e-12)
+
+
+def test_adaptation_of_strength_0_is_lif() -> None:
+    alone = sj.lif(decay=0.6, surrogate=sj.gaussian(0.3))
+    adaptive = sj.alif(decay=0.6, adaptation_strength=0.0, surrogate=sj.gaussian(0.3))
+    for got, wanted in zip(traced(adaptive), traced(alone), strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_cuts_of_the_adaptation() -> None:
+    """What each composition cuts; else a cut that does nothing would pass the contract."""
+
+    def gradient(carry: Any) -> np.ndarray:
+        return np.asarray(traced(sj.alif(decay=0.7, carry=carry, surrogate=sj.gaussian(0.3)))[2])
+
+    kept = gradient(sj.adaptive_carry(sj.linear_carry))
+    reset = gradient(sj.adaptive_carry(sj.detach_reset(sj.linear_carry)))
+    both = gradient(sj.detach_reset(sj.adaptive_carry(sj.linear_carry)))
+    time = gradient(sj.detach_time(sj.adaptive_carry(sj.linear_carry)))
+    for one, other in ((kept, reset), (reset, both), (both, time)):
+        assert np.abs(one - other).max() > 1e-3
+    np.testing.assert_array_equal(kept[-1], time[-1])
+
+
+def test_first_decays() -> None:
+    shared = sj.learnt_decay(lambda d: sj.leaky(decay=d), sj.one_decay(0.9))
+    logits = shared.init(jax.random.key(0), (5,)).logits
+    assert logits.shape == ()
+    np.testing.assert_allclose(jax.nn.sigmoid(logits), 0.9, rtol=1e-6)
+    own = sj.learnt_decay(lambda d: sj.lif(decay=d), sj.own_decays(0.2, 0.4))
+    decays = jax.nn.sigmoid(own.init(jax.random.key(0), (200, 5)).logits)
+    assert decays.shape == (200, 5)
+    assert 0.2 <= decays.min() < 0.21
+    assert 0.39 < decays.max() <= 0.4
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: sj.alif(adaptation_decay=1.5), "adaptation_decay"),
+        (lambda: sj.alif(adaptation_strength=-0.1), "adaptation_strength"),
+        (lambda: sj.alif(adaptation_strength=float("inf")), "adaptation_strength"),
+        (lambda: sj.alif(decay=2.0), "decay"),
+        (lambda: sj.current_based(sj.lif(), decay=-0.5), "decay"),
+        (lambda: sj.one_decay(1.0), "decay"),
+        (lambda: sj.own_decays(0.0, 0.5), "low"),
+        (lambda: sj.own_decays(0.6, 0.5), "high"),
+    ],
+)
+def test_numbers_out_of_range(make: Any, name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("neuron", "name"),
+    [
+        (sj.alif(adaptation_strength=jnp.full(4, 0.5)), "adaptation_strength"),
+        (sj.current_based(sj.lif(), decay=jnp.full(4, 0.5)), "decay"),
+        (sj.learnt_decay(lambda d: sj.lif(decay=d), lambda key, units: jnp.full(4, 0.5)), "init"),
+        (sj.learnt_decay(lambda d: sj.lif(decay=d), lambda key, units: jnp.array(1.0)), "init"),
+    ],
+)
+def test_constants_that_do_not_fit_the_units(neuron: sj.Neuron, name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        neuron.init(jax.random.key(0), (5,))
+
+
+# Truncated gradients ------------------------------------------------------------------------------
+
+
+def gradient_of(net: sj.Layer, steps: int = 7) -> Any:
+    params, _ = net.init(jax.random.key(0), (6,))
+    xs = sj.bernoulli(jax.random.key(1), jnp.full((2, 6), 0.6), steps)
+    return jax.grad(lambda p: jnp.sum(sj.apply(net, p, xs)[1] ** 2 @ jnp.arange(5.0)))(params)
+
+
+def hidden(carry: Any = sj.linear_carry, threshold: float = 0.3) -> sj.Neuron:
+    return sj.lif(decay=0.8, threshold=threshold, carry=carry, surrogate=sj.gaussian(0.3))
+
+
+def test_truncated_between_its_ends() -> None:
+    """At 1 it is SDBP, from T on STBP; in between neither."""
+    net = sj.serial(sj.dense(8, hidden()), sj.dense(5, hidden()))
+    cut = sj.detach_time(sj.linear_carry)
+    space = gradient_of(sj.serial(sj.dense(8, hidden(cut)), sj.dense(5, hidden(cut))))
+    whole = gradient_of(net)
+    near = lambda a, b: jax.tree.all(jax.tree.map(lambda x, y: jnp.allclose(x, y, atol=1e-5), a, b))  # noqa: E731
+    assert near(gradient_of(sj.truncated(net, 1)), space)
+    assert near(gradient_of(sj.truncated(net, 7)), whole)
+    assert near(gradient_of(sj.truncated(net, 100)), whole)
+    for steps in (2, 4):
+        middle = gradient_of(sj.truncated(net, steps))
+        assert not near(middle, space)
+        assert not near(middle, whole)
+
+
+def test_truncated_gradients_stay_in_their_stretch() -> None:
+    """Recurrent weights too: inputs of one stretch have no gradient from outputs of the next."""
+    net = sj.truncated(sj.dense(5, sj.recurrent(hidden())), 3)
+    params, _ = net.init(jax.random.key(0), (6,))
+    xs = jnp.ones((8, 1, 6))
+    for t in (3, 5, 7):
+        slopes = jax.grad(lambda xs, t=t: sj.apply(net, params, xs)[1][t].sum())(xs)
+        seen = np.flatnonzero(np.abs(slopes).sum((1, 2)))
+        assert seen[0] == t // 3 * 3
+        assert seen[-1] == t
+
+
+def test_truncated_needs_a_step() -> None:
+    with pytest.raises(ValueError, match="steps"):
+        sj.truncated(sj.dense(3), 0)
+
+
+# Cross-entropy over time --------------------------------------------------------------------------
+
+
+def test_cross_entropy_over_time_is_that_of_every_step() -> None:
+    outs = jnp.asarray(RNG.normal(size=(6, 3, 4)), jnp.float32)
+    labels = jnp.array([1, 3, 0])
+    loss = sj.negative_log_likelihood(sj.mean_log_probability(outs), labels)
+    wanted = np.mean([sj.cross_entropy(o, labels) for o in outs], axis=0)
+    np.testing.assert_allclose(loss, wanted, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"labels must lie in \[0, 4\)"):
+        sj.negative_log_likelihood(outs[0], jnp.array([1, 4, 0]))
+    with pytest.raises(ValueError, match="log_probabilities"):
+        sj.negative_log_likelihood(outs, labels)
