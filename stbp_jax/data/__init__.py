@@ -9,17 +9,9 @@ and scikit-learn, Pillow and tensorflow-datasets only when a set needs them.
 """
 
 from .dataset import Dataset
-from .events import (
-    NMNIST_SHAPE,
-    PAD,
-    Events,
-    Recordings,
-    pack_events,
-    read_nmnist,
-    read_nmnist_file,
-    unpack_events,
-)
+from .events import PAD, Events, Recordings, pack_events, unpack_events
 from .idx import read_idx
+from .nmnist import NMNIST_SHAPE, read_nmnist, read_nmnist_file
 from .sources import NAMES, load
 
 __all__ = [
