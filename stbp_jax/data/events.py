@@ -69,26 +69,12 @@ def pack_events(
     """
     if num_cells < 2:
         raise ValueError(f"num_cells must be at least 2, got {num_cells}")
-    rows = []
-    for n, (times, cells) in enumerate(recordings):
-        where = f"recordings[{n}]"
-        if times.ndim != 1 or times.shape != cells.shape or not len(times):
-            raise ValueError(
-                f"{where}: times and cells must have one shape [E] with E >= 1, got "
-                f"{list(times.shape)} and {list(cells.shape)}"
-            )
-        if times.dtype.kind not in "iu" or cells.dtype.kind not in "iu":
-            raise ValueError(
-                f"{where}: times and cells must be integers, got {times.dtype} and {cells.dtype}"
-            )
-        if cells.min() < 0 or cells.max() >= num_cells:
-            raise ValueError(
-                f"{where}: cells must lie in [0, {num_cells}), got {cells.min()} to {cells.max()}"
-            )
-        times = times.astype(np.int64)
-        check_times(times, np.zeros(1, np.int64), [where], num_cells)
-        rows.append((times * num_cells + cells).astype(np.uint32))
-    return padded(rows)
+    return padded(
+        [
+            pack_row(times, cells, num_cells, f"recordings[{n}]")
+            for n, (times, cells) in enumerate(recordings)
+        ]
+    )
 
 
 def unpack_events(row: NDArray[np.uint32], shape: tuple[int, int, int] = (34, 34, 2)) -> Events:
@@ -110,12 +96,39 @@ def unpack_events(row: NDArray[np.uint32], shape: tuple[int, int, int] = (34, 34
     return Events(x, y, polarity, times)
 
 
+def pack_row(
+    times: NDArray[Any], cells: NDArray[Any], num_cells: int, where: str
+) -> NDArray[np.uint32]:
+    """Words of one recording, which errors call `where`."""
+    if times.ndim != 1 or times.shape != cells.shape or not len(times):
+        raise ValueError(
+            f"{where}: times and cells must have one shape [E] with E >= 1, got "
+            f"{list(times.shape)} and {list(cells.shape)}"
+        )
+    if times.dtype.kind not in "iu" or cells.dtype.kind not in "iu":
+        raise ValueError(
+            f"{where}: times and cells must be integers, got {times.dtype} and {cells.dtype}"
+        )
+    if cells.min() < 0 or cells.max() >= num_cells:
+        raise ValueError(
+            f"{where}: cells must lie in [0, {num_cells}), got {cells.min()} to {cells.max()}"
+        )
+    times = times.astype(np.int64)
+    check_times(times, np.zeros(1, np.int64), [where], num_cells)
+    return (times * num_cells + cells).astype(np.uint32)
+
+
 def padded(rows: Sequence[NDArray[np.uint32]]) -> NDArray[np.uint32]:
     """Rows of words as one array, `PAD` after the last of each."""
     events = np.full((len(rows), max(map(len, rows), default=0)), PAD)
     for out, row in zip(events, rows, strict=True):
         out[: len(row)] = row
     return events
+
+
+def last_time(num_cells: int) -> int:
+    """The last microsecond that fits a word and, on the device, an int32."""
+    return min(int(PAD) // num_cells, 2**31) - 1
 
 
 def check_times(
@@ -132,7 +145,7 @@ def check_times(
             f"{name}: event {event} at {times[at]} us comes after {before} us; times must not run "
             "backwards"
         )
-    last = min(int(PAD) // num_cells, 2**31) - 1  # times are int32 on the device
+    last = last_time(num_cells)
     if (late := times > last).any():
         at, event, name = place(late, starts, names)
         raise ValueError(
