@@ -68,15 +68,10 @@ def test_shd_rounds_to_the_microsecond(h5py, tmp_path):
     columns = COLUMNS | {"spikes/times": times, "spikes/units": [UNITS[0][:3], *UNITS[1:]]}
     events = data.read_shd(write(h5py, tmp_path / "a.h5", columns, "f8")).recordings.events
     assert (events[0] // 700).tolist() == [1, 2, 6_135_666]
-    # What float16 keeps of a time near one second.
-    events = data.read_shd(
-        write(
-            h5py,
-            tmp_path / "b.h5",
-            columns | {"spikes/times": TIMES[:1] * 3, "spikes/units": UNITS[:1] * 3},
-        )
-    ).recordings.events
-    assert (events[2] // 700).tolist() == [0, 250_000, 250_000, 1_375_000]
+    # What float16 keeps of 0.7 s and of 1.3 s.
+    columns["spikes/times"] = [np.array([0.1, 0.7, 1.3]), *TIMES[1:]]
+    events = data.read_shd(write(h5py, tmp_path / "b.h5", columns, "f2")).recordings.events
+    assert (events[0] // 700).tolist() == [99_976, 700_195, 1_299_805]
 
 
 def test_shd_out_of_order_is_sorted_and_ties_keep_their_order(h5py, tmp_path):
