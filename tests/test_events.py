@@ -131,7 +131,8 @@ def test_bad_name_is_named(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["/Train/3/00007.bin", "../Train/3/00007.bin", "Train/../../7.bin", "C:/Train/3/7.bin"]
+    "name",
+    ["/Train/3/7.bin", "../Train/3/7.bin", "Train/../../7.bin", "C:/Train/3/7.bin", "..\\3\\7.bin"],
 )
 def test_zip_with_a_path_that_leaves_it(tmp_path, name):
     with pytest.raises(ValueError, match=r"s\.zip: .*absolute or parent path; expected Train/"):

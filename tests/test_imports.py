@@ -118,7 +118,7 @@ def test_data_stands_alone():
     assert ROOMS["data"] == set()
     for file in (PACKAGE / "data").rglob("*.py"):
         packages = {name.split(".")[0] for name in imports(file)}
-        assert not packages & {"jax", "jaxlib", "flax", "optax", "chex"}
+        assert not packages & {"jax", "jaxlib", "flax", "optax", "chex", "tonic"}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
@@ -199,7 +199,7 @@ else:
     )
     heavy = ("matplotlib", "sklearn", "tensorflow", "tensorflow_datasets", "PIL", "flax.nnx")
     assert "stbp_jax.training" in loaded
-    for name in heavy:
+    for name in (*heavy, "h5py", "tonic"):
         assert not [m for m in loaded if m == name or m.startswith(name + ".")], name
 
 
@@ -215,5 +215,5 @@ print(*sys.modules)
 """
     )
     assert "room.sources" in loaded
-    for name in ("jax", "stbp_jax", "sklearn", "PIL", "tensorflow_datasets"):
+    for name in ("jax", "stbp_jax", "sklearn", "PIL", "h5py", "tonic", "tensorflow_datasets"):
         assert name not in loaded

@@ -5,34 +5,32 @@ before it is used, and one form for all sources: uint8 images, int32 labels, a t
 set. Events have a form of their own, `Recordings`, and are read from where the caller says. Leaves
 out what a network makes of them: spike trains stand in `coding` and `events`, batches and shuffles
 in `training`. Every source is read whole; nothing here streams. NumPy out: no JAX is imported,
-and scikit-learn, Pillow and tensorflow-datasets only when a set needs them.
+and scikit-learn, Pillow, h5py and tensorflow-datasets only when a set needs them.
 """
 
 from .dataset import Dataset
-from .events import (
-    NMNIST_SHAPE,
-    PAD,
-    Events,
-    Recordings,
-    pack_events,
-    read_nmnist,
-    read_nmnist_file,
-    unpack_events,
-)
+from .events import PAD, Events, Recordings, pack_events, unpack_events
 from .idx import read_idx
+from .nmnist import NMNIST_SHAPE, read_nmnist, read_nmnist_file
+from .shd import SHD_SHAPE, Utterances, read_shd
 from .sources import NAMES, load
+from .tonic import from_tonic
 
 __all__ = [
     "NAMES",
     "NMNIST_SHAPE",
     "PAD",
+    "SHD_SHAPE",
     "Dataset",
     "Events",
     "Recordings",
+    "Utterances",
+    "from_tonic",
     "load",
     "pack_events",
     "read_idx",
     "read_nmnist",
     "read_nmnist_file",
+    "read_shd",
     "unpack_events",
 ]

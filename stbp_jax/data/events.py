@@ -1,34 +1,18 @@
-"""Recordings of event cameras, packed as one word an event.
+"""Recordings of event sensors, packed as one word an event.
 
-Decides the layout of a set, the rules that a recording must keep, and the packed form:
-time · cells + cell in 32 bits, one row a recording. Leaves out time steps: `stbp_jax.events` makes
-sequences of what stands here, on the device. No event is dropped, moved, sorted or stabilised; a
-recording that breaks a rule is refused.
+Decides the packed form: time · cells + cell in 32 bits, one row a recording, and that times do not
+run backwards. Leaves out the layouts of sets (`nmnist`) and time steps: `stbp_jax.events` makes
+sequences of what stands here, on the device.
 """
 
-import contextlib
-import functools
-import os
-import re
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-NMNIST_SHAPE = (34, 34, 2)
-"""Cells of the N-MNIST sensor: rows y, columns x, polarity (1 is on)."""
-
 PAD = np.uint32(2**32 - 1)
 """The word that fills a row after its last event."""
-
-_SPLITS = ("Train", "Test")
-_LAYOUT = "Train/<0..9>/<number>.bin and Test/<0..9>/<number>.bin"
-_OVERFLOW_ROW, _OVERFLOW = 240, 2**13  # a row below the sensor: the clock has wrapped
-_TOGETHER = 1000  # recordings decoded at once: enough for long vectors, little memory
-_LARGEST = 2**24  # bytes of one recording; the largest real one has 35,760
 
 
 class Recordings(NamedTuple):
@@ -85,29 +69,15 @@ def pack_events(
     """
     if num_cells < 2:
         raise ValueError(f"num_cells must be at least 2, got {num_cells}")
-    rows = []
-    for n, (times, cells) in enumerate(recordings):
-        where = f"recordings[{n}]"
-        if times.ndim != 1 or times.shape != cells.shape or not len(times):
-            raise ValueError(
-                f"{where}: times and cells must have one shape [E] with E >= 1, got "
-                f"{list(times.shape)} and {list(cells.shape)}"
-            )
-        if times.dtype.kind not in "iu" or cells.dtype.kind not in "iu":
-            raise ValueError(
-                f"{where}: times and cells must be integers, got {times.dtype} and {cells.dtype}"
-            )
-        if cells.min() < 0 or cells.max() >= num_cells:
-            raise ValueError(
-                f"{where}: cells must lie in [0, {num_cells}), got {cells.min()} to {cells.max()}"
-            )
-        times = times.astype(np.int64)
-        _check_times(times, np.zeros(1, np.int64), [where], num_cells)
-        rows.append((times * num_cells + cells).astype(np.uint32))
-    return _padded(rows)
+    return padded(
+        [
+            pack_row(times, cells, num_cells, f"recordings[{n}]")
+            for n, (times, cells) in enumerate(recordings)
+        ]
+    )
 
 
-def unpack_events(row: NDArray[np.uint32], shape: tuple[int, int, int] = NMNIST_SHAPE) -> Events:
+def unpack_events(row: NDArray[np.uint32], shape: tuple[int, int, int] = (34, 34, 2)) -> Events:
     """One row of `Recordings.events` as coordinates, polarities and times.
 
     Args:
@@ -126,224 +96,42 @@ def unpack_events(row: NDArray[np.uint32], shape: tuple[int, int, int] = NMNIST_
     return Events(x, y, polarity, times)
 
 
-def read_nmnist_file(path: str | os.PathLike[str]) -> Events:
-    """Reads one N-MNIST recording.
-
-    Five bytes an event: x, y, then one bit of polarity (1 is on) and 23 bits of time in
-    microseconds, big-endian. An entry with y = 240 is no event: the clock has wrapped, and 2¹³ us
-    are added to all times from there on.
-
-    Args:
-      path: a `.bin` file.
-
-    Returns:
-      Its events.
-
-    Raises:
-      ValueError: a length that is no multiple of 5, no event at all, coordinates outside the
-        34x34 sensor, times that run backwards or pass 1.857683 s.
-      OSError: the file cannot be opened.
-
-    Source: Orchard, Jayawant, Cohen, Thakor 2015, and the reader that its authors published.
-    """
-    path = Path(path)
-    return unpack_events(_decode([path.read_bytes()], [str(path)])[0])
-
-
-def read_nmnist(path: str | os.PathLike[str]) -> tuple[Recordings, Recordings]:
-    """Reads N-MNIST in its original layout, from a folder or from zip archives.
-
-    Recordings come in order of their numbers, which count MNIST's images from 1: of a whole split,
-    or of its first part, row i is the recording of image i. A recording takes four bytes an event
-    and as many as the longest one of its split: 28.6 kB where that has 7,152 events, 1.7 GB for
-    60,000 recordings.
-
-    Args:
-      path: A folder with `Train/` and `Test/`, or with the archives that together hold them; or
-        one archive.
-
-    Returns:
-      `(train, test)`.
-
-    Raises:
-      ValueError: A recording breaks a rule of `read_nmnist_file`; a label folder is not one of 0
-        to 9, a file is no `<number>.bin`, a number stands twice in a split, or a split is empty;
-        an archive is damaged or has absolute or parent paths. The text names file and rule.
-      FileNotFoundError: Nothing is at `path`, or the folder holds neither.
-
-    Source: Orchard, Jayawant, Cohen, Thakor 2015, Converting Static Image Datasets to Spiking
-    Neuromorphic Datasets Using Saccades, Frontiers in Neuroscience 9:437.
-    """
-    path = Path(path).expanduser()
-    with contextlib.ExitStack() as stack:
-        entries: dict[str, dict[int, _Entry]] = {split: {} for split in _SPLITS}
-        for split, entry in _entries(path, stack):
-            twin = entries[split].setdefault(entry.number, entry)
-            if twin is not entry:
-                raise ValueError(
-                    f"{entry.where}: recording {entry.number} of {split} stands twice, expected "
-                    f"each number once; the other is {twin.where}"
-                )
-        for split in _SPLITS:
-            if not entries[split]:
-                raise ValueError(f"{path}: no recording under {split}/; expected {_LAYOUT}")
-        train, test = (
-            _read([part[number] for number in sorted(part)]) for part in entries.values()
-        )
-    return train, test
-
-
-# Where recordings lie ----------------------------------------------------------------------------
-
-
-class _Entry(NamedTuple):
-    number: int
-    label: int
-    where: str
-    read: Callable[[], bytes]
-
-
-def _entries(path: Path, stack: contextlib.ExitStack) -> Iterator[tuple[str, _Entry]]:
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist")
-    if path.is_file():
-        yield from _in_zip(path, stack)
-    elif any((path / split).is_dir() for split in _SPLITS):
-        yield from _in_folder(path)
-    elif archives := sorted(path.glob("*.zip")):
-        for archive in archives:
-            yield from _in_zip(archive, stack)
-    else:
-        raise FileNotFoundError(
-            f"{path} holds neither Train/ and Test/ nor a zip archive; expected {_LAYOUT}"
-        )
-
-
-def _in_zip(path: Path, stack: contextlib.ExitStack) -> Iterator[tuple[str, _Entry]]:
-    stream = stack.enter_context(path.open("rb"))
-    try:
-        archive = stack.enter_context(zipfile.ZipFile(stream))
-    except Exception as error:  # a damaged directory makes zipfile raise nearly anything
+def pack_row(
+    times: NDArray[Any], cells: NDArray[Any], num_cells: int, where: str
+) -> NDArray[np.uint32]:
+    """Words of one recording, which errors call `where`."""
+    if times.ndim != 1 or times.shape != cells.shape or not len(times):
         raise ValueError(
-            f"{path}: not a readable zip archive, truncated or damaged ({error})"
-        ) from error
-
-    def content(info: zipfile.ZipInfo, where: str) -> bytes:
-        if info.file_size > _LARGEST:
-            raise ValueError(
-                f"{where}: unpacks to {info.file_size} bytes, expected at most {_LARGEST}"
-            )
-        try:
-            found = archive.read(info)
-        except Exception as error:
-            raise ValueError(f"{where}: truncated or damaged in its archive ({error})") from error
-        if len(found) != info.file_size:  # zipfile takes less than was promised without a word
-            raise ValueError(
-                f"{where}: truncated or damaged in its archive: {len(found)} bytes, expected "
-                f"{info.file_size}"
-            )
-        return found
-
-    for info in archive.infolist():
-        where = f"{path}: {info.filename}"
-        parts = info.filename.split("/")
-        # Nothing is written to disk, yet such a name is a sign of a forged archive. `orig_filename`
-        # is the name as it stands: zipfile cuts what follows a NUL.
-        name = info.orig_filename
-        if parts[0] == "" or ".." in parts or "\\" in name or "\0" in name or ":" in parts[0]:
-            raise ValueError(
-                f"{path}: {name!r}: not a name but an absolute or parent path; expected {_LAYOUT}"
-            )
-        if info.is_dir() or parts[0] not in _SPLITS or any(p.startswith(".") for p in parts):
-            continue
-        yield _entry(parts, where, functools.partial(content, info, where))
+            f"{where}: times and cells must have one shape [E] with E >= 1, got "
+            f"{list(times.shape)} and {list(cells.shape)}"
+        )
+    if times.dtype.kind not in "iu" or cells.dtype.kind not in "iu":
+        raise ValueError(
+            f"{where}: times and cells must be integers, got {times.dtype} and {cells.dtype}"
+        )
+    if cells.min() < 0 or cells.max() >= num_cells:
+        raise ValueError(
+            f"{where}: cells must lie in [0, {num_cells}), got {cells.min()} to {cells.max()}"
+        )
+    times = times.astype(np.int64)
+    check_times(times, np.zeros(1, np.int64), [where], num_cells)
+    return (times * num_cells + cells).astype(np.uint32)
 
 
-def _in_folder(folder: Path) -> Iterator[tuple[str, _Entry]]:
-    for split in _SPLITS:
-        for root, folders, files in os.walk(folder / split, onerror=_refuse, followlinks=True):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            for file in (Path(root, name) for name in files if not name.startswith(".")):
-                yield _entry(file.relative_to(folder).parts, str(file), file.read_bytes)
-
-
-def _refuse(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):  # a missing split has its own message
-        raise error
-
-
-def _entry(parts: Sequence[str], where: str, read: Callable[[], bytes]) -> tuple[str, _Entry]:
-    if len(parts) != 3:
-        raise ValueError(f"{where}: expected {_LAYOUT}, one folder deep for each label")
-    split, label, file = parts
-    if not re.fullmatch("[0-9]", label):
-        raise ValueError(f"{where}: unknown label folder {label!r}, expected 0 to 9")
-    number = re.fullmatch(r"([0-9]{1,9})\.bin", file)
-    if not number:
-        raise ValueError(f"{where}: not a recording, expected a name like 00001.bin")
-    return split, _Entry(int(number[1]), int(label), where, read)
-
-
-# What recordings hold ----------------------------------------------------------------------------
-
-
-def _read(entries: Sequence[_Entry]) -> Recordings:
-    rows: list[NDArray[np.uint32]] = []
-    for first in range(0, len(entries), _TOGETHER):
-        some = entries[first : first + _TOGETHER]
-        rows += _decode([entry.read() for entry in some], [entry.where for entry in some])
-    return Recordings(_padded(rows), np.array([entry.label for entry in entries], np.int32))
-
-
-def _padded(rows: Sequence[NDArray[np.uint32]]) -> NDArray[np.uint32]:
+def padded(rows: Sequence[NDArray[np.uint32]]) -> NDArray[np.uint32]:
+    """Rows of words as one array, `PAD` after the last of each."""
     events = np.full((len(rows), max(map(len, rows), default=0)), PAD)
     for out, row in zip(events, rows, strict=True):
         out[: len(row)] = row
     return events
 
 
-def _decode(contents: Sequence[bytes], names: Sequence[str]) -> list[NDArray[np.uint32]]:
-    """Words of each file; all files are decoded together, for most of them are short."""
-    for content, name in zip(contents, names, strict=True):
-        if len(content) % 5:
-            raise ValueError(
-                f"{name}: {len(content)} bytes, expected a multiple of 5: five bytes an event"
-            )
-    raw = np.frombuffer(b"".join(contents), np.uint8).reshape(-1, 5)
-    x, y, first, second, third = np.ascontiguousarray(raw.T)
-    counts = np.array([len(content) // 5 for content in contents])
-    times = np.left_shift(first & 127, 16, dtype=np.int32)
-    times |= np.left_shift(second, 8, dtype=np.int32)
-    times |= third
-    polarity = first >> 7
-    if (wraps := y == _OVERFLOW_ROW).any():
-        owner = np.repeat(np.arange(len(counts)), counts)
-        total = np.cumsum(wraps)
-        before = np.concatenate([[0], total])[np.cumsum(counts) - counts]
-        times = (times + _OVERFLOW * (total - before[owner]))[~wraps]
-        x, y, polarity, owner = x[~wraps], y[~wraps], polarity[~wraps], owner[~wraps]
-        counts = np.bincount(owner, minlength=len(counts))
-    if not counts.all():
-        raise ValueError(
-            f"{names[int(np.argmin(counts))]}: an empty recording, expected at least one event"
-        )
-    starts = np.cumsum(counts) - counts
-    rows, columns, _ = NMNIST_SHAPE
-    if (outside := (x >= columns) | (y >= rows)).any():
-        at, event, name = _place(outside, starts, names)
-        raise ValueError(
-            f"{name}: event {event} lies at x = {x[at]}, y = {y[at]}, outside the sensor; expected "
-            f"x in 0..{columns - 1}, y in 0..{rows - 1} (or y = {_OVERFLOW_ROW} where the clock "
-            "wraps)"
-        )
-    num_cells = int(np.prod(NMNIST_SHAPE))
-    _check_times(times, starts, names, num_cells)
-    cells = y.astype(np.uint32) * (2 * columns) + np.left_shift(x, 1) + polarity
-    cells += times.astype(np.uint32) * np.uint32(num_cells)
-    return np.split(cells, starts[1:])
+def last_time(num_cells: int) -> int:
+    """The last microsecond that fits a word and, on the device, an int32."""
+    return min(int(PAD) // num_cells, 2**31) - 1
 
 
-def _check_times(
+def check_times(
     times: NDArray[Any], starts: NDArray[Any], names: Sequence[str], num_cells: int
 ) -> None:
     """Refuses times that run backwards within a recording, or do not fit a word."""
@@ -351,21 +139,21 @@ def _check_times(
     np.less(times[1:], times[:-1], out=backwards[1:])
     backwards[starts] = times[starts] < 0
     if backwards.any():
-        at, event, name = _place(backwards, starts, names)
+        at, event, name = place(backwards, starts, names)
         before = times[at - 1] if event else 0
         raise ValueError(
             f"{name}: event {event} at {times[at]} us comes after {before} us; times must not run "
             "backwards"
         )
-    last = min(int(PAD) // num_cells, 2**31) - 1  # times are int32 on the device
+    last = last_time(num_cells)
     if (late := times > last).any():
-        at, event, name = _place(late, starts, names)
+        at, event, name = place(late, starts, names)
         raise ValueError(
             f"{name}: event {event} at {times[at]} us, expected times of at most {last} us"
         )
 
 
-def _place(
+def place(
     wrong: NDArray[np.bool_], starts: NDArray[Any], names: Sequence[str]
 ) -> tuple[int, int, str]:
     """The first wrong event: where it stands, its index within its recording, whose it is."""
