@@ -41,7 +41,7 @@ class Variant(NamedTuple):
       run: `(settings, seeds, folder) -> lists of rows`, one a run, as soon as it ends. Leaves run
         folders that are usable at any time, after an interrupt too.
       plans: for `"cpu"`, what two cores do in minutes, and `"full"`; a budget that is not there
-        cannot afford it.
+        cannot afford it. For `"smoke"` where `SMOKE` does not fit.
     """
 
     tells: str
@@ -80,7 +80,7 @@ def study(name: str) -> Study:
 
 def plan_of(variant: Variant, budget: str) -> Plan | None:
     """What the budget pays for; None where it cannot afford the variant."""
-    return Plan(1, SMOKE) if budget == "smoke" else variant.plans.get(budget)
+    return variant.plans.get(budget, Plan(1, SMOKE) if budget == "smoke" else None)
 
 
 class Asked(NamedTuple):

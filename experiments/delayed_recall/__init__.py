@@ -1,0 +1,1 @@
+"""Delayed recall; see README.md."""
