@@ -159,13 +159,16 @@ STUDY = Study(
         ),
         **{
             f"horizon_{steps}": variant(
-                f"through time, in stretches of {steps} steps", lone(), horizon=steps, **_few
+                f"through time, in stretches of {steps} steps", lone(), horizon=steps, decays=FEW
             )
             for steps in (2, 4, 8, 16)
         },
         "recurrent": variant("recurrent hidden layer", recurrent, decays=FEW),
         "recurrent_space": variant(
-            "recurrent hidden layer, gradients through space alone", recurrent, horizon=1, **_few
+            "recurrent hidden layer, gradients through space alone",
+            recurrent,
+            horizon=1,
+            decays=FEW,
         ),
         "adaptive": variant("adaptive thresholds", adaptive, decays=FEW),
     },
