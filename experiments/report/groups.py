@@ -1,7 +1,8 @@
 """Rows of one experiment put together over its seeds, and the statistics that pages show.
 
-Rows tell experiments apart by the fields of `SAME`, by `hparams` and by `settings`, and by nothing
-else: of two rows that agree there and have one seed, the newer counts.
+Rows tell experiments apart by the fields of `SAME`, by `hparams`, by `settings` and by the machine,
+and by nothing else: of two rows that agree there and have one seed, the newer counts. How many cores
+of a machine were free changes times alone.
 """
 
 import json
@@ -23,8 +24,12 @@ SAME = (
     "epochs",
     "batch_size",
     "num_train",
-    "device",
 )
+
+
+def machine(row: Row) -> str:
+    """The device without its cores: `cpu: AMD EPYC, 1 of 2 cores` is `cpu: AMD EPYC`."""
+    return str(row.get("device", "")).partition(",")[0]
 
 
 class Group(NamedTuple):
@@ -54,6 +59,7 @@ def groups(rows: Iterable[Row]) -> list[Group]:
     found: dict[str, dict[int, Row]] = {}
     for row in results(rows):
         same = [row.get(name) for name in (*SAME, "hparams", "settings")]
+        same.append(machine(row))
         seeds = found.setdefault(json.dumps(same, sort_keys=True), {})
         old = seeds.get(row["seed"])
         if old is None or row.get("date", "") >= old.get("date", ""):
@@ -62,7 +68,7 @@ def groups(rows: Iterable[Row]) -> list[Group]:
 
 
 def of_plan(asked: Asked, among: list[Group]) -> list[Group]:
-    """The experiments that the plan asks for, the newest on each device.
+    """The experiments that the plan asks for, the newest on each machine.
 
     Rows from before rows told all settings count where what they tell agrees.
     """
@@ -73,7 +79,7 @@ def of_plan(asked: Asked, among: list[Group]) -> list[Group]:
         told = row.get("settings") or {k: row.get(k) for k in ("num_steps", "epochs", "batch_size")}
         mine = row.get("variant") == asked.variant and row.get("budget") == asked.budget
         if mine and all(plan.get(k) == v for k, v in told.items()):
-            key = json.dumps([row.get("device"), row.get("hparams")], sort_keys=True)
+            key = json.dumps([machine(row), row.get("hparams")], sort_keys=True)
             old = found.get(key)
             if old is None or row.get("date", "") >= old.newest.get("date", ""):
                 found[key] = group

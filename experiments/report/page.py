@@ -6,7 +6,16 @@ from typing import NamedTuple
 
 from experiments import paper
 from experiments.report import tables
-from experiments.report.groups import Group, groups, interval, of_plan, paired, spread, told_apart
+from experiments.report.groups import (
+    Group,
+    groups,
+    interval,
+    machine,
+    of_plan,
+    paired,
+    spread,
+    told_apart,
+)
 from experiments.study import Row, Study
 
 FINDING = "<!-- finding: begin -->", "<!-- finding: end -->"
@@ -129,7 +138,7 @@ def _of_plans(study: Study, among: list[Group]) -> list[Group]:
 
 
 def _distances(entry: paper.Entry, shown: Shown, among: list[Group]) -> list[list[str]]:
-    """Of each of an entry's targets, one line for each budget and device."""
+    """Of each of an entry's targets, one line for each budget and machine."""
     if entry.variant not in shown.study.variants:
         return []
     plans = tables.plans(shown.study, entry.variant)
@@ -150,7 +159,7 @@ def _distances(entry: paper.Entry, shown: Shown, among: list[Group]) -> list[lis
 def _partner(
     target: paper.Target, budget: str, group: Group, shown: Shown, among: list[Group]
 ) -> Group | None:
-    """The experiment that is subtracted: of the same budget, if possible on the same device.
+    """The experiment that is subtracted: of the same budget, if possible on the same machine.
 
     Of several, cells of a sweep, the one with the same hyper-parameters.
     """
@@ -159,7 +168,7 @@ def _partner(
     plans = dict(tables.plans(shown.study, target.than))
     found = of_plan(plans[budget], among) if budget in plans else []
     row = group.newest
-    found = [g for g in found if g.newest.get("device") == row.get("device")] or found
+    found = [g for g in found if machine(g.newest) == machine(row)] or found
     alike = [g for g in found if g.newest.get("hparams") == row.get("hparams")]
     return alike[0] if alike else found[0] if len(found) == 1 else None
 
