@@ -1,8 +1,8 @@
 """Rows of one experiment put together over its seeds, and the statistics that pages show.
 
 Rows tell experiments apart by the fields of `SAME`, by `hparams`, by `settings` and by the machine,
-and by nothing else: of two rows that agree there and have one seed, the newer counts. How many cores
-of a machine were free changes times alone.
+and by nothing else: of two rows that agree there and have one seed, the newer counts. How many
+cores of a machine were free changes times alone.
 """
 
 import json
