@@ -44,7 +44,20 @@ from stbp_jax.neurons import (
     stateless,
     subtractive_carry,
 )
-from stbp_jax.products import bfloat16_product, full_product, split_product
+from stbp_jax.products import bfloat16_product, full_product, gathered_product, split_product
+from stbp_jax.streaming import (
+    Decision,
+    Stream,
+    any_event,
+    decisions,
+    lead,
+    live,
+    make_stream,
+    never,
+    replay,
+    running_peak,
+    running_rate,
+)
 from stbp_jax.surrogates import (
     Surrogate,
     arctan,
@@ -120,6 +133,7 @@ __all__ = [
     "full_product",
     "bfloat16_product",
     "split_product",
+    "gathered_product",
     "Weights",
     "fan_in_uniform",
     "row_normalised",
@@ -144,6 +158,18 @@ __all__ = [
     "event_counts",
     "by_time",
     "by_count",
+    # streams
+    "Stream",
+    "make_stream",
+    "any_event",
+    "running_rate",
+    "running_peak",
+    "Decision",
+    "decisions",
+    "lead",
+    "never",
+    "replay",
+    "live",
     # augmentation
     "elastic",
     # losses and metrics

@@ -29,6 +29,7 @@ FLOORS = {
     "products": 1,
     "layers": 1,
     "networks": 1,
+    "streaming": 1,
     "sweeps": 1,
     "neurons": 2,
     "training": 2,
@@ -137,6 +138,7 @@ linear_carry exponential_carry subtractive_carry detach_reset detach_time lif le
 dense conv avg_pool flatten dropout unpack still changing serial stepwise chunked
 bernoulli constant latency pack rate first_spike peak_membrane
 event_spikes event_counts by_time by_count
+make_stream decisions replay live running_rate running_peak lead gathered_product
 elastic
 squared_error cross_entropy activity_penalty
 accuracy firing_rate silent_fraction synaptic_operations
