@@ -149,6 +149,21 @@ def save_params(path: Path, params: Any) -> None:
     np.savez(path, **{jax.tree_util.keystr(where): np.asarray(leaf) for where, leaf in leaves})  # type: ignore[arg-type]
 
 
+def load_params(path: Path, like: Any) -> Any:
+    """Parameters as `save_params` wrote them, in the tree of `like`.
+
+    Raises:
+      UsageError: the file is not there, or lacks one of them.
+    """
+    try:
+        with np.load(path) as file:
+            return jax.tree_util.tree_map_with_path(
+                lambda where, _: file[jax.tree_util.keystr(where)], like
+            )
+    except (OSError, KeyError) as error:
+        raise UsageError(f"{path}: not the parameters of this network ({error})") from error
+
+
 def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
