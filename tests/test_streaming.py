@@ -151,14 +151,12 @@ def test_compiles_once_and_before_the_first_event():
     network = NETWORKS["mlp"]()
     params = made(network)
 
-    @chex.assert_max_traces(n=1)
-    def encode(counts):
-        return sj.any_event(counts)
-
-    times, cells = recording(5, 6)
-    counted = chex.assert_max_traces(network.unroll, n=2)  # shapes of the scores, then the program
+    # Once for the shapes, once for the program.
+    unroll, encode = (chex.assert_max_traces(f, n=2) for f in (network.unroll, sj.any_event))
     chex.clear_trace_counter()
-    stream = sj.make_stream(network._replace(unroll=counted), params, shape=SHAPE)
+    counted = network._replace(unroll=unroll)
+    stream = sj.make_stream(counted, params, shape=SHAPE, encode=encode)
+    times, cells = recording(5, 6)
     for _ in range(2):
         streamed(stream, [(times, cells)])
 
@@ -331,6 +329,8 @@ def test_bad_arguments_are_refused():
         sj.make_stream(network, params, shape=SHAPE, encode=lambda c: c[0, 0])
     with pytest.raises(ValueError, match="lag must be at least 0"):
         sj.live([], lag=-1)
+    with pytest.raises(ValueError, match="timeout must be positive"):
+        sj.live([], timeout=0)
 
 
 # A product for few spikes ------------------------------------------------------------------------

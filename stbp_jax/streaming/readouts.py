@@ -23,7 +23,8 @@ def running_rate() -> Neuron:
     """
 
     def initial_state(shape: Shape, dtype: Any) -> State:
-        return jnp.zeros(shape, dtype), jnp.zeros((), jnp.int32)
+        wide = jnp.promote_types(dtype, jnp.float32)  # bfloat16 counts to 256
+        return jnp.zeros(shape, wide), jnp.zeros((), jnp.int32)
 
     def step(params: Params, state: State, out: Array) -> tuple[State, Array]:
         total, count = state[0] + out, state[1] + 1

@@ -65,7 +65,8 @@ def live(
     Args:
       source: chunks as they happen; it may block.
       microseconds: of silence after which the clock is given.
-      lag: microseconds that the clock is held back: events that reach us so late are still taken.
+      lag: microseconds that the clock is held back. An event that reaches us later than that can
+        find its time gone, and `decisions` refuses it.
       timeout: seconds of silence after which it raises; None waits for ever.
 
     Yields:
@@ -73,12 +74,13 @@ def live(
 
     Raises:
       TimeoutError: nothing came for `timeout` seconds.
+      ValueError: `microseconds` below 1, `lag` below 0, `timeout` not above 0.
       Exception: whatever the source raises.
     """
-    microseconds, lag = (
-        checks.count("microseconds", microseconds),
-        checks.count("lag", lag, least=0),
-    )
+    microseconds = checks.count("microseconds", microseconds)
+    lag = checks.count("lag", lag, least=0)
+    if timeout is not None:
+        checks.positive("timeout", timeout)
     return _live(source, microseconds, lag, timeout)
 
 
