@@ -1,12 +1,14 @@
 """The study of streams: its page from a row, a picture of a bin, and the program in a terminal."""
 
+import jax
 import numpy as np
 import pytest
 from matplotlib import image
 
 import stbp_jax as sj
+from experiments import harness
 from experiments.streaming import __main__ as terminal
-from experiments.streaming import figures, measure
+from experiments.streaming import figures, measure, study
 
 TIMES = {"median": 0.2, "p99": 0.4, "longest": 1.0}
 ROW = {
@@ -73,14 +75,13 @@ def test_a_bin_in_characters():
 def test_the_program_in_a_terminal(data_dir, tmp_path, capsys, monkeypatch):
     if not (data_dir / "nmnist").exists():
         pytest.skip(f"{data_dir}/nmnist is not there")
-    small = [f"--set={s}" for s in ("hidden=16", "epochs=1", "limit=60", "validation=0")]
-    arguments = [f"--run={tmp_path}", *small, "--set=num_steps=4", "--count=2", "--speed=0"]
-    assert terminal.main(arguments) == 0
-    assert "training" in capsys.readouterr().out
+    settings = study.Settings(hidden="16", num_steps=4)
+    params, _ = study.network(settings).init(jax.random.key(0), study.SHAPE)
+    harness.save_params(tmp_path / "params.npz", params)
+    harness.write_json(tmp_path / "config.json", {"settings": harness.plain(settings)})
     monkeypatch.setattr(terminal.sys.stdout, "isatty", lambda: True, raising=False)
     assert terminal.main([f"--run={tmp_path}", "--count=2", "--speed=10"]) == 0
     out = capsys.readouterr().out
-    assert "training" not in out
     assert "40.0 ms, bin 4" in out
     assert " of 2 right" in out
     assert terminal.main([f"--run={tmp_path}", "--count=0"]) == 2
