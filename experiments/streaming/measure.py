@@ -17,7 +17,7 @@ from experiments.settings import UsageError
 from stbp_jax import data
 
 COMPARED, LEAST = 3000, 10  # bins by `apply` at once, and recordings even where those are more
-LEADS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6)
+LEADS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 
 
 class Bins(NamedTuple):
