@@ -149,6 +149,28 @@ def save_params(path: Path, params: Any) -> None:
     np.savez(path, **{jax.tree_util.keystr(where): np.asarray(leaf) for where, leaf in leaves})  # type: ignore[arg-type]
 
 
+def load_params(path: Path, like: Any) -> Any:
+    """Parameters as `save_params` wrote them, in the tree of `like`.
+
+    Raises:
+      UsageError: the file is not there, or holds those of another network.
+    """
+    try:
+        with np.load(path) as file:
+            found = jax.tree_util.tree_map_with_path(
+                lambda where, _: file[jax.tree_util.keystr(where)], like
+            )
+    except (OSError, KeyError) as error:
+        raise UsageError(f"{path}: not the parameters of this network ({error})") from error
+    for mine, wanted in zip(jax.tree.leaves(found), jax.tree.leaves(like), strict=True):
+        if mine.shape != wanted.shape:
+            raise UsageError(
+                f"{path}: not the parameters of this network: shape {list(mine.shape)}, expected "
+                f"{list(wanted.shape)}"
+            )
+    return found
+
+
 def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()

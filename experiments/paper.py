@@ -269,4 +269,5 @@ SECTIONS = (
     ),
     Section("The main job: embedded digits", "digits"),
     Section("Synapses in bfloat16", "bfloat16_mlp"),
+    Section("Events as they come", "streaming"),
 )

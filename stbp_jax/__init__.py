@@ -64,7 +64,20 @@ from stbp_jax.neurons import (
     stateless,
     subtractive_carry,
 )
-from stbp_jax.products import bfloat16_product, full_product, split_product
+from stbp_jax.products import bfloat16_product, full_product, gathered_product, split_product
+from stbp_jax.streaming import (
+    Decision,
+    Stream,
+    any_event,
+    decisions,
+    lead,
+    live,
+    make_stream,
+    never,
+    replay,
+    running_peak,
+    running_rate,
+)
 from stbp_jax.surrogates import (
     Surrogate,
     arctan,
@@ -146,6 +159,7 @@ __all__ = [
     "full_product",
     "bfloat16_product",
     "split_product",
+    "gathered_product",
     "Weights",
     "fan_in_uniform",
     "row_normalised",
@@ -172,6 +186,18 @@ __all__ = [
     "event_counts",
     "by_time",
     "by_count",
+    # streams
+    "Stream",
+    "make_stream",
+    "any_event",
+    "running_rate",
+    "running_peak",
+    "Decision",
+    "decisions",
+    "lead",
+    "never",
+    "replay",
+    "live",
     # augmentation
     "elastic",
     # losses and metrics

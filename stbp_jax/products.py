@@ -68,6 +68,70 @@ def split_product(x: Array, kernel: Array) -> Array:
     return _split(x.astype(kernel.dtype), kernel)
 
 
+def gathered_product(x: Array, kernel: Array) -> Array:
+    """X W as the sum of the kernel's rows at the inputs that are not 0: for few spikes at B = 1.
+
+    A row costs what its non-zero inputs cost, where the full product reads all weights: on one core
+    less for up to a third of the inputs. Each row of `x` is summed by itself in the order of its
+    cells, so that `step` and `unroll` agree to the last bit. For large batches and accelerators
+    the full product is faster. Both gradients are those of the full product.
+
+    Args:
+      x: `[B, in]`.
+      kernel: `[in, out]`.
+
+    Returns:
+      `[B, out]`, in the kernel's dtype.
+
+    >>> gathered_product(jnp.array([[0.0, 2.0]]), jnp.array([[1.0], [3.0]])).tolist()
+    [[6.0]]
+    """
+    return _gathered(x.astype(kernel.dtype), kernel)
+
+
+_WORD = 32  # inputs whose spikes one word holds
+
+
+@jax.custom_vjp
+def _gathered(x: Array, kernel: Array) -> Array:
+    size = x.shape[1]
+    count = -(-size // _WORD)
+    spikes = jnp.pad(x != 0, ((0, 0), (0, _WORD * count - size))).reshape((-1, count, _WORD))
+    bits = jnp.uint32(1) << jnp.arange(_WORD, dtype=jnp.uint32).reshape((1, 1, -1))
+    words = jnp.sum(jnp.where(spikes, bits, jnp.uint32(0)), axis=-1, dtype=jnp.uint32)
+
+    def row(values_words: tuple[Array, Array]) -> Array:
+        values, words = values_words
+
+        def add(carried: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+            at, word, total = carried
+            lowest = word & (~word + 1)
+            offset = jax.lax.population_count(lowest - 1).astype(at.dtype)
+            cell = jnp.minimum(_WORD * at + offset, size - 1)  # an empty word has no lowest bit
+            total += jnp.where(word != 0, values[cell], 0) * kernel[cell]
+            word &= word - 1
+            at += (word == 0).astype(at.dtype)
+            after = words[jnp.minimum(at, count - 1)]
+            return at, jnp.where(word == 0, after, word), total
+
+        start = jnp.int32(0), words[0], jnp.zeros(kernel.shape[1], kernel.dtype)
+        return jax.lax.while_loop(lambda carried: carried[0] < count, add, start)[2]
+
+    return jax.lax.map(row, (x, words))
+
+
+def _gathered_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _gathered(x, kernel), (x, kernel)
+
+
+def _gathered_backward(residuals: tuple[Array, Array], bar: Array) -> tuple[Array, Array]:
+    x, kernel = residuals
+    return bar @ kernel.T, x.T @ bar
+
+
+_gathered.defvjp(_gathered_forward, _gathered_backward)
+
+
 def _dot(x: Array, kernel: Array) -> Array:
     """Of two bfloat16 matrices, summed in float32."""
     return jnp.dot(x, kernel, preferred_element_type=jnp.float32)

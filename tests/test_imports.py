@@ -29,6 +29,7 @@ FLOORS = {
     "products": 1,
     "layers": 1,
     "networks": 1,
+    "streaming": 1,
     "sweeps": 1,
     "neurons": 2,
     "training": 2,
@@ -138,6 +139,7 @@ alif adaptive_carry current_based learnt_decay one_decay own_decays truncated
 dense conv avg_pool flatten dropout unpack still changing serial stepwise chunked
 bernoulli constant latency pack rate first_spike peak_membrane mean_log_probability
 event_spikes event_counts by_time by_count
+make_stream decisions replay live running_rate running_peak lead gathered_product
 elastic
 squared_error cross_entropy negative_log_likelihood activity_penalty
 accuracy firing_rate silent_fraction synaptic_operations

@@ -7,14 +7,13 @@ with the weights that training began with and with those it ended with.
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import jax
 import matplotlib
 import numpy as np
 
 import stbp_jax as sj
-from experiments import classification, images
+from experiments import classification, harness, images
 from stbp_jax import plots
 
 matplotlib.use("Agg")
@@ -50,17 +49,9 @@ def trains(run: Path) -> tuple[Spikes, Spikes, Spikes]:
     patch = xs[:, 0, top : top + PATCH, left : left + PATCH].reshape(len(xs), -1)
     outs = [
         sj.apply(pipeline.network, params, xs)[1][:, 0]
-        for params in (before, _stored(run / "params.npz", before))
+        for params in (before, harness.load_params(run / "params.npz", before))
     ]
     return np.asarray(patch), np.asarray(outs[0]), np.asarray(outs[1])
-
-
-def _stored(path: Path, like: Any) -> Any:
-    """Parameters as `harness.save_params` wrote them, in the tree of `like`."""
-    with np.load(path) as file:
-        return jax.tree_util.tree_map_with_path(
-            lambda where, _: file[jax.tree_util.keystr(where)], like
-        )
 
 
 def draw(run: Path, out: Path) -> dict[str, list[int]]:

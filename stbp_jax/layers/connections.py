@@ -28,7 +28,8 @@ def dense(
       features: number of post-neurons.
       neuron: their dynamics; None for a plain linear map.
       init: makes `Weights(kernel [in, features], bias [features] or None)`.
-      product: makes xᵗ W: `full_product`, `bfloat16_product` or `split_product`.
+      product: makes xᵗ W: `full_product`, `bfloat16_product`, `split_product` or, for streams,
+        `gathered_product`.
       inputs: `changing`, or `still` where all T steps are the same.
 
     Returns:

@@ -1,0 +1,122 @@
+"""The compiled part of streaming: K time steps of a network at batch 1, state in and state out.
+
+Decides what is compiled and what is carried. Leaves out where bins come from (`loop`).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from stbp_jax import checks
+from stbp_jax.core import Array, Layer, Neuron, Params, Shape, State
+from stbp_jax.streaming.readouts import running_rate
+
+
+class StreamState(NamedTuple):
+    """What a stream carries from call to call: the network's state and the readout's."""
+
+    network: State
+    readout: State
+
+
+class Stream(NamedTuple):
+    """A network that waits for bins; made by `make_stream`.
+
+    Attributes:
+      start: `() -> StreamState` at rest.
+      advance: `(state, counts [K, *shape]) -> (state, scores [K, C])`: the next K bins, each as the
+        number of events in each cell. The state that goes in is used up: its memory is reused.
+      shape: of the sensor.
+      steps_per_call: K.
+    """
+
+    start: Callable[[], StreamState]
+    advance: Callable[[StreamState, Any], tuple[StreamState, Array]]
+    shape: Shape
+    steps_per_call: int
+
+
+def any_event(counts: Array) -> Array:
+    """1 where a cell has at least one event, as `event_spikes`."""
+    return (counts > 0).astype(jnp.result_type(float))
+
+
+def make_stream(
+    network: Layer,
+    params: Params,
+    *,
+    shape: Shape = (34, 34, 2),
+    steps_per_call: int = 1,
+    encode: Callable[[Array], Array] = any_event,
+    readout: Neuron | None = None,
+) -> Stream:
+    """Compiles a network for one stream: K time steps a call, batch 1, state carried.
+
+    What it gives is what `apply` gives on the same bins, up to the order of sums in a product of
+    one row and of many; `dense(..., product=gathered_product)` has the same order in both, and is
+    the fast one here. It compiles now, not at the first event, and never again.
+
+    Args:
+      network: from `[T, 1, *in]` to `[T, 1, C]`.
+      params: of the network; they go to the device once.
+      shape: of the sensor.
+      steps_per_call: K. Several steps cost less each, but scores come only every K steps.
+      encode: counts `[K, 1, *shape]` uint16 to the network's input `[K, 1, *in]`, step by step; the
+        default is `event_spikes`, `jnp.float32` is `event_counts`.
+      readout: scores so far, as a neuron that learns nothing; default `running_rate()`.
+
+    Returns:
+      A `Stream`.
+
+    Raises:
+      TypeError: `steps_per_call` no integer.
+      ValueError: `steps_per_call` below 1; a network that does not end in `[C]`, or that does not
+        take what `encode` makes.
+
+    >>> from stbp_jax import dense, flatten, lif, serial
+    >>> network = serial(flatten(), dense(10, lif()))
+    >>> params, _ = network.init(jax.random.key(0), (34, 34, 2))
+    >>> stream = make_stream(network, params)
+    >>> state, scores = stream.advance(stream.start(), np.zeros((1, 34, 34, 2)))
+    >>> scores.shape
+    (1, 10)
+    """
+    steps = checks.count("steps_per_call", steps_per_call)
+    shape = tuple(checks.count("shape", size) for size in shape)
+    params = jax.tree.map(jnp.asarray, params)
+    read = running_rate() if readout is None else readout
+    counts = jax.ShapeDtypeStruct((steps, 1, *shape), jnp.uint16)
+    xs = jax.eval_shape(encode, counts)
+    if xs.ndim < 2 or xs.shape[:2] != (steps, 1):
+        raise ValueError(f"encode must keep the axes [{steps}, 1, ...], got {list(xs.shape)}")
+
+    def rest(params: Params) -> StreamState:
+        state, _ = network.initial_state(params, xs.shape[1:])
+        outs = jax.eval_shape(network.unroll, params, state, xs)[1]
+        if outs.ndim != 3:
+            raise ValueError(
+                f"network must end in one number a class, [T, 1, C], got {list(outs.shape)}"
+            )
+        return StreamState(state, read.initial_state(outs.shape[1:], outs.dtype))
+
+    def run(params: Params, state: StreamState, counts: Array) -> tuple[StreamState, Array]:
+        inner, outs = network.unroll(params, state.network, encode(counts.reshape((-1, 1, *shape))))
+        told, scores = read.unroll((), state.readout, outs)
+        return StreamState(inner, told), scores[:, 0]
+
+    start, program = jax.jit(rest), jax.jit(run, donate_argnums=1)
+
+    def advance(state: StreamState, counts: Any) -> tuple[StreamState, Array]:
+        if np.shape(counts) != (steps, *shape):
+            raise ValueError(
+                f"counts must have shape {[steps, *shape]}, one array of the sensor's cells for "
+                f"each of steps_per_call bins, got {list(np.shape(counts))}"
+            )
+        return program(params, state, np.asarray(counts, np.uint16))
+
+    stream = Stream(lambda: start(params), advance, shape, steps)
+    jax.block_until_ready(advance(stream.start(), np.zeros((steps, *shape), np.uint16)))
+    return stream

@@ -1,0 +1,205 @@
+"""The loop that feeds a stream: events into bins, bins into steps, scores into decisions.
+
+Decides when a bin is full, what is refused, and when an answer is given. Leaves out waiting: a
+source that may stay silent brings a clock with it (`sources`).
+"""
+
+import math
+import operator
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from stbp_jax import checks
+from stbp_jax.streaming.compiled import Stream
+from stbp_jax.streaming.sources import Chunk
+
+Rule = Callable[[np.ndarray], bool]
+"""Scores `[C]` so far -> whether they suffice to decide."""
+
+
+class Decision(NamedTuple):
+    """What is known at the end of a bin.
+
+    Attributes:
+      time: of the end of the last bin that counts, microseconds.
+      steps: bins so far.
+      scores: `[C]`.
+      label: of the highest score, the first of equals; with no output spike yet that is 0.
+      ended: why it is the last one: `"rule"`, `"steps"` (all bins are there) or `"source"` (it
+        ended early); "" before.
+    """
+
+    time: int
+    steps: int
+    scores: np.ndarray
+    label: int
+    ended: str
+
+
+def lead(least: float) -> Rule:
+    """Decides as soon as the best score is so much above the second.
+
+    >>> lead(0.2)(np.array([0.1, 0.4, 0.2]))
+    True
+    """
+
+    def rule(scores: np.ndarray) -> bool:
+        second, best = np.partition(scores, -2)[-2:] if len(scores) > 1 else (0, scores[0])
+        return bool(best - second >= least)
+
+    return rule
+
+
+def never(scores: np.ndarray) -> bool:
+    """Decides at the end alone."""
+    return False
+
+
+def decisions(
+    stream: Stream,
+    source: Iterable[Chunk],
+    *,
+    microseconds: int = 10_000,
+    num_steps: int = 30,
+    start: int = 0,
+    rule: Rule = never,
+) -> Iterator[Decision]:
+    """Feeds events into a network as they come; a decision every `steps_per_call` bins.
+
+    Bin t holds start + t · microseconds <= time < that + microseconds, as `by_time`. It is closed
+    by the first event of a later bin or by the clock, `(time, None)`: a source that is silent can
+    go on with that, else the loop waits for it (`live` gives the clock, and an error after too long
+    a silence). Empty bins are steps like any other, so that membranes leak. Events before `start`
+    and after the last bin are left out.
+
+    Where the source ends before the last bin, the bin that it ended in is closed as it is, and the
+    decision of the bins so far is the last one, `ended="source"`; where the clock stood between two
+    bins, the last decision comes once more, with `ended`. To count the silence after it,
+    let the source end with `(start + num_steps · microseconds, None)`.
+
+    Args:
+      stream: from `make_stream`.
+      source: iterator of chunks, `(times, cells)` or `(time, None)`.
+      microseconds: length of a bin.
+      num_steps: bins at most; a multiple of `stream.steps_per_call`.
+      start: time at which the first bin begins.
+      rule: of the scores, whether they suffice; `lead(0.1)` for one. Tried at each decision.
+
+    Yields:
+      Decisions; the last one alone has `ended`. None where the source ends before `start`.
+
+    Raises:
+      TypeError: times, cells or a count of steps that are no integers.
+      ValueError: times that run backwards, also behind the clock; cells outside the sensor; times
+        and cells of different shapes; `num_steps` no multiple of `steps_per_call`.
+
+    >>> import jax
+    >>> from stbp_jax import dense, lif, make_stream
+    >>> network = dense(2, lif())
+    >>> params, _ = network.init(jax.random.key(0), (4,))
+    >>> stream = make_stream(network, params, shape=(4,))
+    >>> source = [(120, 3), ([9_000, 10_500], [0, 1]), (25_000, None)]
+    >>> [(d.time, d.ended) for d in decisions(stream, source)]
+    [(10000, ''), (20000, ''), (30000, 'source')]
+    """
+    microseconds = checks.count("microseconds", microseconds)
+    num_steps, together = checks.count("num_steps", num_steps), stream.steps_per_call
+    start = operator.index(start)
+    if num_steps % together:
+        raise ValueError(
+            f"num_steps must be a multiple of the stream's steps_per_call, {together}, got "
+            f"{num_steps}"
+        )
+    return _decisions(stream, source, microseconds, num_steps, start, rule)
+
+
+def _decisions(
+    stream: Stream,
+    source: Iterable[Chunk],
+    microseconds: int,
+    num_steps: int,
+    start: int,
+    rule: Rule,
+) -> Iterator[Decision]:
+    together, num_cells = stream.steps_per_call, math.prod(stream.shape)
+    state, counts = stream.start(), np.zeros((together, num_cells), np.uint16)
+    first = 0  # bin of the next call; `counts` holds it and those that go with it
+    latest: int | None = None
+    last_bin = -1  # with an event
+    told: Decision | None = None
+
+    def advance() -> np.ndarray:
+        nonlocal state, first
+        state, found = stream.advance(state, counts.reshape((together, *stream.shape)))
+        scores = np.asarray(found)  # waits: `counts` is not read any more
+        counts.fill(0)
+        first += together
+        return scores
+
+    def decided(scores: np.ndarray, steps: int, ended: str) -> Decision:
+        return Decision(start + steps * microseconds, steps, scores, int(scores.argmax()), ended)
+
+    for chunk in source:
+        times, cells, latest = _checked(chunk, num_cells, latest)
+        if latest is None:
+            continue
+        bins = (times - start) // microseconds
+        if len(bins):
+            last_bin = int(bins[-1])
+        # Bins before this one are closed: the clock, or an event, has passed them.
+        reached = min((latest - start) // microseconds, num_steps)
+        while first < num_steps:
+            mine = (bins >= first) & (bins < first + together)
+            np.add.at(counts, (bins[mine] - first, cells[mine]), 1)
+            if reached < first + together:
+                break
+            last = advance()[-1]
+            ended = "steps" if first == num_steps else "rule" if rule(last) else ""
+            told = decided(last, first, ended)
+            yield told
+            if ended:
+                return
+    if latest is None or latest < start:
+        return
+    # A bin has begun with an event in it, or where the clock stands past its start.
+    begun = max(-(-(latest - start) // microseconds), last_bin + 1) - first
+    if begun:
+        steps = first + begun
+        ended = "steps" if steps == num_steps else "source"
+        yield decided(advance()[begun - 1], steps, ended)
+    elif told is not None:
+        yield told._replace(ended="source")
+
+
+def _checked(
+    chunk: Chunk, num_cells: int, latest: int | None
+) -> tuple[np.ndarray, np.ndarray, int | None]:
+    """Times and cells `[E]` of a chunk, and the latest time so far."""
+    times = np.atleast_1d(np.asarray(chunk[0]))
+    clock = chunk[1] is None
+    cells = np.zeros(0, np.int64) if clock else np.atleast_1d(np.asarray(chunk[1]))
+    if times.ndim != 1 or (times.shape != cells.shape and not (clock and len(times) == 1)):
+        raise ValueError(
+            "times and cells of a chunk must have one shape [E], or one time and None for cells; "
+            f"got {list(times.shape)} and {'None' if clock else list(cells.shape)}"
+        )
+    if not len(times):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), latest
+    if times.dtype.kind not in "iu" or cells.dtype.kind not in "iu":
+        raise TypeError(f"times and cells must be integers, got {times.dtype} and {cells.dtype}")
+    times, cells = times.astype(np.int64), cells.astype(np.int64)
+    before = np.concatenate([[times[0] if latest is None else latest], times[:-1]])
+    if (wrong := times < before).any():
+        at = int(np.argmax(wrong))
+        raise ValueError(
+            f"event at {times[at]} us comes after {before[at]} us; times must not run backwards"
+        )
+    if (wrong := (cells < 0) | (cells >= num_cells)).any():
+        at = int(np.argmax(wrong))
+        raise ValueError(
+            f"cells must lie in [0, {num_cells}), got {cells[at]} in the event at {times[at]} us"
+        )
+    now = int(times[-1])
+    return (times[:0] if clock else times), cells, now

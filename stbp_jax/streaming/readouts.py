@@ -1,0 +1,46 @@
+"""Scores so far: running readouts, as neurons that learn nothing.
+
+Decides what a prefix of the outputs is worth. Leaves out when that suffices (`loop`).
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from stbp_jax.core import Array, Neuron, Params, Shape, State, scan
+
+
+def running_rate() -> Neuron:
+    """Mean of the outputs so far: at step t what `rate` gives of the first t steps.
+
+    A running readout is a `Neuron` that learns nothing: the outputs are its currents, the scores so
+    far its output. `leaky(decay=...)` forgets, `stateless(lambda y: y)` takes the last output.
+
+    >>> readout = running_rate()
+    >>> state = readout.initial_state((1, 1), jnp.float32)
+    >>> readout.unroll((), state, jnp.array([[[1.0]], [[0.0]]]))[1].ravel()
+    Array([1. , 0.5], dtype=float32)
+    """
+
+    def initial_state(shape: Shape, dtype: Any) -> State:
+        wide = jnp.promote_types(dtype, jnp.float32)  # bfloat16 counts to 256
+        return jnp.zeros(shape, wide), jnp.zeros((), jnp.int32)
+
+    def step(params: Params, state: State, out: Array) -> tuple[State, Array]:
+        total, count = state[0] + out, state[1] + 1
+        return (total, count), total / count.astype(total.dtype)
+
+    return Neuron(lambda key, shape: (), initial_state, step, scan(step))
+
+
+def running_peak() -> Neuron:
+    """Maximum of the outputs so far: at step t what `peak_membrane` gives of the first t steps."""
+
+    def initial_state(shape: Shape, dtype: Any) -> State:
+        return jnp.full(shape, -jnp.inf, dtype)
+
+    def step(params: Params, peak: State, out: Array) -> tuple[State, Array]:
+        peak = jnp.maximum(peak, out)
+        return peak, peak
+
+    return Neuron(lambda key, shape: (), initial_state, step, scan(step))

@@ -1,0 +1,377 @@
+"""Streams: the scores of whole sequences, whatever way the events come; and what is refused."""
+
+import functools
+import threading
+import time
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import stbp_jax as sj
+from stbp_jax import data
+
+SHAPE = (6, 6, 2)
+CELLS = 72
+BIN = 1000
+
+
+def lif(**changes):
+    return sj.lif(**{"decay": 0.25, "threshold": 0.5} | changes)
+
+
+NETWORKS = {
+    "mlp": lambda: sj.serial(sj.flatten(), sj.dense(12, lif()), sj.dense(4, lif())),
+    "gathered": lambda: sj.serial(
+        sj.flatten(),
+        sj.dense(12, lif(), product=sj.gathered_product),
+        sj.dense(4, lif(), product=sj.gathered_product),
+    ),
+    "cnn": lambda: sj.serial(
+        sj.conv(3, 3, lif()), sj.avg_pool(2), sj.flatten(), sj.dense(4, lif())
+    ),
+    "recurrent": lambda: sj.serial(
+        sj.flatten(), sj.dense(12, sj.recurrent(lif())), sj.dense(4, lif())
+    ),
+    "leaky readout": lambda: sj.serial(
+        sj.flatten(), sj.dense(12, lif()), sj.dense(4, sj.leaky(decay=0.5))
+    ),
+}
+
+
+def made(network, shape=SHAPE):
+    """Dyadic parameters: float sums of them are exact in any order."""
+    params, _ = network.init(jax.random.key(0), shape)
+    return jax.tree.map(lambda p: jnp.round(p * 3 * 256) / 256, params)
+
+
+def recording(seed, num_steps, per_step=30):
+    """Times and cells; each bin has some events, and the first and last instant of it too."""
+    rng = np.random.default_rng(seed)
+    times = np.sort(rng.integers(0, num_steps * BIN, num_steps * per_step))
+    return times, rng.integers(0, CELLS, len(times))
+
+
+def scores_of(network, params, xs, readout=None):
+    """Scores `[T, C]` of all prefixes, from `apply`."""
+    read = readout or sj.running_rate()
+
+    def run(params, xs):
+        outs = sj.apply(network, params, xs)[1]
+        return read.unroll((), read.initial_state(outs.shape[1:], outs.dtype), outs)[1][:, 0]
+
+    return np.asarray(jax.jit(run)(params, xs))
+
+
+def whole(network, params, times, cells, num_steps, readout=None):
+    """The same on the bins that the library makes of events."""
+    words = data.pack_events([(times, cells)], CELLS)
+    xs = sj.event_spikes(words, num_steps, steps=sj.by_time(BIN), shape=SHAPE)
+    return scores_of(network, params, xs, readout)
+
+
+def streamed(stream, source, **changes):
+    return list(sj.decisions(stream, source, **{"microseconds": BIN, "num_steps": 6} | changes))
+
+
+@functools.cache
+def plain(**changes):
+    """A small stream and its network, for the loop's sake."""
+    network = NETWORKS["mlp"]()
+    params = made(network)
+    return network, params, sj.make_stream(network, params, shape=SHAPE, **changes)
+
+
+# The same numbers --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "together"), [*((name, 1) for name in NETWORKS), ("mlp", 3), ("recurrent", 3)]
+)
+def test_equals_apply_on_the_same_bins(name, together):
+    network = NETWORKS[name]()
+    params, (times, cells) = made(network), recording(1, 6)
+    wanted = whole(network, params, times, cells, 6)
+    assert wanted.any()
+    stream = sj.make_stream(network, params, shape=SHAPE, steps_per_call=together)
+    found = streamed(stream, [(times, cells)])
+    assert [d.steps for d in found] == [*range(together, 7, together)]
+    assert [d.ended for d in found[-2:]] == ["", "steps"]
+    for d in found:
+        np.testing.assert_array_equal(d.scores, wanted[d.steps - 1])
+        assert d.label == wanted[d.steps - 1].argmax()
+        assert d.time == d.steps * BIN
+
+
+def test_event_by_event_and_in_chunks():
+    network, params, stream = plain()
+    times, cells = recording(2, 6)
+    wanted = whole(network, params, times, cells, 6)[-1]
+    words = data.pack_events([(times, cells), (np.arange(999), np.arange(999) % 5)], CELLS)[0]
+    sources = [
+        zip(times.tolist(), cells.tolist(), strict=True),
+        [(times[:50], cells[:50]), (int(times[49]), None), ([], []), (times[50:], cells[50:])],
+        sj.replay(words, shape=SHAPE, microseconds=700),
+        sj.replay(words, shape=SHAPE, microseconds=2500, until=6 * BIN),
+    ]
+    for source in sources:
+        np.testing.assert_array_equal(streamed(stream, source)[-1].scores, wanted)
+
+
+def test_counts_and_another_start():
+    network = NETWORKS["mlp"]()
+    params, (times, cells) = made(network), recording(3, 6, per_step=200)
+    words = data.pack_events([(times, cells)], CELLS)
+    steps = sj.by_time(BIN, start=BIN // 2)
+    xs = sj.event_counts(words, 4, steps=steps, shape=SHAPE)
+    wanted = scores_of(network, params, xs)[-1]
+    stream = sj.make_stream(network, params, shape=SHAPE, encode=jnp.float32)
+    found = streamed(stream, [(times, cells)], start=BIN // 2, num_steps=4)
+    np.testing.assert_array_equal(found[-1].scores, wanted)
+    assert found[0].time == 3 * BIN // 2
+
+
+def test_readouts():
+    network = NETWORKS["leaky readout"]()
+    params, (times, cells) = made(network), recording(4, 6)
+    mine = sj.stateless(lambda y: y), sj.leaky(decay=0.5), sj.running_peak(), sj.running_rate()
+    for readout in mine[1:3]:
+        stream = sj.make_stream(network, params, shape=SHAPE, readout=readout)
+        found = np.stack([d.scores for d in streamed(stream, [(times, cells)])])
+        np.testing.assert_array_equal(found, whole(network, params, times, cells, 6, readout))
+    outs = whole(network, params, times, cells, 6, mine[0])
+    for readout, of in ((mine[2], sj.peak_membrane), (mine[3], sj.rate)):
+        prefixes = readout.unroll((), readout.initial_state((4,), outs.dtype), outs)[1]
+        np.testing.assert_allclose(prefixes[2], of(outs[:3, None])[0], rtol=1e-6)
+
+
+def test_compiles_once_and_before_the_first_event():
+    network = NETWORKS["mlp"]()
+    params = made(network)
+
+    # Once for the shapes, once for the program.
+    unroll, encode = (chex.assert_max_traces(f, n=2) for f in (network.unroll, sj.any_event))
+    chex.clear_trace_counter()
+    counted = network._replace(unroll=unroll)
+    stream = sj.make_stream(counted, params, shape=SHAPE, encode=encode)
+    times, cells = recording(5, 6)
+    for _ in range(2):
+        streamed(stream, [(times, cells)])
+
+
+def test_a_stream_starts_afresh_each_time():
+    _, _, stream = plain()
+    times, cells = recording(6, 6)
+    one, two = (streamed(stream, [(times, cells)])[-1] for _ in range(2))
+    np.testing.assert_array_equal(one.scores, two.scores)
+    state = stream.start()
+    stream.advance(state, np.zeros((1, *SHAPE)))
+    with pytest.raises((RuntimeError, ValueError), match="deleted|donated"):
+        stream.advance(state, np.zeros((1, *SHAPE)))
+
+
+# Time --------------------------------------------------------------------------------------------
+
+
+def test_empty_bins_advance_the_leak():
+    network = sj.serial(sj.flatten(), sj.dense(4, sj.leaky(decay=0.5)))
+    params = made(network)
+    params = jax.tree.map(lambda p: p * (p.ndim > 1), params)  # no bias
+    last = sj.stateless(lambda y: y)
+    stream = sj.make_stream(network, params, shape=SHAPE, readout=last)
+    for source in ([(0, 3), (3 * BIN, 3)], [(0, 3), (BIN, None), (2 * BIN, None), (4 * BIN, None)]):
+        found = streamed(stream, source, num_steps=4)
+        first = found[0].scores
+        assert first.any()
+        for t in range(3):
+            np.testing.assert_array_equal(found[t].scores, first * 0.5**t)
+    assert found[-1].ended == "steps"
+
+
+@pytest.mark.parametrize("together", [1, 3])
+def test_an_early_end_decides_on_the_bins_so_far(together):
+    network, params, stream = plain(steps_per_call=together)
+    times, cells = recording(7, 6)
+    for last in (0, 1, 4 * BIN - 1, 4 * BIN, 4 * BIN + 1):
+        times_, cells_ = np.append(times[times < last], last), cells[: (times < last).sum() + 1]
+        found = streamed(stream, [(times_, cells_)])
+        steps = last // BIN + 1
+        assert (found[-1].ended, found[-1].steps) == ("source", steps)
+        wanted = whole(network, params, times_, cells_, 6)[steps - 1]
+        np.testing.assert_array_equal(found[-1].scores, wanted)
+        assert sum(bool(d.ended) for d in found) == 1
+
+
+def test_an_early_end_between_two_bins_adds_none():
+    _, _, stream = plain()
+    found = streamed(stream, [([0, 10], [1, 2]), (2 * BIN, None)])
+    assert [(d.steps, d.ended) for d in found] == [(1, ""), (2, ""), (2, "source")]
+    _, _, three = plain(steps_per_call=3)
+    found = streamed(three, [([0, 10], [1, 2]), (2 * BIN, None)])
+    assert [(d.steps, d.ended) for d in found] == [(2, "source")]
+    assert streamed(stream, []) == streamed(stream, [(0, None)]) == []
+    assert streamed(stream, [(5, 1)], start=10) == []
+
+
+def test_a_rule_decides_early():
+    network, params, stream = plain()
+    times, cells = recording(8, 6)
+    scores = whole(network, params, times, cells, 6)
+    leads = np.diff(np.sort(scores), axis=1)[:, -1]
+    least = float(np.sort(leads)[-1])
+    taken = []
+
+    def source():
+        for t, c in zip(times, cells, strict=True):
+            taken.append(t)
+            yield t, c
+
+    found = streamed(stream, source(), rule=sj.lead(least))
+    wanted = int(np.argmax(leads >= least)) + 1
+    assert found[-1].steps == wanted
+    assert found[-1].ended == ("rule" if wanted < 6 else "steps")
+    if wanted < 6:
+        assert max(taken) < (wanted + 1) * BIN  # it asks for no more than it needs
+
+
+def test_clock_goes_on_while_the_source_is_silent():
+    _, _, stream = plain()
+    stop = threading.Event()
+
+    def silent():
+        yield 0, 3
+        stop.wait(20)
+
+    found = streamed(stream, sj.live(silent(), microseconds=BIN), num_steps=6)
+    stop.set()
+    assert [d.steps for d in found] == [*range(1, 7)]
+    assert found[-1].ended == "steps"
+
+
+def test_a_stall_is_an_error():
+    stop = threading.Event()
+
+    def stalls():
+        yield 0, 3
+        stop.wait(20)
+
+    chunks = sj.live(stalls(), microseconds=BIN, timeout=0.05)
+    with pytest.raises(TimeoutError, match=r"stalled: nothing came for 0\.\d+ s, expected .* 0.05"):
+        for _ in chunks:
+            pass
+    stop.set()
+
+
+def test_live_hands_on_chunks_ends_and_errors():
+    chunks = [(0, 1), ([2, 3], [4, 5])]
+    assert [c for c in sj.live(chunks, microseconds=10**7) if c[1] is not None] == chunks
+
+    def breaks():
+        yield 0, 1
+        raise OSError("the camera is gone")
+
+    with pytest.raises(OSError, match="the camera is gone"):
+        list(sj.live(breaks(), microseconds=10**7))
+
+
+def test_live_clock_is_held_back_and_stands_still_never_backwards():
+    def late():
+        yield 10**9, 1  # ahead of our clock
+        time.sleep(0.02)
+        yield 10**9, 2
+
+    chunks = list(sj.live(late(), microseconds=BIN, lag=500))
+    assert chunks == [(10**9, 1), (10**9, 2)]
+
+
+# What is refused ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "message"),
+    [
+        ([(5, 1), (4, 1)], ValueError, "event at 4 us comes after 5 us; times must not run back"),
+        ([([7, 5], [1, 1])], ValueError, "event at 5 us comes after 7 us"),
+        ([(900, None), (899, 1)], ValueError, "event at 899 us comes after 900 us"),
+        ([(900, None), (899, None)], ValueError, "899 us comes after 900 us"),
+        ([(5, CELLS)], ValueError, r"cells must lie in \[0, 72\), got 72 in the event at 5 us"),
+        ([([1, 2], [3, -1])], ValueError, "got -1 in the event at 2 us"),
+        ([(0.5, 1)], TypeError, "times and cells must be integers, got float64 and int64"),
+        ([(5, 1.0)], TypeError, "times and cells must be integers, got int64 and float64"),
+        ([([1, 2], [3])], ValueError, r"one shape \[E\].* got \[2\] and \[1\]"),
+        ([([1, 2], None)], ValueError, r"one time and None for cells; got \[2\] and None"),
+    ],
+)
+def test_a_bad_chunk_is_refused(source, error, message):
+    _, _, stream = plain()
+    with pytest.raises(error, match=message):
+        streamed(stream, source)
+
+
+def test_bad_arguments_are_refused():
+    network, params, stream = plain(steps_per_call=3)
+    pool = sj.avg_pool(1)
+    with pytest.raises(ValueError, match="num_steps must be a multiple of .* steps_per_call, 3"):
+        sj.decisions(stream, [], num_steps=5)
+    with pytest.raises(ValueError, match="microseconds must be at least 1, got 0"):
+        sj.decisions(stream, [], microseconds=0)
+    with pytest.raises(ValueError, match=r"counts must have shape \[3, 6, 6, 2\].*got \[1, 6"):
+        stream.advance(stream.start(), np.zeros((1, *SHAPE)))
+    with pytest.raises(ValueError, match="steps_per_call must be at least 1"):
+        sj.make_stream(network, params, shape=SHAPE, steps_per_call=0)
+    with pytest.raises(ValueError, match=r"needs time slices \[B, 72\]"):
+        sj.make_stream(network, params, shape=(4, 4, 2))
+    with pytest.raises(ValueError, match=r"network must end in one number a class.*got \[1, 1, 6"):
+        sj.make_stream(pool, pool.init(jax.random.key(0), SHAPE)[0], shape=SHAPE)
+    with pytest.raises(ValueError, match=r"encode must keep the axes \[1, 1, ...\], got \[6"):
+        sj.make_stream(network, params, shape=SHAPE, encode=lambda c: c[0, 0])
+    with pytest.raises(ValueError, match="lag must be at least 0"):
+        sj.live([], lag=-1)
+    with pytest.raises(ValueError, match="timeout must be positive"):
+        sj.live([], timeout=0)
+
+
+# A product for few spikes ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 32, 33])
+def test_gathered_product(size):
+    rng = np.random.default_rng(size)
+    x = np.where(rng.random((4, size)) < 0.3, rng.integers(1, 9, (4, size)) / 4, 0)
+    x[0], x[1] = 0, 1
+    kernel = jnp.asarray(rng.integers(-256, 256, (size, 5)) / 256)
+    np.testing.assert_array_equal(sj.gathered_product(x, kernel), x @ np.asarray(kernel))
+    bars = [
+        jax.vjp(product, jnp.asarray(x), kernel)[1](jnp.ones((4, 5)))
+        for product in (sj.gathered_product, sj.full_product)
+    ]
+    jax.tree.map(np.testing.assert_array_equal, *bars)
+    each = jax.vmap(sj.gathered_product, (0, None))(jnp.asarray(x)[:, None], kernel)[:, 0]
+    np.testing.assert_array_equal(each, x @ np.asarray(kernel))
+
+
+# Real recordings ---------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_decisions_on_real_recordings(data_dir, optimised):
+    path = data_dir / "nmnist" / "nmnist_subset.zip"
+    if not path.exists():
+        pytest.skip(f"{path} is not there")
+    _, test = data.read_nmnist(path)
+    xs = sj.event_spikes(test.events[:10], 30)
+    for product in (sj.full_product, sj.gathered_product):
+        network = sj.serial(
+            sj.flatten(),
+            sj.dense(100, sj.lif(), init=sj.fan_in_uniform(3.0), product=product),
+            sj.dense(10, sj.lif(), product=product),
+        )
+        params, _ = network.init(jax.random.key(0), data.NMNIST_SHAPE)
+        outs = jax.jit(lambda params, run=network: sj.apply(run, params, xs)[1])(params)
+        wanted = np.asarray(sj.rate(outs).argmax(1))
+        assert len(set(wanted.tolist())) > 1
+        stream = sj.make_stream(network, params)
+        sources = (sj.replay(row, microseconds=10_000, until=300_000) for row in test.events[:10])
+        assert [[*sj.decisions(stream, s)][-1].label for s in sources] == wanted.tolist()
