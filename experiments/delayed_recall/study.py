@@ -79,11 +79,14 @@ def build(settings: Settings, hidden: Hidden, horizon: int) -> sj.training.Build
 
     def pipeline(hparams: HParams, num_updates: int) -> sj.Pipeline:
         def encode(key: jax.Array, cues: jax.Array) -> jax.Array:
+            cues = sj.constant(cues, 1)[0]  # a byte of 255 is a spike
             noise = sj.bernoulli(key, jnp.full_like(cues, settings.noise), settings.num_steps)
             t = jnp.arange(settings.num_steps)[:, None, None]
             end = asked - hparams["gap"]
             cue = ((t >= end - settings.cue) & (t < end)) * cues[None]
-            question = (t >= asked) * jax.nn.one_hot(settings.classes, settings.classes + 1)
+            question = (t >= asked) * jax.nn.one_hot(settings.classes, settings.classes + 1)[
+                None, None
+            ]
             return jnp.maximum(noise, cue + question)
 
         net = sj.serial(sj.dense(int(settings.hidden), hidden(hparams)), sj.dense(settings.classes))
