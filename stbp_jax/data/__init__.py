@@ -2,12 +2,14 @@
 
 Decides where a named set is looked for and in which order, that a file is what it claims to be
 before it is used, and one form for all sources: uint8 images, int32 labels, a training and a test
-set. Events have a form of their own, `Recordings`, and are read from where the caller says. Leaves
-out what a network makes of them: spike trains stand in `coding` and `events`, batches and shuffles
-in `training`. Every source is read whole; nothing here streams. NumPy out: no JAX is imported,
-and scikit-learn, Pillow and tensorflow-datasets only when a set needs them.
+set. Events have a form of their own, `Recordings`, and are read from where the caller says; sound
+becomes events by a model of the ear. Leaves out what a network makes of them: spike trains stand in
+`coding` and `events`, batches and shuffles in `training`. Every source is read whole; nothing here
+streams. NumPy out: no JAX is imported, and scikit-learn, SciPy, Pillow and tensorflow-datasets only
+when a set needs them.
 """
 
+from .audio import Cochlea, cochlea_events, cochleagram, read_wav
 from .dataset import Dataset
 from .events import (
     NMNIST_SHAPE,
@@ -19,6 +21,7 @@ from .events import (
     read_nmnist_file,
     unpack_events,
 )
+from .fsdd import SpokenDigits, read_fsdd
 from .idx import read_idx
 from .sources import NAMES, load
 
@@ -26,13 +29,19 @@ __all__ = [
     "NAMES",
     "NMNIST_SHAPE",
     "PAD",
+    "Cochlea",
     "Dataset",
     "Events",
     "Recordings",
+    "SpokenDigits",
+    "cochlea_events",
+    "cochleagram",
     "load",
     "pack_events",
+    "read_fsdd",
     "read_idx",
     "read_nmnist",
     "read_nmnist_file",
+    "read_wav",
     "unpack_events",
 ]
