@@ -288,3 +288,15 @@ def test_real_digits(data_dir):
     assert (seconds.min().round(2), seconds.max().round(2)) == (0.14, 2.28)
     events = data.cochlea_events(digits.sounds[::500], data.Cochlea())
     assert (events != data.PAD).sum(1).min() > 50
+
+
+def test_zip_damaged_inside_and_one_that_would_swell(tmp_path):
+    path = write_zip(tmp_path / "s.zip", FILES)
+    content = bytearray(path.read_bytes())
+    content[40 + len("recordings/3_ann_10.wav")] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"3_ann_10\.wav: truncated or damaged in its archive"):
+        data.read_fsdd(path)
+    files = FILES | {"recordings/3_ann_1.wav": bytes(2**24 + 1)}
+    with pytest.raises(ValueError, match=r"3_ann_1\.wav: unpacks to 16777217 bytes"):
+        data.read_fsdd(write_zip(path, files))

@@ -73,7 +73,7 @@ def read_wav(path: str | os.PathLike[str], *, rate: int) -> NDArray[np.float32]:
       rate: samples a second that the file must have.
 
     Returns:
-      `[E]`, in [-1, 1).
+      `[E]`, in [-1, 1].
 
     Raises:
       ValueError: not a wav file of plain PCM, damaged, shorter than it says or without samples; of

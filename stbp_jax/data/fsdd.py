@@ -24,7 +24,7 @@ class SpokenDigits(NamedTuple):
     """Recordings of single digits, in order of digit, speaker and index.
 
     Attributes:
-      sounds: `[E]` float32 in [-1, 1) each, 8000 samples a second.
+      sounds: `[E]` float32 in [-1, 1] each, 8000 samples a second.
       labels: `[N]`, int32, the digits.
       speakers: `[N]`, names.
       indices: `[N]`, int32, counted from 0 for each digit of each speaker. The official test set
