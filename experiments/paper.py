@@ -271,17 +271,17 @@ SECTIONS = (
         "Beyond the paper: spoken digits, heard by a model of the ear",
         "spoken_digits",
         (
-            Entry("stbp", "SIZE-256-10", None, (at_least(97.0),)),
+            Entry("stbp", "192-256-10", None, (at_least(97.0),)),
             Entry(
                 "sdbp",
-                "SIZE-256-10",
+                "192-256-10",
                 None,
                 (Target("the difference that gradients through time make", None, "stbp"),),
             ),
-            Entry("recurrent", "SIZE-128-10", None, (at_least(97.0),)),
+            Entry("recurrent", "192-192-10", None, (at_least(97.0),)),
             Entry(
                 "speaker_out_augmented",
-                "SIZE-256-10",
+                "192-256-10",
                 None,
                 (Target("the difference that moved events make", None, "speaker_out", 6),),
             ),

@@ -23,9 +23,10 @@ from stbp_jax.data import PAD, Cochlea, Recordings, SpokenDigits, cochlea_events
 from stbp_jax.neurons import Carry
 
 NAME = "fsdd"
-EAR = Cochlea()
+EAR = Cochlea()  # 64 channels of 3 neurons: 192 cells
 WINDOW = 700_000  # microseconds that are heard; 3.6 % of the recordings last longer
 LEVEL = 0.1  # root of the mean square that every recording is brought to
+READOUT = 0.98  # of an output unit's membrane is left after a step
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 
 Pair = tuple[Recordings, Recordings]
@@ -38,11 +39,11 @@ class Settings(images.Settings):
     data: str = setting(NAME, "data set: fsdd, the Free Spoken Digit Dataset")
     hidden: str = setting("256", "all layers but the last, such as 256-128")
     num_steps: int = setting(70, "T, steps that the 0.7 s are cut into")
-    epochs: int = setting(30, "passes over the training set")
+    epochs: int = setting(40, "passes over the training set")
     batch_size: int = setting(50, "examples in an update")
     learning_rate: float = setting(2e-3, "of Adam, at its start")
-    decay: float = setting(0.95, "membrane left after a step, of the output units too")
-    dropout: float = setting(0.2, "share of each hidden layer silenced while training")
+    decay: float = setting(0.95, "membrane left after a step, in hidden layers")
+    dropout: float = setting(0.4, "share of each hidden layer silenced while training")
 
 
 # Which recordings --------------------------------------------------------------------------------
@@ -193,19 +194,19 @@ HEARD = images.Coding(_encode, sj.changing)
 # Networks ----------------------------------------------------------------------------------------
 
 
-def _leaky(hparams: images.HParams) -> sj.Neuron:
-    return sj.leaky(decay=hparams["decay"])
+def _readout(hparams: images.HParams) -> sj.Neuron:
+    return sj.leaky(decay=READOUT)
 
 
 def _units(carry: Carry = sj.linear_carry, *, among: bool = False) -> images.Dynamics:
     """LIF with a leaky readout; `among` the units of a layer are connections too."""
     hidden = images.lif_units(carry).hidden
-    return images.Dynamics((lambda h: sj.recurrent(hidden(h))) if among else hidden, _leaky)
+    return images.Dynamics((lambda h: sj.recurrent(hidden(h))) if among else hidden, _readout)
 
 
 FORWARD, RECURRENT = _units(), _units(among=True)
 PERCEPTRON = Settings()
-CONNECTED = replace(PERCEPTRON, hidden="128")
+CONNECTED = replace(PERCEPTRON, hidden="192", dropout=0.3)
 
 
 def _variant(

@@ -45,8 +45,8 @@ class Cochlea(NamedTuple):
     low: float = 100.0
     high: float = 3600.0
     smoothing: float = 3e-3
-    floor: float = 1e-3
-    thresholds: tuple[float, ...] = (0.5, 1.5, 2.5)
+    floor: float = 3e-4
+    thresholds: tuple[float, ...] = (1.0, 2.0, 3.0)
     leak: float = 10e-3
     refractory: float = 4e-3
 
