@@ -92,6 +92,7 @@ INTEGRATING = Dynamics(STBP.hidden, lambda hparams: None)
 RELU = Dynamics(lambda hparams: sj.stateless(jax.nn.relu), lambda hparams: None)
 
 Schedule = Callable[[Any, int, int], optax.Schedule]
+Augment = Callable[[jax.Array, jax.Array], jax.Array]
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 
 
@@ -175,15 +176,20 @@ def build(
     schedule: Schedule = cosine,
     loss: Loss = sj.squared_error,
     product: Product = sj.full_product,
+    augment: Augment | None = None,
 ) -> Build:
-    """Mean output over time and Adam; the rest as the values say, after equation (9) by default."""
+    """Mean output over time and Adam; the rest as the values say, after equation (9) by default.
+
+    Images are distorted elastically where the settings' `alpha` is not 0; `augment` is for inputs
+    that are no images.
+    """
 
     def encode(key: jax.Array, images: jax.Array) -> jax.Array:
         if _sees_images(settings) and images.ndim == 3:
             images = images[..., None]  # grey images come without channels
         return coding.encode(key, images, settings.num_steps)
 
-    def augment(key: jax.Array, images: jax.Array) -> jax.Array:
+    def elastic(key: jax.Array, images: jax.Array) -> jax.Array:
         return sj.elastic(key, images, alpha=settings.alpha)
 
     def pipeline(hparams: HParams, num_updates: int) -> sj.Pipeline:
@@ -195,7 +201,7 @@ def build(
             readout=sj.rate,
             loss=loss,
             optimizer=optax.adam(rates),
-            augment=augment if settings.alpha else None,
+            augment=elastic if settings.alpha else augment,
         )
 
     return pipeline

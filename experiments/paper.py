@@ -267,6 +267,26 @@ SECTIONS = (
         ),
         "92.7 [M]",
     ),
+    Section(
+        "Beyond the paper: spoken digits, heard by a model of the ear",
+        "spoken_digits",
+        (
+            Entry("stbp", "192-256-10", None, (at_least(97.0),)),
+            Entry(
+                "sdbp",
+                "192-256-10",
+                None,
+                (Target("the difference that gradients through time make", None, "stbp"),),
+            ),
+            Entry("recurrent", "192-192-10", None, (at_least(97.0),)),
+            Entry(
+                "speaker_out_augmented",
+                "192-256-10",
+                None,
+                (Target("the difference that moved events make", None, "speaker_out", 6),),
+            ),
+        ),
+    ),
     Section("The main job: embedded digits", "digits"),
     Section("Synapses in bfloat16", "bfloat16_mlp"),
     Section("Events as they come", "streaming"),

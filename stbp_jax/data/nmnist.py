@@ -6,10 +6,8 @@ refused.
 """
 
 import contextlib
-import functools
 import os
 import re
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from . import archives
 from .events import Events, Recordings, check_times, padded, place, unpack_events
 
 NMNIST_SHAPE = (34, 34, 2)
@@ -26,7 +25,6 @@ _SPLITS = ("Train", "Test")
 _LAYOUT = "Train/<0..9>/<number>.bin and Test/<0..9>/<number>.bin"
 _OVERFLOW_ROW, _OVERFLOW = 240, 2**13  # a row below the sensor: the clock has wrapped
 _TOGETHER = 1000  # recordings decoded at once: enough for long vectors, little memory
-_LARGEST = 2**24  # bytes of one recording; the largest real one has 35,760
 
 
 def read_nmnist_file(path: str | os.PathLike[str]) -> Events:
@@ -113,8 +111,8 @@ def _entries(path: Path, stack: contextlib.ExitStack) -> Iterator[tuple[str, _En
         yield from _in_zip(path, stack)
     elif any((path / split).is_dir() for split in _SPLITS):
         yield from _in_folder(path)
-    elif archives := sorted(path.glob("*.zip")):
-        for archive in archives:
+    elif found := sorted(path.glob("*.zip")):
+        for archive in found:
             yield from _in_zip(archive, stack)
     else:
         raise FileNotFoundError(
@@ -123,68 +121,27 @@ def _entries(path: Path, stack: contextlib.ExitStack) -> Iterator[tuple[str, _En
 
 
 def _in_zip(path: Path, stack: contextlib.ExitStack) -> Iterator[tuple[str, _Entry]]:
-    stream = stack.enter_context(path.open("rb"))
-    try:
-        archive = stack.enter_context(zipfile.ZipFile(stream))
-    except Exception as error:  # a damaged directory makes zipfile raise nearly anything
-        raise ValueError(
-            f"{path}: not a readable zip archive, truncated or damaged ({error})"
-        ) from error
-
-    def content(info: zipfile.ZipInfo, where: str) -> bytes:
-        if info.file_size > _LARGEST:
-            raise ValueError(
-                f"{where}: unpacks to {info.file_size} bytes, expected at most {_LARGEST}"
-            )
-        try:
-            found = archive.read(info)
-        except Exception as error:
-            raise ValueError(f"{where}: truncated or damaged in its archive ({error})") from error
-        if len(found) != info.file_size:  # zipfile takes less than was promised without a word
-            raise ValueError(
-                f"{where}: truncated or damaged in its archive: {len(found)} bytes, expected "
-                f"{info.file_size}"
-            )
-        return found
-
-    for info in archive.infolist():
-        where = f"{path}: {info.filename}"
-        parts = info.filename.split("/")
-        # Nothing is written to disk, yet such a name is a sign of a forged archive. `orig_filename`
-        # is the name as it stands: zipfile cuts what follows a NUL.
-        name = info.orig_filename
-        if parts[0] == "" or ".." in parts or "\\" in name or "\0" in name or ":" in parts[0]:
-            raise ValueError(
-                f"{path}: {name!r}: not a name but an absolute or parent path; expected {_LAYOUT}"
-            )
-        if info.is_dir() or parts[0] not in _SPLITS or any(p.startswith(".") for p in parts):
-            continue
-        yield _entry(parts, where, functools.partial(content, info, where))
+    for file in archives.in_zip(path, stack, _LAYOUT):
+        if file.parts[0] in _SPLITS:
+            yield _entry(file)
 
 
 def _in_folder(folder: Path) -> Iterator[tuple[str, _Entry]]:
     for split in _SPLITS:
-        for root, folders, files in os.walk(folder / split, onerror=_refuse, followlinks=True):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            for file in (Path(root, name) for name in files if not name.startswith(".")):
-                yield _entry(file.relative_to(folder).parts, str(file), file.read_bytes)
+        yield from map(_entry, archives.in_folder(folder, split))
 
 
-def _refuse(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):  # a missing split has its own message
-        raise error
-
-
-def _entry(parts: Sequence[str], where: str, read: Callable[[], bytes]) -> tuple[str, _Entry]:
-    if len(parts) != 3:
+def _entry(file: archives.File) -> tuple[str, _Entry]:
+    where = file.where
+    if len(file.parts) != 3:
         raise ValueError(f"{where}: expected {_LAYOUT}, one folder deep for each label")
-    split, label, file = parts
+    split, label, name = file.parts
     if not re.fullmatch("[0-9]", label):
         raise ValueError(f"{where}: unknown label folder {label!r}, expected 0 to 9")
-    number = re.fullmatch(r"([0-9]{1,9})\.bin", file)
+    number = re.fullmatch(r"([0-9]{1,9})\.bin", name)
     if not number:
         raise ValueError(f"{where}: not a recording, expected a name like 00001.bin")
-    return split, _Entry(int(number[1]), int(label), where, read)
+    return split, _Entry(int(number[1]), int(label), where, file.read)
 
 
 # What recordings hold ----------------------------------------------------------------------------

@@ -1,0 +1,91 @@
+"""Files of a set where they lie: in a folder, or in a zip archive that is read in place.
+
+Decides what a trustworthy archive is: readable, every name inside it, nothing that swells when it
+is unpacked. Leaves out which files a set has and what they hold.
+"""
+
+import contextlib
+import functools
+import os
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+_LARGEST = 2**24  # bytes of one file, unpacked
+
+
+class File(NamedTuple):
+    """A file that has not been read yet.
+
+    Attributes:
+      parts: of its path within the folder or archive.
+      where: as messages name it.
+      read: gives its bytes; a `ValueError` names a file that is damaged or too large.
+    """
+
+    parts: tuple[str, ...]
+    where: str
+    read: Callable[[], bytes]
+
+
+def in_zip(path: Path, stack: contextlib.ExitStack, layout: str) -> Iterator[File]:
+    """The files of an archive, hidden ones left out.
+
+    Args:
+      path: of the archive.
+      stack: closes it.
+      layout: what was expected, for messages.
+
+    Raises:
+      ValueError: the archive is damaged or has absolute or parent paths.
+      OSError: it cannot be opened.
+    """
+    stream = stack.enter_context(path.open("rb"))
+    try:
+        archive = stack.enter_context(zipfile.ZipFile(stream))
+    except Exception as error:  # a damaged directory makes zipfile raise nearly anything
+        raise ValueError(
+            f"{path}: not a readable zip archive, truncated or damaged ({error})"
+        ) from error
+    for info in archive.infolist():
+        where = f"{path}: {info.filename}"
+        parts = tuple(info.filename.split("/"))
+        # Nothing is written to disk, yet such a name is a sign of a forged archive. `orig_filename`
+        # is the name as it stands: zipfile cuts what follows a NUL.
+        name = info.orig_filename
+        if parts[0] == "" or ".." in parts or "\\" in name or "\0" in name or ":" in parts[0]:
+            raise ValueError(
+                f"{path}: {name!r}: not a name but an absolute or parent path; expected {layout}"
+            )
+        if not info.is_dir() and not any(part.startswith(".") for part in parts):
+            yield File(parts, where, functools.partial(_content, archive, info, where))
+
+
+def in_folder(folder: Path, below: str) -> Iterator[File]:
+    """The files under `folder/below`, hidden ones left out; none where that does not exist."""
+    for root, folders, files in os.walk(folder / below, onerror=_refuse, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for file in (Path(root, name) for name in files if not name.startswith(".")):
+            yield File(file.relative_to(folder).parts, str(file), file.read_bytes)
+
+
+def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> bytes:
+    if info.file_size > _LARGEST:
+        raise ValueError(f"{where}: unpacks to {info.file_size} bytes, expected at most {_LARGEST}")
+    try:
+        found = archive.read(info)
+    except Exception as error:
+        raise ValueError(f"{where}: truncated or damaged in its archive ({error})") from error
+    if len(found) != info.file_size:  # zipfile takes less than was promised without a word
+        raise ValueError(
+            f"{where}: truncated or damaged in its archive: {len(found)} bytes, expected "
+            f"{info.file_size}"
+        )
+    return found
+
+
+def _refuse(error: OSError) -> None:
+    """Stops a walk at a folder that cannot be listed, which `os.walk` would leave out."""
+    if not isinstance(error, FileNotFoundError):  # a missing folder has its own message
+        raise error

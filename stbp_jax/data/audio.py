@@ -1,0 +1,272 @@
+"""Sound: wav files, and a model of the inner ear that turns sound into packed events.
+
+Decides which wav files are read and how samples are scaled; the filters, the compression and the
+neurons of the ear, whose spikes come out in the packed form of `Recordings`. Leaves out levels: a
+louder sound gives more spikes, and who wants one level for all sounds scales them first. Nothing is
+resampled, mixed, cut or padded. SciPy is imported when the ear is used.
+"""
+
+import io
+import os
+import wave
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .events import pack_events
+
+_FRAME = 1e-3  # seconds, nearly: of whole samples
+_TOGETHER = 100  # sounds filtered at once, of like lengths: they are padded to the longest
+
+
+class Cochlea(NamedTuple):
+    """The numbers of an ear.
+
+    Attributes:
+      rate: samples a second; sounds must have it.
+      channels: places along the cochlea, their frequencies evenly spaced in the ear's own measure
+        (ERB), from low to high.
+      low: frequency of the first channel, Hz.
+      high: of the last, Hz; below rate / 2.
+      smoothing: time constant of the envelope, seconds.
+      floor: envelope at which a channel's drive begins to grow with its logarithm; a sine of full
+        scale has an envelope of 1 / pi in its channel.
+      thresholds: of the neurons that share a channel, in units of the drive ln(1 + envelope /
+        floor), in increasing order: sensitive ones tell of faint sounds, others of loud ones.
+      leak: time constant of the neurons' membranes, seconds.
+      refractory: seconds in which a neuron rests after a spike.
+    """
+
+    rate: int = 8000
+    channels: int = 64
+    low: float = 100.0
+    high: float = 3600.0
+    smoothing: float = 3e-3
+    floor: float = 3e-4
+    thresholds: tuple[float, ...] = (1.0, 2.0, 3.0)
+    leak: float = 10e-3
+    refractory: float = 4e-3
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of the cells that events come from: channels, thresholds."""
+        return self.channels, len(self.thresholds)
+
+    @property
+    def frequencies(self) -> NDArray[np.float64]:
+        """Of the channels, `[channels]`, Hz (Glasberg and Moore 1990)."""
+        low, high = (21.4 * np.log10(1 + 0.00437 * f) for f in (self.low, self.high))
+        return (10 ** (np.linspace(low, high, self.channels) / 21.4) - 1) / 0.00437
+
+
+def read_wav(path: str | os.PathLike[str], *, rate: int) -> NDArray[np.float32]:
+    """Reads a wav file of one channel.
+
+    Plain PCM of 8 (unsigned), 16, 24 or 32 bits. Nothing is resampled or mixed: other rates and
+    several channels are refused.
+
+    Args:
+      path: of the file.
+      rate: samples a second that the file must have.
+
+    Returns:
+      `[E]`, in [-1, 1].
+
+    Raises:
+      ValueError: not a wav file of plain PCM, damaged, shorter than it says or without samples; of
+        another rate, or of several channels. The text names file and rule.
+      OSError: the file cannot be opened.
+    """
+    return decode_wav(Path(path).expanduser().read_bytes(), str(path), rate)
+
+
+def decode_wav(content: bytes, where: str, rate: int) -> NDArray[np.float32]:
+    """As `read_wav`, of bytes that `where` names."""
+    try:
+        with wave.open(io.BytesIO(content)) as file:
+            channels, width, found, promised, *_ = file.getparams()
+            raw = file.readframes(promised)
+    except Exception as error:  # a damaged header makes wave raise nearly anything
+        raise ValueError(
+            f"{where}: not a readable wav file of plain PCM ({type(error).__name__}: {error})"
+        ) from error
+    if channels != 1:
+        raise ValueError(f"{where}: {channels} channels, expected 1; nothing is mixed")
+    if found != rate:
+        raise ValueError(
+            f"{where}: {found} samples a second, expected {rate}; nothing is resampled"
+        )
+    if width not in (1, 2, 3, 4):
+        raise ValueError(f"{where}: samples of {8 * width} bits, expected 8, 16, 24 or 32")
+    if len(raw) != promised * width:
+        raise ValueError(f"{where}: truncated: {len(raw) // width} samples, expected {promised}")
+    if not promised:
+        raise ValueError(f"{where}: no samples, expected at least one")
+    bytewise = np.frombuffer(raw, np.uint8).reshape(promised, width)
+    # All widths as the high bytes of 32-bit integers; 8 bits alone are unsigned.
+    wide = np.zeros((promised, 4), np.uint8)
+    wide[:, 4 - width :] = bytewise ^ 128 if width == 1 else bytewise
+    return (wide.view("<i4")[:, 0] / 2**31).astype(np.float32)
+
+
+def cochleagram(sounds: Sequence[NDArray[Any]], cochlea: Cochlea) -> list[NDArray[np.float32]]:
+    """Envelopes of all channels, in frames of about a millisecond.
+
+    A channel is a gammatone filter of order 4, a half-wave rectifier, the mean over a frame and two
+    equal low-passes. All of it is causal: frame f depends on the samples before its end alone.
+
+    Args:
+      sounds: `[E]` each, floats; at least a frame long.
+      cochlea: the ear.
+
+    Returns:
+      `[frames, channels]` of each sound, at least 0; frames = E // (rate / 1000, rounded).
+
+    Raises:
+      TypeError: samples that are no floats.
+      ValueError: an ear that cannot be; samples that are not finite or not `[E]`; fewer samples
+        than a frame has.
+
+    Source: Slaney 1993, An Efficient Implementation of the Patterson-Holdsworth Auditory Filter
+    Bank, as `scipy.signal.gammatone` has it.
+    """
+    found: dict[int, NDArray[np.float32]] = {}
+    for which, lengths, envelopes in _envelopes(sounds, cochlea):
+        for n, length, envelope in zip(which, lengths, envelopes, strict=True):
+            found[n] = envelope[:length]
+    return [found[n] for n in range(len(sounds))]
+
+
+def cochlea_events(sounds: Sequence[NDArray[Any]], cochlea: Cochlea) -> NDArray[np.uint32]:
+    """Sounds as spikes of the auditory nerve, packed.
+
+    Each channel of `cochleagram` drives one leaky integrate-and-fire neuron for each threshold:
+
+        drive = ln(1 + envelope / floor);  leak · du/dt = drive - u;  a spike at u >= threshold
+
+    A spike sets u to 0, where it stays for the refractory time. A spike stands at the end of its
+    frame, so that it depends on earlier samples alone. No draws: equal sounds give equal spikes, a
+    louder one no fewer.
+
+    Args:
+      sounds: as `cochleagram`.
+      cochlea: the ear.
+
+    Returns:
+      `[N, M]` uint32, as `Recordings.events`; the cells are of shape `cochlea.shape`.
+
+    Raises:
+      TypeError, ValueError: as `cochleagram`; a sound without any spike, such as silence.
+
+    >>> tone = 0.1 * np.sin(2 * np.pi * 1000 * np.arange(800) / 8000)
+    >>> events = cochlea_events([tone], Cochlea(channels=16))
+    >>> bool(events.min() // 48 > 0)
+    True
+    """
+    pairs: dict[int, tuple[NDArray[Any], NDArray[Any]]] = {}
+    hop = _hop(cochlea)
+    for which, lengths, envelopes in _envelopes(sounds, cochlea):
+        spikes = _spikes(envelopes, cochlea, hop / cochlea.rate)
+        for n, length, own in zip(which, lengths, spikes, strict=True):
+            frames, cells = np.nonzero(own[:length])
+            if not len(frames):
+                raise ValueError(
+                    f"sounds[{n}]: no spike, expected at least one; it is silent or too faint for "
+                    f"a floor of {cochlea.floor:g} and a threshold of {cochlea.thresholds[0]:g}"
+                )
+            pairs[n] = ((frames + 1) * hop * 1_000_000 // cochlea.rate, cells)
+    return pack_events([pairs[n] for n in range(len(sounds))], int(np.prod(cochlea.shape)))
+
+
+def _hop(cochlea: Cochlea) -> int:
+    """Samples of a frame."""
+    return round(cochlea.rate * _FRAME)
+
+
+def _envelopes(
+    sounds: Sequence[NDArray[Any]], cochlea: Cochlea
+) -> Iterator[tuple[list[int], list[int], NDArray[np.float32]]]:
+    """Some sounds at a time: which, their frames, and envelopes `[some, frames, channels]`."""
+    from scipy.signal import gammatone, lfilter
+
+    _check_ear(cochlea)
+    hop = _hop(cochlea)
+    for n, sound in enumerate(sounds):
+        _check_sound(f"sounds[{n}]", sound, hop)
+    filters = [gammatone(f, "iir", fs=cochlea.rate) for f in cochlea.frequencies]
+    left = np.exp(-hop / cochlea.rate / cochlea.smoothing)
+    smooth = [(1 - left) ** 2], [1, -2 * left, left**2]  # never negative, so no overshoot
+    order = sorted(range(len(sounds)), key=lambda n: len(sounds[n]))
+    for first in range(0, len(order), _TOGETHER):
+        which = order[first : first + _TOGETHER]
+        lengths = [len(sounds[n]) // hop for n in which]
+        padded = np.zeros((len(which), lengths[-1] * hop))
+        for row, n, length in zip(padded, which, lengths, strict=True):
+            row[: length * hop] = sounds[n][: length * hop]
+        envelopes = np.empty((len(which), lengths[-1], cochlea.channels), np.float32)
+        for channel, (b, a) in enumerate(filters):
+            heard = lfilter(b, a, padded)
+            np.maximum(heard, 0, out=heard)
+            frames = heard.reshape(len(which), lengths[-1], hop) @ np.full(hop, 1 / hop)
+            envelopes[..., channel] = lfilter(*smooth, frames)
+        yield which, lengths, envelopes
+
+
+def _spikes(envelopes: NDArray[np.float32], cochlea: Cochlea, frame: float) -> NDArray[np.bool_]:
+    """`[some, frames, channels]` to `[some, frames, cells]`, frames of so many seconds."""
+    drives = np.log1p(envelopes / np.float32(cochlea.floor))
+    thresholds = np.array(cochlea.thresholds, np.float32)
+    pull = np.float32(1 - np.exp(-frame / cochlea.leak))
+    rests = round(cochlea.refractory / frame)
+    some, frames, channels = drives.shape
+    membrane = np.zeros((some, channels, len(thresholds)), np.float32)
+    awake = np.zeros(membrane.shape, np.int32)  # the first frame after the rest
+    spikes = np.zeros((some, frames, *membrane.shape[1:]), bool)
+    for t in range(frames):
+        membrane += pull * (drives[:, t, :, None] - membrane)
+        membrane *= awake <= t
+        fired = membrane >= thresholds
+        membrane[fired] = 0
+        awake[fired] = t + 1 + rests
+        spikes[:, t] = fired
+    return spikes.reshape(some, frames, -1)
+
+
+def _check_ear(cochlea: Cochlea) -> None:
+    if cochlea.rate < 1000:
+        raise ValueError(f"rate must be at least 1000 samples a second, got {cochlea.rate}")
+    if cochlea.channels < 2:
+        raise ValueError(f"channels must be at least 2, got {cochlea.channels}")
+    if not 0 < cochlea.low < cochlea.high < cochlea.rate / 2:
+        raise ValueError(
+            f"low and high must be 0 < low < high < {cochlea.rate / 2:g} Hz, half the rate; got "
+            f"{cochlea.low:g} and {cochlea.high:g}"
+        )
+    for name in ("smoothing", "floor", "leak"):
+        if not 0 < getattr(cochlea, name) < np.inf:
+            raise ValueError(f"{name} must be positive and finite, got {getattr(cochlea, name)}")
+    if not 0 <= cochlea.refractory < np.inf:
+        raise ValueError(f"refractory must be 0 or more and finite, got {cochlea.refractory}")
+    thresholds = np.array(cochlea.thresholds, float)
+    if (
+        thresholds.ndim != 1
+        or not len(thresholds)
+        or not (np.diff(thresholds, prepend=0) > 0).all()
+    ):
+        raise ValueError(
+            f"thresholds must be positive and increasing, at least one, got {cochlea.thresholds}"
+        )
+
+
+def _check_sound(name: str, sound: NDArray[Any], hop: int) -> None:
+    if sound.dtype.kind != "f":
+        raise TypeError(f"{name} must be floats, got dtype {sound.dtype}")
+    if sound.ndim != 1:
+        raise ValueError(f"{name} must have shape [E], got {list(sound.shape)}")
+    if len(sound) < hop:
+        raise ValueError(f"{name} has {len(sound)} samples, expected at least {hop}, one frame")
+    if not np.isfinite(sound).all():
+        raise ValueError(f"{name}: sample {int(np.argmin(np.isfinite(sound)))} is not finite")
