@@ -91,6 +91,7 @@ SDBP = lif_units(sj.detach_time(sj.linear_carry))
 INTEGRATING = Dynamics(STBP.hidden, lambda hparams: None)
 RELU = Dynamics(lambda hparams: sj.stateless(jax.nn.relu), lambda hparams: None)
 
+Augment = Callable[[jax.Array, jax.Array], jax.Array]
 Schedule = Callable[[Any, int, int], optax.Schedule]
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -175,15 +176,19 @@ def build(
     schedule: Schedule = cosine,
     loss: Loss = sj.squared_error,
     product: Product = sj.full_product,
+    augment: Augment | None = None,
 ) -> Build:
-    """Mean output over time and Adam; the rest as the values say, after equation (9) by default."""
+    """Mean output over time and Adam; the rest as the values say, after equation (9) by default.
+
+    Training inputs go through `augment`, or are distorted where the settings say so.
+    """
 
     def encode(key: jax.Array, images: jax.Array) -> jax.Array:
         if _sees_images(settings) and images.ndim == 3:
             images = images[..., None]  # grey images come without channels
         return coding.encode(key, images, settings.num_steps)
 
-    def augment(key: jax.Array, images: jax.Array) -> jax.Array:
+    def distorted(key: jax.Array, images: jax.Array) -> jax.Array:
         return sj.elastic(key, images, alpha=settings.alpha)
 
     def pipeline(hparams: HParams, num_updates: int) -> sj.Pipeline:
@@ -195,7 +200,7 @@ def build(
             readout=sj.rate,
             loss=loss,
             optimizer=optax.adam(rates),
-            augment=augment if settings.alpha else None,
+            augment=augment or (distorted if settings.alpha else None),
         )
 
     return pipeline
