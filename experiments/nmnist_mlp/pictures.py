@@ -52,7 +52,7 @@ def cloud(row: np.ndarray) -> Figure:
     """Events by place and time, and both coordinates over time."""
     events = unpack_events(row)
     ms = events.times / 1000
-    figure = Figure(figsize=(10, 4), dpi=120, layout="constrained")
+    figure = Figure(figsize=(10, 4), dpi=90, layout="constrained")
     halves: Any = figure.subfigures(1, 2, width_ratios=(1, 1.2))
     left, right = halves
     space = left.add_subplot(projection="3d")
