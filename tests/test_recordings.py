@@ -1,17 +1,17 @@
 """Recordings as studies train on them: the simulated camera, folds, moved events, whole sets."""
 
 import dataclasses
-import shutil
 
 import jax
 import numpy as np
 import pytest
 
-from experiments import images, recordings, saccades
+from experiments import harness, images, recordings, saccades
 from experiments.__main__ import main
 from experiments.recordings import COUNTS, SPIKES, Settings, Simulated
 from experiments.saccades import DURATION, PATH, Camera, record
 from experiments.settings import UsageError
+from experiments.simulated_recordings import camera, figures
 from stbp_jax.data import PAD, Recordings, unpack_events
 
 QUIET = Camera(noise=(0.0, 0.0), hot_pixels=0.0)
@@ -109,6 +109,16 @@ def test_simulated_and_real_recordings_are_alike(data_dir):
     assert np.corrcoef(*counts)[0, 1] > 0.95
 
 
+def test_cameras_are_compared(data_dir, tmp_path):
+    ((row,),) = camera.run(Simulated(limit=30), [0], tmp_path)
+    (written,) = harness.read_rows(tmp_path / "row.jsonl")
+    assert written["real"]["events"] == pytest.approx(written["simulated"]["events"], rel=0.15)
+    assert written["between"]["cosine_of_frames"] > 2 * row["between"]["cosine_of_others_frames"]
+    page = figures.table([written | {"variant": "camera", "budget": "cpu"}])
+    assert "| 30 recordings of the same images | real | simulated |" in page
+    assert f"| events a recording | {row['real']['events']:.4g} |" in page
+
+
 # Folds and sets -----------------------------------------------------------------------------------
 
 
@@ -159,7 +169,6 @@ def test_the_whole_set_is_named_by_a_variable(data_dir, monkeypatch, tmp_path, c
     assert (len(train.labels), len(test.labels)) == (50, 50)
     with pytest.raises(UsageError, match="data must be nmnist in this variant"):
         recordings.load_whole(Settings(), 0)
-    shutil.copy(data_dir / "nmnist" / "nmnist_subset.zip", tmp_path / "broken.zip")
     (tmp_path / "broken.zip").write_bytes(b"no archive")
     monkeypatch.setenv("STBP_NMNIST", str(tmp_path / "broken.zip"))
     with pytest.raises(UsageError, match="STBP_NMNIST: .*not a readable zip archive"):
