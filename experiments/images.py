@@ -180,8 +180,7 @@ def build(
 ) -> Build:
     """Mean output over time and Adam; the rest as the values say, after equation (9) by default.
 
-    Images are distorted elastically where the settings' `alpha` is not 0; `augment` is for inputs
-    that are no images.
+    Training inputs go through `augment`, or are distorted where the settings say so.
     """
 
     def encode(key: jax.Array, images: jax.Array) -> jax.Array:
@@ -189,7 +188,7 @@ def build(
             images = images[..., None]  # grey images come without channels
         return coding.encode(key, images, settings.num_steps)
 
-    def elastic(key: jax.Array, images: jax.Array) -> jax.Array:
+    def distorted(key: jax.Array, images: jax.Array) -> jax.Array:
         return sj.elastic(key, images, alpha=settings.alpha)
 
     def pipeline(hparams: HParams, num_updates: int) -> sj.Pipeline:
@@ -201,7 +200,7 @@ def build(
             readout=sj.rate,
             loss=loss,
             optimizer=optax.adam(rates),
-            augment=elastic if settings.alpha else augment,
+            augment=augment or (distorted if settings.alpha else None),
         )
 
     return pipeline

@@ -1,0 +1,1 @@
+"""One claim; see README.md."""
