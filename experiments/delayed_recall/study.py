@@ -31,14 +31,15 @@ class Settings(sweeping.Settings):
     num_train: int = setting(1500, "examples of an epoch; their noise is new each time")
     num_test: int = setting(500, "test examples")
     classes: int = setting(4, "cues")
-    hidden: str = setting("64", "units of the one hidden layer")
+    hidden: str = setting("32", "units of the one hidden layer")
     num_steps: int = setting(46, "T: the longest gap and the steps of cue and question")
-    epochs: int = setting(20, "passes")
+    epochs: int = setting(40, "passes")
     batch_size: int = setting(50, "examples in an update")
     learning_rate: float = setting(1e-2, "of Adam, at its start")
+    gain: float = setting(0.25, "first hidden weights, as a multiple of the usual")
     cue: int = setting(3, "steps of the cue")
     question: int = setting(3, "steps of the question")
-    noise: float = setting(0.01, "probability of a random spike, for each channel and step")
+    noise: float = setting(0.002, "probability of a random spike, for each channel and step")
     gaps: str = setting("5,10,20,40", "steps between cue and question, one cell each")
     decays: str = setting("0.1,0.3,0.5,0.7,0.8,0.9,0.95", "membrane left after a step")
 
@@ -89,7 +90,10 @@ def build(settings: Settings, hidden: Hidden, horizon: int) -> sj.training.Build
             ]
             return jnp.maximum(noise, cue + question)
 
-        net = sj.serial(sj.dense(int(settings.hidden), hidden(hparams)), sj.dense(settings.classes))
+        net = sj.serial(
+            sj.dense(int(settings.hidden), hidden(hparams), init=sj.fan_in_uniform(settings.gain)),
+            sj.dense(settings.classes),
+        )
         rates = optax.cosine_decay_schedule(hparams["learning_rate"], num_updates)
         return sj.Pipeline(
             encode=encode,
