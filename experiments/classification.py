@@ -134,7 +134,7 @@ def train(model: Model, settings: Any, seed: int, folder: Path) -> Row:
     harness.save_params(folder / "params.npz", params)
     if told:
         history = jax.tree.map(lambda *leaves: np.stack(leaves), *told)
-        shape = _shape(build(hparams, 1), train_set)
+        shape = slice_shape(build(hparams, 1), train_set)
         row = {
             "dataset": settings.data,
             "network": images.network(settings, shape),
@@ -174,8 +174,8 @@ def _validator(pipeline: sj.Pipeline, key: jax.Array) -> Callable[..., jax.Array
     return jax.jit(lambda params, *held: sj.evaluate(pipeline, params, key, *held).accuracy)
 
 
-def _shape(pipeline: sj.Pipeline, train: Any) -> tuple[int, ...]:
-    """Of the network's input at one time step, without B."""
+def slice_shape(pipeline: sj.Pipeline, train: Any) -> tuple[int, ...]:
+    """Shape of what the network gets of an example at one time step."""
     inputs = train[0]
     batch = jax.ShapeDtypeStruct((1, *inputs.shape[1:]), inputs.dtype)
     return jax.eval_shape(pipeline.encode, jax.random.key(0), batch).shape[2:]

@@ -16,13 +16,12 @@ import numpy as np
 
 import stbp_jax as sj
 from experiments import harness, images
-from experiments.classification import Load, load_named
+from experiments.classification import Load, load_named, slice_shape
 from experiments.settings import UsageError, setting
 from experiments.study import BUDGETS, Plan, Row, Variant
-from stbp_jax import data
 from stbp_jax.core import PyTree
-from stbp_jax.data.dataset import Pair
 
+Sets = tuple[Any, Any]  # to train and to test on: `Dataset` or `Recordings`
 Cells = Callable[[Any], list[images.HParams]]
 
 
@@ -71,7 +70,7 @@ def sweep(
     cells: list[images.HParams],
     settings: Any,
     seeds: list[int],
-    sets: Sequence[Pair],
+    sets: Sequence[Sets],
     folder: Path,
 ) -> list[Row]:
     """Trains every cell with every seed; gives the rows cell by cell when all are done.
@@ -85,11 +84,12 @@ def sweep(
     except (TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
     history, shared = in_one_program(train, cells, settings, seeds, sets, folder)
-    shape = sets[0][0].images.shape[1:]
+    shape = slice_shape(build(cells[0], 1), sets[0][0])
     count = images.multiply_accumulates(settings, shape)
     rows = []
     for cell, seed, of in each(history, cells, seeds):
         row = shared | {
+            "network": images.network(settings, shape),
             "epochs": settings.epochs,
             "seed": seed,
             "hparams": cell,
@@ -110,7 +110,7 @@ def in_one_program(
     cells: list[images.HParams],
     settings: Any,
     seeds: list[int],
-    sets: Sequence[Pair],
+    sets: Sequence[Sets],
     folder: Path,
 ) -> tuple[PyTree, Row]:
     """Runs every cell with every seed, and leaves `config.json` in the folder before it starts.
@@ -124,7 +124,8 @@ def in_one_program(
       folder: of the run.
 
     Returns:
-      `(told, row)`: the leaves of told are `[H, S, ...]`, NumPy's; row has what all rows share.
+      `(told, row)`: the leaves of told are `[H, S, ...]`, NumPy's; row has what all rows share, but
+      for the network.
       Its seconds are the whole program's, which `cells` runs share.
 
     Raises:
@@ -150,7 +151,6 @@ def in_one_program(
     told = jax.tree.map(np.asarray, told)
     return told, {
         "dataset": settings.data,
-        "network": images.network(settings, sets[0][0].images.shape[1:]),
         "num_steps": settings.num_steps,
         "epochs": 0,
         "batch_size": settings.batch_size,
@@ -169,7 +169,7 @@ def in_one_program(
 
 
 def _of_each_seed(
-    train: Callable[..., tuple[Any, PyTree]], keys: jax.Array, sets: Sequence[Pair]
+    train: Callable[..., tuple[Any, PyTree]], keys: jax.Array, sets: Sequence[Sets]
 ) -> tuple[Callable[..., tuple[Any, PyTree]], list[tuple[np.ndarray, np.ndarray]]]:
     """A run that takes a seed's place instead of its key, and the sets with an axis of seeds."""
 
@@ -177,11 +177,11 @@ def _of_each_seed(
         of_seed = jax.tree.map(lambda leaf: jnp.asarray(leaf)[place], stacked)
         return train(keys[place], hparams, *of_seed)
 
-    images_and_labels = [
-        (np.stack([s.images for s in of]), np.stack([s.labels for s in of]))
+    stacked_sets = [
+        (np.stack([s[0] for s in of]), np.stack([s[1] for s in of]))
         for of in zip(*sets, strict=True)
     ]
-    return own, images_and_labels
+    return own, stacked_sets
 
 
 def each(
@@ -205,7 +205,7 @@ def numbers(name: str, text: str) -> list[float]:
         raise UsageError(f"{name} must be numbers joined by commas, got {text!r}") from None
 
 
-def _learnt_from(train: data.Dataset, settings: Any) -> data.Dataset:
+def _learnt_from(train: Any, settings: Any) -> Any:
     """The first `train_limit` examples of those that are not held out for validation."""
     left = len(train.labels) - settings.validation
     if not 0 < left <= len(train.labels):
@@ -216,7 +216,7 @@ def _learnt_from(train: data.Dataset, settings: Any) -> data.Dataset:
     if settings.train_limit < 0:
         raise UsageError(f"train_limit must be 0 or more, got {settings.train_limit}")
     first = slice(min(settings.train_limit or left, left))
-    return data.Dataset(train.images[first], train.labels[first])
+    return type(train)(*(array[first] for array in train))
 
 
 def budgets(rows: Iterable[Row]) -> dict[str, list[Row]]:

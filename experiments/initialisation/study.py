@@ -55,6 +55,7 @@ def run(settings: Settings, seeds: list[int], folder: Path) -> Iterator[list[Row
     told, shared = sweeping.in_one_program(
         _measure(settings), cells, settings, seeds, [(seen, seen)], folder
     )
+    shared["network"] = images.network(settings, seen.images.shape[1:])
     rows = []
     for cell, seed, found in sweeping.each(told, cells, seeds):
         row = shared | {"num_test": 0, "seed": seed, "hparams": cell} | found

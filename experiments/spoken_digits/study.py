@@ -205,6 +205,7 @@ def _units(carry: Carry = sj.linear_carry, *, among: bool = False) -> images.Dyn
 
 
 FORWARD, RECURRENT = _units(), _units(among=True)
+SPACE = _units(sj.detach_time(sj.linear_carry))
 PERCEPTRON = Settings()
 CONNECTED = replace(PERCEPTRON, hidden="192", dropout=0.3)
 
@@ -242,7 +243,7 @@ STUDY = Study(
         "sdbp": _variant(
             "no gradient from step to step in the hidden layer",
             PERCEPTRON,
-            _units(sj.detach_time(sj.linear_carry)),
+            SPACE,
         ),
         "reset_detached": _variant(
             "no gradient through the reset", PERCEPTRON, _units(sj.detach_reset(sj.linear_carry))
