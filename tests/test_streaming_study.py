@@ -14,7 +14,7 @@ TIMES = {"median": 0.2, "p99": 0.4, "longest": 1.0}
 ROW = {
     "date": "2026-11-22",
     "network": "2312-800-10",
-    "dataset": "nmnist",
+    "dataset": "nmnist_subset",
     "num_steps": 6,
     "epochs": 1,
     "num_train": 8,

@@ -1,6 +1,5 @@
 """A perceptron on N-MNIST, trained on whole recordings and then fed with events as they come."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +9,12 @@ import jax
 import numpy as np
 
 import stbp_jax as sj
-from experiments import classification, harness, images
+from experiments import classification, harness, images, recordings
 from experiments.settings import UsageError, setting
 from experiments.streaming.measure import measured
 from experiments.study import Plan, Row, Study, Variant
 from stbp_jax import data
 
-FOLDER = "nmnist"
 SHAPE = data.NMNIST_SHAPE
 
 
@@ -24,38 +22,32 @@ SHAPE = data.NMNIST_SHAPE
 class Settings(images.Settings):
     """Those of `images`, the length of a bin, and what is timed."""
 
-    data: str = setting(FOLDER, "data set: nmnist, a folder or its archives below STBP_DATA")
+    data: str = setting(recordings.SUBSET, "recordings: the subset of N-MNIST below STBP_DATA")
     microseconds: int = setting(10_000, "length of a time step")
     timed: str = setting("10000x1,10000x5,1000x1,1000x10", "microseconds x steps of a call")
     calls: int = setting(2000, "calls that are timed, of each kind; limit bounds it too")
 
 
 def load(settings: Any, seed: int) -> tuple[data.Recordings, data.Recordings]:
-    """Recordings, each set in an order of its own that mixes the classes.
+    """The subset of N-MNIST at hand, each set in an order of its own that mixes the classes.
 
     Args:
-      settings: `data` must be `nmnist`; `limit` bounds both sets.
+      settings: `limit` bounds both sets.
       seed: not used: the last training recordings, which validate, are the same for all.
 
     Raises:
       UsageError: the files are not there, or break a rule.
     """
-    root = os.environ.get("STBP_DATA")
-    if settings.data != FOLDER:
-        raise UsageError(f"data must be {FOLDER}, got {settings.data}")
-    if not root:
-        raise UsageError(f"set STBP_DATA to a folder in which {FOLDER}/ holds N-MNIST")
-    try:
-        sets = data.read_nmnist(Path(root).expanduser() / FOLDER)
-    except (OSError, ValueError) as error:
-        raise UsageError(str(error)) from error
-    return _mixed(sets[0], settings.limit), _mixed(sets[1], settings.limit)
+    if settings.data != recordings.SUBSET:
+        raise UsageError(f"data must be {recordings.SUBSET}, got {settings.data}")
+    train, test = recordings.subset()
+    return _mixed(train, settings.limit), _mixed(test, settings.limit)
 
 
-def _mixed(recordings: data.Recordings, limit: int) -> data.Recordings:
-    order = np.random.default_rng(0).permutation(len(recordings.labels))
+def _mixed(found: data.Recordings, limit: int) -> data.Recordings:
+    order = np.random.default_rng(0).permutation(len(found.labels))
     order = order[:limit] if limit else order
-    return data.Recordings(recordings.events[order], recordings.labels[order])
+    return data.Recordings(found.events[order], found.labels[order])
 
 
 def build(settings: Settings, product: Any = sj.full_product) -> sj.training.Build:
