@@ -12,7 +12,7 @@ import pytest
 
 import stbp_jax as sj
 from stbp_jax.neurons import LearntDecayParams
-from tests.contracts import NeuronContract
+from tests.contracts import NeuronContract, quick_jit
 
 RNG = np.random.default_rng(0)
 STEPS, BATCH, UNITS = 12, 3, 4
@@ -289,7 +289,8 @@ def test_constants_that_do_not_fit_the_units(neuron: sj.Neuron, name: str) -> No
 def gradient_of(net: sj.Layer, steps: int = 7) -> Any:
     params, _ = net.init(jax.random.key(0), (6,))
     xs = sj.bernoulli(jax.random.key(1), jnp.full((2, 6), 0.6), steps)
-    return jax.grad(lambda p: jnp.sum(sj.apply(net, p, xs)[1] ** 2 @ jnp.arange(5.0)))(params)
+    loss = lambda p: jnp.sum(sj.apply(net, p, xs)[1] ** 2 @ jnp.arange(5.0))  # noqa: E731
+    return quick_jit(jax.grad(loss))(params)
 
 
 def hidden(carry: Any = sj.linear_carry, threshold: float = 0.3) -> sj.Neuron:
@@ -306,10 +307,9 @@ def test_truncated_between_its_ends() -> None:
     assert near(gradient_of(sj.truncated(net, 1)), space)
     assert near(gradient_of(sj.truncated(net, 7)), whole)
     assert near(gradient_of(sj.truncated(net, 100)), whole)
-    for steps in (2, 4):
-        middle = gradient_of(sj.truncated(net, steps))
-        assert not near(middle, space)
-        assert not near(middle, whole)
+    middle = gradient_of(sj.truncated(net, 3))
+    assert not near(middle, space)
+    assert not near(middle, whole)
 
 
 def test_truncated_gradients_stay_in_their_stretch() -> None:
@@ -317,8 +317,9 @@ def test_truncated_gradients_stay_in_their_stretch() -> None:
     net = sj.truncated(sj.dense(5, sj.recurrent(hidden())), 3)
     params, _ = net.init(jax.random.key(0), (6,))
     xs = jnp.ones((8, 1, 6))
+    slopes_at = quick_jit(jax.grad(lambda xs, t: sj.apply(net, params, xs)[1][t].sum()))
     for t in (3, 5, 7):
-        slopes = jax.grad(lambda xs, t=t: sj.apply(net, params, xs)[1][t].sum())(xs)
+        slopes = slopes_at(xs, t)
         seen = np.flatnonzero(np.abs(slopes).sum((1, 2)))
         assert seen[0] == t // 3 * 3
         assert seen[-1] == t
