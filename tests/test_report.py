@@ -76,9 +76,9 @@ def test_a_line_an_experiment():
     assert stbp["last epoch (%)"] == "98.00 ± 1.00"
     assert stbp["seeds"] == "0 to 2"
     assert stbp["chosen on validation (%)"] == "-"
-    assert stbp["operations an image (of the twin's)"].endswith("(1.50 x)")
+    assert stbp["operations an example (of the twin's)"].endswith("(1.50 x)")
     assert twin["last epoch (%)"] == "98.00"
-    assert twin["operations an image (of the twin's)"].endswith("(1.00 x)")
+    assert twin["operations an example (of the twin's)"].endswith("(1.00 x)")
     # What has no rows says so; the twin's full plan asks for no more than its other.
     assert [line[:3] for line in unrun] == [
         ["stbp", "full", "not run"],

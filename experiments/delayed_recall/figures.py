@@ -88,7 +88,7 @@ def draw(rows: list[Row], folder: Path) -> None:
             values = {h: {r["seed"]: 100 * r["test_accuracy_last"] for r in by[h,]} for (h,) in by}
             steps = sorted(values)
             _line(axes, steps, [values[h] for h in steps], f"decay {decay:g}")
-        axes.set(xscale="log", xlabel="steps that a gradient goes back at most")
+        axes.set(xscale="log", xlabel="gradients are cut every so many steps")
         axes.set_xticks([1, 2, 4, 8, 16, 46], ["1", "2", "4", "8", "16", "T"])
         axes.minorticks_off()
     _accuracy(figure, panels, folder / "horizons.png")

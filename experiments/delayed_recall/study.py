@@ -2,7 +2,8 @@
 
 One of C channels tells the cue, one more asks; besides, every channel spikes at random now and
 then. Answers are read at the steps of the question alone, so that a gradient that does not go back
-in time never reaches the cue. Lone hidden neurons can remember by their membranes only.
+in time never reaches the steps of the cue. Lone hidden neurons can remember by their membranes
+only.
 """
 
 from collections.abc import Callable, Iterator
@@ -74,7 +75,7 @@ def build(settings: Settings, hidden: Hidden, horizon: int) -> sj.training.Build
     Args:
       settings: what shapes the program.
       hidden: units, from hyper-parameters.
-      horizon: steps that gradients go back at most; T for all.
+      horizon: gradients are cut every so many steps; T for nowhere.
     """
     asked = settings.num_steps - settings.question
 
@@ -156,8 +157,8 @@ def variant(tells: str, hidden: Hidden, *, horizon: int = 10**6, **changes: Any)
 FEW = "0.8,0.95"
 STUDY = Study(
     name="delayed_recall",
-    claim="Gradients through time learn to bridge a gap at which gradients through space alone "
-    "stay at chance.",
+    claim="Gradients through time learn to bridge gaps at which gradients through space alone "
+    "stay near chance.",
     variants={
         "stbp": variant("gradients through space and time", lone()),
         "sdbp": variant("through space alone", lone(sj.detach_time(sj.linear_carry))),

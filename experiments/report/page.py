@@ -46,9 +46,11 @@ How fast the library is, beside others, is told by [`benchmarks`](benchmarks/REA
 - The paper tells one run's last epochs. Marks say why a value is believed: {marks}.
 - Budget `cpu` is what two cores do in minutes, `full` the paper's own run. `waits for a GPU` stands
   where two cores cannot pay for it, `not run` where they can.
-- Operations an image: one for each synapse that a spike reaches, summed over T; for a network that
-  does not spike (`twin`), one for each multiply-accumulate. The multiple is of the latter. It is a
-  proxy of energy: additions where the twin multiplies, memory left out.
+- Operations an example: one for each synapse that an input other than 0 reaches, summed over T; for
+  a network that does not spike (`twin`), one for each multiply-accumulate, zeros too. The multiple
+  is of the latter. It is a proxy of energy: memory is left out, and where inputs are no spikes
+  (direct input, averages of pooling) they are multiplied in both.
+- A claim is what a study puts to the test; whether it holds, its table and its finding say.
 - A difference to another variant is taken seed by seed, with the 95 % interval of its mean.
 """
 
@@ -100,7 +102,7 @@ def _section(section: paper.Section, shown: Shown | None) -> str:
     parts = [f"## {section.title}"]
     if shown is not None:
         name = shown.study.name
-        parts.append(f"[`{name}`]({name}/README.md): {shown.study.claim}")
+        parts.append(f"[`{name}`]({name}/README.md) puts to the test: {shown.study.claim}")
     parts += [section.note] if section.note else []
     reported = [_reported(entry) for entry in section.entries if entry.paper]
     if reported:

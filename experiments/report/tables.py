@@ -25,7 +25,7 @@ COLUMNS = (
     "best (%)",
     "chosen on validation (%)",
     "seeds",
-    "operations an image (of the twin's)",
+    "operations an example (of the twin's)",
     "seconds (of which compiling)",
     "device, jax",
     "commit",
@@ -65,7 +65,9 @@ def listed(columns: tuple[str, ...], study: Study, chosen: list[Group], among: l
       chosen: experiments to show.
       among: all there are.
     """
-    names, lines = [*columns], [cells(group)[: len(columns)] for group in chosen]
+    beside = any(name.startswith("twin") for name in study.variants)
+    names = [*columns]
+    lines = [cells(group, beside_twin=beside)[: len(columns)] for group in chosen]
     apart = told_apart(chosen)
     if any(apart):
         names.insert(2, "with")
@@ -74,8 +76,8 @@ def listed(columns: tuple[str, ...], study: Study, chosen: list[Group], among: l
     return table(names, [*lines, *unrun(study, among, len(names))])
 
 
-def cells(group: Group) -> list[str]:
-    """One line of `COLUMNS`."""
+def cells(group: Group, *, beside_twin: bool = False) -> list[str]:
+    """One line of `COLUMNS`; operations are compared where there is a twin to compare with."""
     row = group.newest
     commits = sorted({str(r.get("commit")) for r in group.rows})
     return [
@@ -89,7 +91,7 @@ def cells(group: Group) -> list[str]:
         spread(group.values("test_accuracy_best")),
         spread(group.values("test_accuracy_selected")),
         seeds(group),
-        energy(group),
+        energy(group, beside_twin),
         seconds(group),
         f"{row.get('device', '-')}, {row.get('jax', '-')}",
         ", ".join(commits),
@@ -104,12 +106,12 @@ def seeds(group: Group) -> str:
     return ", ".join(map(str, have))
 
 
-def energy(group: Group) -> str:
-    """Synaptic operations an image, and as a multiple of the twin's multiply-accumulates."""
+def energy(group: Group, beside_twin: bool) -> str:
+    """Synaptic operations an example, and as a multiple of the twin's multiply-accumulates."""
     ours, twin = group.values(operations), group.values("multiply_accumulates")
     if ours is None:
         return "-"
-    share = "" if twin is None else f" ({ours.mean() / twin.mean():.2f} x)"
+    share = "" if twin is None or not beside_twin else f" ({ours.mean() / twin.mean():.2f} x)"
     return f"{ours.mean() / 1e6:.3g} M{share}"
 
 

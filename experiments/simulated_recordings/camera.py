@@ -87,7 +87,7 @@ def measures(events: NDArray[np.uint32]) -> Measures:
         "spread_x": float(x.std()),
         "pause_ms": [float(q) / 1000 for q in np.percentile(pauses, [1, 10, 25, 50, 75])],
         "spikes_10_steps": float(_frames(events, 3 * BIN).sum() / number),
-        "spikes_30_steps": float(_frames(events, BIN).sum() / number),
+        "spikes_30_steps": float(_frames(events, BIN)[:, :30].sum() / number),
         "rate_off": np.round(rates[0], 3),
         "rate_on": np.round(rates[1], 3),
         "path_y": np.round(path[0], 3),

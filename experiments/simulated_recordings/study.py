@@ -13,7 +13,8 @@ SETTINGS = Simulated(
     hidden="800", num_train=59_000, validation=2000, num_steps=30, epochs=20, batch_size=100
 )
 CPU = Plan(3, ("num_train=41000", "validation=1000", "num_steps=10", "epochs=6"))
-# Every recording has another camera, further from the real one than that is from its estimate.
+# Every recording has another camera, and every hundred another path, further from the real one than
+# that is from its estimate.
 VARIED = Camera(mismatch=0.2, position=0.7, size=0.05, contrast=0.15, path=0.1, lead=(1.5, 4.0))
 
 STUDY = Study(
