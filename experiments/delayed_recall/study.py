@@ -179,5 +179,8 @@ STUDY = Study(
             decays=FEW,
         ),
         "adaptive": variant("adaptive thresholds", adaptive, decays=FEW),
+        "adaptive_space": variant(
+            "adaptive thresholds, gradients through space alone", adaptive, horizon=1, decays=FEW
+        ),
     },
 )
