@@ -14,9 +14,10 @@ NAMES = {
     "stbp": "STBP",
     "reset_detached": "reset detached",
     "sdbp": "SDBP",
-    "recurrent": "recurrent, STBP",
-    "recurrent_space": "recurrent, space alone",
-    "adaptive": "adaptive threshold, STBP",
+    "adaptive": "adaptive thresholds",
+    "adaptive_space": "adaptive thresholds, through space alone",
+    "recurrent": "recurrent",
+    "recurrent_space": "recurrent, through space alone",
 }
 CHANCE = 25.0
 Cell = tuple[str, float, float]  # variant, gap, decay
@@ -45,8 +46,9 @@ def difference(found: dict[Cell, dict[int, float]], one: Cell, other: Cell) -> P
 
 
 def draw(rows: list[Row], folder: Path) -> None:
-    """`accuracy.png`, `differences.png` and `horizons.png`: means with their 95 % intervals."""
+    """`accuracy`, `differences`, `horizons` and `networks.png`: means with their 95 % intervals."""
     found = cells(sweeping.largest(rows))
+    _draw_networks(found, folder)
     gaps = sorted({gap for _, gap, _ in found})
     figure, panels = _panels(gaps)
     for axes, gap in zip(panels, gaps, strict=True):
@@ -94,6 +96,26 @@ def draw(rows: list[Row], folder: Path) -> None:
     _accuracy(figure, panels, folder / "horizons.png")
 
 
+def _draw_networks(found: dict[Cell, dict[int, float]], folder: Path) -> None:
+    """Accuracy over gaps, of all networks at the decays that all were run at."""
+    decays = sorted({d for v, _, d in found if v == "adaptive"})
+    if not decays:
+        return
+    figure = Figure(figsize=(3 + 4 * len(decays), 3.8), dpi=140, layout="constrained")
+    panels = list(figure.subplots(1, len(decays), sharey=True, squeeze=False)[0])
+    for axes, decay in zip(panels, decays, strict=True):
+        for n, variant in enumerate(NAMES):
+            gaps = sorted(g for v, g, d in found if (v, d) == (variant, decay))
+            if gaps and variant != "reset_detached":
+                values = [found[variant, gap, decay] for gap in gaps]
+                shifted = [gap + 0.25 * (n - 2) for gap in gaps]  # bars must not hide each other
+                _line(axes, shifted, values, NAMES[variant])
+        axes.set_title(f"decay {decay:g}", fontsize="medium")
+        axes.set_xlabel("gap (steps)")
+        axes.spines[["top", "right"]].set_visible(False)
+    _accuracy(figure, panels, folder / "networks.png")
+
+
 def _stretches(rows: list[Row]) -> list[Row]:
     """Of lone neurons, from SDBP (one step) to STBP (all), at the decays that all were run at."""
     rows = sweeping.largest(rows)
@@ -108,7 +130,7 @@ def _stretches(rows: list[Row]) -> list[Row]:
 
 
 def _panels(gaps: list[float]) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(1 + 3 * len(gaps), 3.6), dpi=140, layout="constrained")
+    figure = Figure(figsize=(2 + 3 * len(gaps), 3.6), dpi=140, layout="constrained")
     panels = list(figure.subplots(1, len(gaps), sharey=True, squeeze=False)[0])
     for axes, gap in zip(panels, gaps, strict=True):
         axes.set_title(f"gap of {gap:g} steps", fontsize="medium")
@@ -134,7 +156,8 @@ def _accuracy(figure: Figure, panels: list[Axes], path: Path) -> None:
     for axes in panels:
         axes.axhline(CHANCE, color="0.6", lw=0.8, ls="--")
     panels[0].set_ylabel("test accuracy (%), mean and 95 % interval\n(dashed: chance)")
-    panels[0].legend(fontsize="small")
+    named = panels[0].get_legend_handles_labels()
+    figure.legend(*named, loc="outside right upper", fontsize="small", frameon=False)
     figure.savefig(path)
 
 
