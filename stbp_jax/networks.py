@@ -4,6 +4,7 @@ Decides how layers combine. A network is a `Layer` again; both schedules and the
 it. Leaves out what the layers are.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from stbp_jax import checks, core
-from stbp_jax.core import Activity, Array, Layer, Params, Shape, State, Unroll, scan
+from stbp_jax.core import Activity, Array, Layer, Params, Shape, State, scan
 
 
 def serial(*layers: Layer) -> Layer:
@@ -112,15 +113,16 @@ def chunked(layer: Layer, steps: int, *, policy: Callable[..., Any] | None = Non
     >>> apply(net, params, jnp.ones((100, 2, 16)))[1].shape
     (100, 2, 10)
     """
-    return _in_chunks(layer, steps, jax.checkpoint(layer.unroll, policy=policy))
+    return _in_chunks(layer, steps, functools.partial(jax.checkpoint, policy=policy))
 
 
 def truncated(layer: Layer, steps: int) -> Layer:
-    """The same layer, whose gradients go back at most `steps` time steps.
+    """The same layer, its gradients cut every `steps` time steps.
 
     Truncated backpropagation through time, in stretches of `steps`: the state that enters a stretch
-    is a constant. All that a layer carries is cut, what comes back through recurrent weights too;
-    without those `steps=1` is SDBP (`detach_time`), and from T on it is STBP.
+    is a constant. All that a layer carries is cut: membranes, and what comes back through recurrent
+    weights, synaptic currents and readouts too. Where all layers are `lif`, `steps=1` is SDBP
+    (`detach_time`); from T on it is STBP.
 
     Args:
       layer: a layer or a network.
@@ -136,29 +138,64 @@ def truncated(layer: Layer, steps: int) -> Layer:
     >>> net = truncated(serial(dense(20, lif()), dense(10, lif())), 4)
     """
 
-    def run(params: Params, state: State, xs: Array) -> tuple[State, Array]:
-        return layer.unroll(params, lax.stop_gradient(state), xs)
+    def cut(run: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda params, state, xs: run(params, lax.stop_gradient(state), xs)
 
-    return _in_chunks(layer, steps, run)
+    return _in_chunks(layer, steps, cut)
 
 
-def _in_chunks(layer: Layer, steps: int, run: Unroll) -> Layer:
-    """The same layer, unrolled by a scan of `run` over stretches of `steps` time steps."""
+def _in_chunks(
+    layer: Layer, steps: int, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]
+) -> Layer:
+    """The same layer, unrolled by a scan over stretches of `steps` time steps.
+
+    Args:
+      layer: a layer or a network.
+      steps: of a stretch.
+      wrap: what is done to the run of a stretch, `(params, state, xs) -> (state, ...)`.
+    """
     steps = checks.count("steps", steps)
 
-    def unroll(params: Params, state: State, xs: Array) -> tuple[State, Array]:
+    def through(
+        run: Callable[..., Any], params: Params, state: State, xs: Array
+    ) -> tuple[State, Array, tuple[Activity, ...]]:
+        run = wrap(run)
         whole, rest = divmod(xs.shape[0], steps)
         if not whole:
             return run(params, state, xs)
-        head = xs[: whole * steps].reshape((whole, steps, *xs.shape[1:]))
-        state, ys = scan(run)(params, state, head)
-        ys = ys.reshape((whole * steps, *ys.shape[2:]))
-        if rest:
-            state, last = run(params, state, xs[whole * steps :])
-            ys = jnp.concatenate([ys, last])
-        return state, ys
 
-    return layer._replace(unroll=unroll)
+        def body(state: State, xs: Array) -> tuple[State, tuple[Array, tuple[Activity, ...]]]:
+            state, *told = run(params, state, xs)
+            return state, tuple(told)
+
+        head = xs[: whole * steps].reshape((whole, steps, *xs.shape[1:]))
+        state, (ys, reports) = lax.scan(body, state, head)
+        ys, shares = ys.reshape((whole * steps, *ys.shape[2:])), [steps / len(xs)] * whole
+        if rest:
+            state, last, told = run(params, state, xs[whole * steps :])
+            ys, shares = jnp.concatenate([ys, last]), [*shares, rest / len(xs)]
+            reports = jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), reports, told)
+        return state, ys, tuple(_over(report, shares) for report in reports)
+
+    def unroll(params: Params, state: State, xs: Array) -> tuple[State, Array]:
+        return through(lambda *args: (*layer.unroll(*args), ()), params, state, xs)[:2]
+
+    def observe(
+        params: Params, state: State, xs: Array
+    ) -> tuple[State, Array, tuple[Activity, ...]]:
+        return through(functools.partial(core.observe, layer), params, state, xs)
+
+    return layer._replace(unroll=unroll, observe=observe)
+
+
+def _over(report: Activity, shares: list[float]) -> Activity:
+    """One report of several stretches, each with its share of the steps."""
+    weights = jnp.asarray(shares, report.in_window.dtype)
+    return Activity(
+        firing_rate=jnp.tensordot(weights, report.firing_rate, 1),
+        in_window=jnp.dot(weights, report.in_window),
+        operations=jnp.sum(report.operations, axis=0),
+    )
 
 
 def apply(

@@ -108,14 +108,16 @@ def _gathered(x: Array, kernel: Array) -> Array:
             lowest = word & (~word + 1)
             offset = jax.lax.population_count(lowest - 1).astype(at.dtype)
             cell = jnp.minimum(_WORD * at + offset, size - 1)  # an empty word has no lowest bit
-            total += jnp.where(word != 0, values[cell], 0) * kernel[cell]
+            total += (jnp.where(word != 0, values[cell], 0) * kernel[cell]).astype(total.dtype)
             word &= word - 1
             at += (word == 0).astype(at.dtype)
             after = words[jnp.minimum(at, count - 1)]
             return at, jnp.where(word == 0, after, word), total
 
-        start = jnp.int32(0), words[0], jnp.zeros(kernel.shape[1], kernel.dtype)
-        return jax.lax.while_loop(lambda carried: carried[0] < count, add, start)[2]
+        wide = jnp.promote_types(kernel.dtype, jnp.float32)  # bfloat16 counts to 256
+        start = jnp.int32(0), words[0], jnp.zeros(kernel.shape[1], wide)
+        total = jax.lax.while_loop(lambda carried: carried[0] < count, add, start)[2]
+        return total.astype(kernel.dtype)
 
     return jax.lax.map(row, (x, words))
 

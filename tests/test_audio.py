@@ -300,3 +300,18 @@ def test_zip_damaged_inside_and_one_that_would_swell(tmp_path):
     files = FILES | {"recordings/3_ann_1.wav": bytes(2**24 + 1)}
     with pytest.raises(ValueError, match=r"3_ann_1\.wav: unpacks to 16777217 bytes"):
         data.read_fsdd(write_zip(path, files))
+
+
+@pytest.mark.parametrize(("rate", "low"), [(8000, 50), (22050, 50), (48000, 20)])
+def test_filters_have_gain_1_at_any_rate(rate, low):
+    """The mean of a rectified sine is 1 / pi."""
+    sound = np.sin(2 * np.pi * low * np.arange(rate) / rate)
+    ear = data.Cochlea(rate=rate, channels=2, low=low, high=3000)
+    envelope = data.cochleagram([sound], ear)[0][-200:, 0]
+    np.testing.assert_allclose(envelope.mean(), 1 / np.pi, rtol=0.01)
+
+
+@pytest.mark.parametrize("name", ["rate", "channels"])
+def test_an_ear_of_integers(name):
+    with pytest.raises(TypeError, match=f"{name} must be an integer"):
+        data.cochleagram([np.zeros(800)], data.Cochlea(**{name: 8000.5}))

@@ -3,6 +3,7 @@
 The loops are written from the equations in float64 without JAX, backwards too.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -239,6 +240,23 @@ def test_cuts_of_the_adaptation() -> None:
     np.testing.assert_array_equal(kept[-1], time[-1])
 
 
+def test_alif_refuses_a_carry_of_lif() -> None:
+    neuron = sj.alif(carry=sj.linear_carry)  # type: ignore[arg-type]
+    state = neuron.initial_state((2, 5), jnp.float32)
+    for run, x in ((neuron.step, jnp.zeros((2, 5))), (neuron.unroll, jnp.zeros((3, 2, 5)))):
+        with pytest.raises(TypeError, match="adaptive_carry"):
+            run((), state, x)
+
+
+def test_first_decays_may_be_swept() -> None:
+    def drawn(low: Any) -> Any:
+        neuron = sj.learnt_decay(lambda d: sj.lif(decay=d), sj.own_decays(low, 0.9))
+        return jax.nn.sigmoid(neuron.init(jax.random.key(0), (5,)).logits)
+
+    decays = jax.vmap(drawn)(jnp.array([0.2, 0.8]))
+    assert (decays[1] >= 0.8 - 1e-6).all()
+
+
 def test_first_decays() -> None:
     shared = sj.learnt_decay(lambda d: sj.leaky(decay=d), sj.one_decay(0.9))
     logits = shared.init(jax.random.key(0), (5,)).logits
@@ -323,6 +341,23 @@ def test_truncated_gradients_stay_in_their_stretch() -> None:
         seen = np.flatnonzero(np.abs(slopes).sum((1, 2)))
         assert seen[0] == t // 3 * 3
         assert seen[-1] == t
+
+
+def test_truncated_tells_what_the_network_does() -> None:
+    """Its report is the whole one; gradients through it are cut as those of `apply`."""
+    net = sj.serial(sj.dense(8, hidden()), sj.dense(5, hidden()))
+    params, _ = net.init(jax.random.key(0), (6,))
+    xs = sj.bernoulli(jax.random.key(1), jnp.full((2, 6), 0.6), 7)
+    _, outs, told = sj.activity(sj.truncated(net, 3), params, xs)
+    _, wanted_outs, wanted = sj.activity(net, params, xs)
+    np.testing.assert_array_equal(outs, wanted_outs)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), told, wanted)
+
+    def gradient(run: Any) -> Any:
+        return quick_jit(jax.grad(lambda p: run(sj.truncated(net, 3), p, xs)[1].sum()))(params)
+
+    near = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
+    jax.tree.map(near, gradient(sj.activity), gradient(sj.apply))
 
 
 def test_truncated_needs_a_step() -> None:

@@ -167,9 +167,9 @@ def test_a_stream_starts_afresh_each_time():
     one, two = (streamed(stream, [(times, cells)])[-1] for _ in range(2))
     np.testing.assert_array_equal(one.scores, two.scores)
     state = stream.start()
-    stream.advance(state, np.zeros((1, *SHAPE)))
+    stream.advance(state, np.zeros((1, *SHAPE), int))
     with pytest.raises((RuntimeError, ValueError), match="deleted|donated"):
-        stream.advance(state, np.zeros((1, *SHAPE)))
+        stream.advance(state, np.zeros((1, *SHAPE), int))
 
 
 # Time --------------------------------------------------------------------------------------------
@@ -318,7 +318,7 @@ def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="microseconds must be at least 1, got 0"):
         sj.decisions(stream, [], microseconds=0)
     with pytest.raises(ValueError, match=r"counts must have shape \[3, 6, 6, 2\].*got \[1, 6"):
-        stream.advance(stream.start(), np.zeros((1, *SHAPE)))
+        stream.advance(stream.start(), np.zeros((1, *SHAPE), int))
     with pytest.raises(ValueError, match="steps_per_call must be at least 1"):
         sj.make_stream(network, params, shape=SHAPE, steps_per_call=0)
     with pytest.raises(ValueError, match=r"needs time slices \[B, 72\]"):
@@ -375,3 +375,43 @@ def test_decisions_on_real_recordings(data_dir, optimised):
         stream = sj.make_stream(network, params)
         sources = (sj.replay(row, microseconds=10_000, until=300_000) for row in test.events[:10])
         assert [[*sj.decisions(stream, s)][-1].label for s in sources] == wanted.tolist()
+
+
+def test_live_takes_unsigned_times():
+    source = [(np.array([5, 7], np.uint32), np.array([0, 1])), (np.uint64(9), np.uint64(1))]
+    chunks = list(sj.live(source))
+    assert [int(np.max(times)) for times, cells in chunks if cells is not None] == [7, 9]
+
+
+def test_very_many_events_count_as_many():
+    network = sj.dense(1)
+    params, _ = network.init(jax.random.key(0), (1,))
+    stream = sj.make_stream(network, params, shape=(1,), encode=jnp.float32)
+    _, most = stream.advance(stream.start(), np.array([[2**16 - 1]]))
+    _, more = stream.advance(stream.start(), np.array([[2**16 + 1]]))
+    np.testing.assert_array_equal(more, most)
+    for counts in (np.array([[0.5]]), np.array([[-1]])):
+        with pytest.raises(TypeError, match="counts must be integers of at least 0"):
+            stream.advance(stream.start(), counts)
+
+
+def test_gathered_product_sums_in_float32():
+    ones = jnp.ones((1, 1000), jnp.bfloat16)
+    kernel = jnp.ones((1000, 2), jnp.bfloat16)
+    got = sj.gathered_product(ones, kernel)
+    assert got.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(got, jnp.full((1, 2), 1000, jnp.bfloat16))
+
+
+@pytest.mark.parametrize(
+    ("words", "options", "error", "message"),
+    [
+        (np.zeros(3), {}, TypeError, "words must be uint32"),
+        (np.zeros(3, np.uint32), {"microseconds": 0}, ValueError, "microseconds"),
+        (np.zeros(3, np.uint32), {"until": 1e4}, TypeError, "until"),
+        (np.zeros((3, 1), np.uint32), {}, ValueError, "words"),
+    ],
+)
+def test_replay_refuses_at_once(words, options, error, message):
+    with pytest.raises(error, match=message):
+        sj.replay(words, **options)

@@ -49,7 +49,7 @@ ALIFCarry = Callable[[ALIFConstants, ALIFState], tuple[Array, Array]]
 
 
 @functools.cache
-def adaptive_carry(carry: Callable[[Any, Any], Array] = linear_carry) -> ALIFCarry:
+def adaptive_carry(carry: Callable[[Any, Any], Array], /) -> ALIFCarry:
     """Membrane and adaptation that enter a step: carry(u, o) and ρ a + o.
 
     `detach_time(adaptive_carry(c))` cuts both; `adaptive_carry(detach_reset(c))` cuts the reset
@@ -77,7 +77,7 @@ def alif(
     adaptation_decay: Any = 0.95,
     adaptation_strength: Any = 0.1,
     surrogate: Surrogate = rectangular(1.0),  # noqa: B008 - a value without arrays
-    carry: ALIFCarry = adaptive_carry(),  # noqa: B008 - a function without arrays
+    carry: ALIFCarry = adaptive_carry(linear_carry),  # noqa: B008 - a function without arrays
 ) -> Neuron:
     """Adaptive LIF: each spike raises the neuron's threshold, which falls back slowly.
 
@@ -104,6 +104,7 @@ def alif(
     Raises:
       ValueError: decays outside [0, 1], `threshold` not positive, `adaptation_strength` negative;
         on `init` or `initial_state`, constants whose shape does not fit the units.
+      TypeError: when it runs, a carry of `lif` that is not wrapped.
 
     >>> neuron = alif(decay=0.5, threshold=0.5, adaptation_decay=0.5, adaptation_strength=1.0)
     >>> state = neuron.initial_state((1, 1), jnp.float32)
@@ -111,7 +112,8 @@ def alif(
     >>> spikes.ravel(), state.adaptation.ravel()
     (Array([1., 0., 0., 1., 0.], dtype=float32), Array([1.125], dtype=float32))
 
-    Source: Bellec et al. 2018 and 2020 (LSNN), whose reset subtracts the threshold at rest.
+    Source: Bellec et al. 2020 (LSNN), whose reset subtracts the threshold at rest. Their work of
+    2018 lets a grow by (1 - ρ) o, so that its β is 1 / (1 - ρ) of this one.
     """
     constants = ALIFConstants(
         checks.unit_interval("decay", decay),
@@ -120,6 +122,8 @@ def alif(
         checks.unit_interval("adaptation_decay", adaptation_decay),
         checks.not_negative("adaptation_strength", adaptation_strength),
     )
+
+    entered = _both(carry)
 
     def check(units: Shape) -> None:
         for name, value in constants._asdict().items():
@@ -136,13 +140,13 @@ def alif(
 
     def step(params: Params, state: ALIFState, current: Array) -> tuple[ALIFState, Array]:
         c = in_dtype(with_batch(constants), state.membrane)
-        membrane, adaptation = carry(c, state)
+        membrane, adaptation = entered(c, state)
         membrane = membrane + current
         spikes = c.surrogate(_distance(c, (membrane, adaptation)))
         return ALIFState(membrane, spikes, adaptation), spikes
 
     def unroll(params: Params, state: ALIFState, currents: Array) -> tuple[ALIFState, Array]:
-        return unrolling.unroll(_dynamics(carry), with_batch(constants), state, currents)
+        return unrolling.unroll(_dynamics(entered), with_batch(constants), state, currents)
 
     def in_window(params: Params, state: ALIFState) -> Array:
         c = with_batch(constants)
@@ -151,12 +155,28 @@ def alif(
     return Neuron(init, initial_state, step, unroll, in_window)
 
 
+@functools.lru_cache
+def _both(carry: ALIFCarry) -> ALIFCarry:
+    """The carry, refused where it gives no pair."""
+
+    def entered(constants: ALIFConstants, state: ALIFState) -> tuple[Array, Array]:
+        found = carry(constants, state)
+        if not isinstance(found, tuple):
+            raise TypeError(
+                "carry must give (membrane, adaptation), got one array: wrap it, as in "
+                "adaptive_carry(linear_carry)"
+            )
+        return found
+
+    return entered
+
+
 def _distance(constants: ALIFConstants, hidden: tuple[Array, ...]) -> Array:
     membrane, adaptation = hidden
     return membrane - constants.threshold - constants.adaptation_strength * adaptation
 
 
-@functools.cache
+@functools.lru_cache
 def _dynamics(carry: ALIFCarry) -> Dynamics:
     return Dynamics(
         carry=carry,

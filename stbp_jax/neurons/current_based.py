@@ -18,7 +18,8 @@ def current_based(neuron: Neuron, *, decay: Any) -> Neuron:
 
     The neuron gets iᵗ, in the step of its input. Around `lif` this is the current-based LIF (CuBa):
     uᵗ = carry(uᵗ⁻¹, oᵗ⁻¹) + iᵗ. The currents of all steps are made first, then the neuron is
-    unrolled over them, fast where it has a fast unroll.
+    unrolled over them, fast where it has a fast unroll. `recurrent(current_based(n))` filters what
+    comes back among the units too, `current_based(recurrent(n))` only what comes from below.
 
     Args:
       neuron: any, such as `lif` or `alif`.

@@ -51,7 +51,8 @@ class LIFState(NamedTuple):
 def keep_membranes(primitive: Any, *avals: Any, **params: Any) -> Any:
     """A policy for `chunked`: backward keeps the membranes, and computes spikes anew from them.
 
-    Of neurons that are not unrolled by `lif_unroll` or a kernel it keeps nothing.
+    Of `alif` the adaptations too; of neurons that are unrolled neither by `lif_unroll` nor by a
+    kernel, nor are `alif`, nothing.
 
     Args:
       primitive: as `jax.checkpoint` asks its policies.
@@ -216,7 +217,7 @@ def lif_unroll(
     return unrolling.unroll(_dynamics(carry), constants, state, currents)
 
 
-@functools.cache
+@functools.lru_cache
 def _dynamics(carry: Carry) -> Dynamics:
     return Dynamics(
         carry=lambda constants, state: (carry(constants, state),),

@@ -25,7 +25,7 @@ def one_decay(decay: float) -> DecayInit:
     """A decay that all units of a layer share.
 
     Args:
-      decay: at first, in (0, 1).
+      decay: at first, in (0, 1); a scalar.
 
     Returns:
       `(key, units) -> scalar`.
@@ -54,7 +54,7 @@ def own_decays(low: float, high: float) -> DecayInit:
     """
     checks.open_unit_interval("low", low)
     checks.open_unit_interval("high", high)
-    if high < low:
+    if checks.concrete(low) and checks.concrete(high) and high < low:
         raise ValueError(f"high must be at least low, got low {low!r} and high {high!r}")
     return lambda key, units: jax.random.uniform(
         key, units, jnp.result_type(float), minval=low, maxval=high

@@ -14,6 +14,8 @@ from stbp_jax import checks
 from stbp_jax.core import Array, Layer, Neuron, Params, Shape, State
 from stbp_jax.streaming.readouts import running_rate
 
+_MOST = 2**16 - 1  # events of a cell in a bin; more count as so many
+
 
 class StreamState(NamedTuple):
     """What a stream carries from call to call: the network's state and the readout's."""
@@ -80,12 +82,12 @@ def make_stream(
     >>> network = serial(flatten(), dense(10, lif()))
     >>> params, _ = network.init(jax.random.key(0), (34, 34, 2))
     >>> stream = make_stream(network, params)
-    >>> state, scores = stream.advance(stream.start(), np.zeros((1, 34, 34, 2)))
+    >>> state, scores = stream.advance(stream.start(), np.zeros((1, 34, 34, 2), int))
     >>> scores.shape
     (1, 10)
     """
     steps = checks.count("steps_per_call", steps_per_call)
-    shape = tuple(checks.count("shape", size) for size in shape)
+    shape = tuple(checks.count("shape", size) for size in np.atleast_1d(shape).tolist())
     params = jax.tree.map(jnp.asarray, params)
     read = running_rate() if readout is None else readout
     counts = jax.ShapeDtypeStruct((steps, 1, *shape), jnp.uint16)
@@ -115,7 +117,12 @@ def make_stream(
                 f"counts must have shape {[steps, *shape]}, one array of the sensor's cells for "
                 f"each of steps_per_call bins, got {list(np.shape(counts))}"
             )
-        return program(params, state, np.asarray(counts, np.uint16))
+        wide = np.asarray(counts)
+        if wide.dtype.kind not in "biu" or wide.min() < 0:
+            raise TypeError(
+                f"counts must be integers of at least 0, got dtype {wide.dtype}, least {wide.min()}"
+            )
+        return program(params, state, np.minimum(wide, _MOST).astype(np.uint16))
 
     stream = Stream(lambda: start(params), advance, shape, steps)
     jax.block_until_ready(advance(stream.start(), np.zeros((steps, *shape), np.uint16)))

@@ -5,7 +5,6 @@ source that may stay silent brings a clock with it (`sources`).
 """
 
 import math
-import operator
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
@@ -106,7 +105,8 @@ def decisions(
     """
     microseconds = checks.count("microseconds", microseconds)
     num_steps, together = checks.count("num_steps", num_steps), stream.steps_per_call
-    start = operator.index(start)
+    if not isinstance(start, int | np.integer):
+        raise TypeError(f"start must be an integer, got {start!r}")
     if num_steps % together:
         raise ValueError(
             f"num_steps must be a multiple of the stream's steps_per_call, {together}, got "
@@ -124,7 +124,7 @@ def _decisions(
     rule: Rule,
 ) -> Iterator[Decision]:
     together, num_cells = stream.steps_per_call, math.prod(stream.shape)
-    state, counts = stream.start(), np.zeros((together, num_cells), np.uint16)
+    state, counts = stream.start(), np.zeros((together, num_cells), np.int64)
     first = 0  # bin of the next call; `counts` holds it and those that go with it
     latest: int | None = None
     last_bin = -1  # with an event
@@ -133,7 +133,7 @@ def _decisions(
     def advance() -> np.ndarray:
         nonlocal state, first
         state, found = stream.advance(state, counts.reshape((together, *stream.shape)))
-        scores = np.asarray(found)  # waits: `counts` is not read any more
+        scores = np.asarray(found)
         counts.fill(0)
         first += together
         return scores
@@ -177,6 +177,8 @@ def _checked(
     chunk: Chunk, num_cells: int, latest: int | None
 ) -> tuple[np.ndarray, np.ndarray, int | None]:
     """Times and cells `[E]` of a chunk, and the latest time so far."""
+    if not isinstance(chunk, tuple | list) or len(chunk) != 2:
+        raise TypeError(f"a chunk must be (times, cells) or (time, None), got {chunk!r}")
     times = np.atleast_1d(np.asarray(chunk[0]))
     clock = chunk[1] is None
     cells = np.zeros(0, np.int64) if clock else np.atleast_1d(np.asarray(chunk[1]))

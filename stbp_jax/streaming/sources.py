@@ -32,12 +32,26 @@ def replay(
       microseconds: of a chunk; silent ones give the clock alone.
       until: the clock goes on to this time, or stops there; None ends with the last event.
 
-    Yields:
-      `(times [E], cells [E])`, and `(time, None)` at the end of each chunk but an unfinished last.
+    Returns:
+      An iterator of `(times [E], cells [E])`, and `(time, None)` at the end of each chunk but an
+      unfinished last.
+
+    Raises:
+      TypeError: words that are not uint32; `microseconds` or `until` no integers.
+      ValueError: words of another rank; `microseconds` below 1, `until` below 0.
     """
     microseconds = checks.count("microseconds", microseconds)
+    until = None if until is None else checks.count("until", until, least=0)
     words = np.asarray(words)
     checks.rank("words", words, "M", "; one recording")
+    if words.dtype != np.uint32:
+        raise TypeError(f"words must be uint32, got dtype {words.dtype}")
+    return _replay(words, shape, microseconds, until)
+
+
+def _replay(
+    words: np.ndarray, shape: Shape, microseconds: int, until: int | None
+) -> Iterator[Chunk]:
     words = words[words != np.uint32(2**32 - 1)].astype(np.int64)
     times, cells = np.divmod(words, math.prod(shape))
     end = until if until is not None else int(times[-1]) + 1 if len(times) else 0
@@ -125,7 +139,7 @@ def _live(
             if chunk is None:
                 return
             heard = time.monotonic()
-            latest = max(latest, int(np.max(chunk[0], initial=latest)))
+            latest = max(latest, *np.atleast_1d(chunk[0])[-1:].tolist())
             yield chunk
     finally:
         closed.set()
