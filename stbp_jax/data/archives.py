@@ -29,18 +29,38 @@ class File(NamedTuple):
     read: Callable[[], bytes]
 
 
-def in_zip(path: Path, stack: contextlib.ExitStack, layout: str) -> Iterator[File]:
-    """The files of an archive, hidden ones left out.
+def files(
+    path: Path, stack: contextlib.ExitStack, layout: str, tops: tuple[str, ...]
+) -> Iterator[File]:
+    """The files of a set under some top folders, hidden ones left out.
 
     Args:
-      path: of the archive.
-      stack: closes it.
+      path: a folder with the tops, or with zip archives that hold them; or one archive.
+      stack: closes the archives.
       layout: what was expected, for messages.
+      tops: first parts of the paths that count.
 
     Raises:
-      ValueError: the archive is damaged or has absolute or parent paths.
-      OSError: it cannot be opened.
+      ValueError: an archive is damaged or has absolute or parent paths.
+      FileNotFoundError: nothing is at `path`, or the folder holds neither.
     """
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist")
+    if path.is_dir() and any((path / top).is_dir() for top in tops):
+        for top in tops:
+            yield from _in_folder(path, top)
+        return
+    archives = [path] if path.is_file() else sorted(path.glob("*.zip"))
+    if not archives:
+        named = " and ".join(f"{top}/" for top in tops)
+        raise FileNotFoundError(
+            f"{path} holds neither {named} nor a zip archive; expected {layout}"
+        )
+    for archive in archives:
+        yield from (f for f in _in_zip(archive, stack, layout) if f.parts[0] in tops)
+
+
+def _in_zip(path: Path, stack: contextlib.ExitStack, layout: str) -> Iterator[File]:
     stream = stack.enter_context(path.open("rb"))
     try:
         archive = stack.enter_context(zipfile.ZipFile(stream))
@@ -62,7 +82,7 @@ def in_zip(path: Path, stack: contextlib.ExitStack, layout: str) -> Iterator[Fil
             yield File(parts, where, functools.partial(_content, archive, info, where))
 
 
-def in_folder(folder: Path, below: str) -> Iterator[File]:
+def _in_folder(folder: Path, below: str) -> Iterator[File]:
     """The files under `folder/below`, hidden ones left out; none where that does not exist."""
     for root, folders, files in os.walk(folder / below, onerror=_refuse, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]

@@ -7,14 +7,13 @@ from: speakers and indices are there to choose by.
 import contextlib
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .archives import File, in_folder, in_zip
+from .archives import File, files
 from .audio import decode_wav
 
 _LAYOUT = "recordings/<digit>_<speaker>_<index>.wav"
@@ -46,7 +45,8 @@ def read_fsdd(path: str | os.PathLike[str]) -> SpokenDigits:
         test = digits.indices < 5
 
     Args:
-      path: A folder with `recordings/`, or with the archives that hold it; or one archive.
+      path: A folder with `recordings/`, or with the archives that hold it; or one archive. GitHub's
+        has a folder around it: unpack that one.
 
     Returns:
       All recordings.
@@ -62,37 +62,19 @@ def read_fsdd(path: str | os.PathLike[str]) -> SpokenDigits:
     path = Path(path).expanduser()
     found: dict[tuple[int, str, int], File] = {}
     with contextlib.ExitStack() as stack:
-        for file in _files(path, stack):
-            if file.parts[0] != "recordings":
-                continue
+        for file in files(path, stack, _LAYOUT, ("recordings",)):
             name = _named(file)
             twin = found.setdefault(name, file)
             if twin is not file:
                 raise ValueError(f"{file.where}: stands twice; the other is {twin.where}")
         if not found:
             raise ValueError(f"{path}: no recording; expected {_LAYOUT}")
-        files = [found[name] for name in sorted(found)]
-        sounds = [decode_wav(file.read(), file.where, 8000) for file in files]
+        ordered = [found[name] for name in sorted(found)]
+        sounds = [decode_wav(file.read(), file.where, 8000) for file in ordered]
     labels, speakers, indices = zip(*sorted(found), strict=True)
     return SpokenDigits(
         sounds, np.array(labels, np.int32), np.array(speakers), np.array(indices, np.int32)
     )
-
-
-def _files(path: Path, stack: contextlib.ExitStack) -> Iterator[File]:
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist")
-    if path.is_file():
-        yield from in_zip(path, stack, _LAYOUT)
-    elif (path / "recordings").is_dir():
-        yield from in_folder(path, "recordings")
-    elif archives := sorted(path.glob("*.zip")):
-        for archive in archives:
-            yield from in_zip(archive, stack, _LAYOUT)
-    else:
-        raise FileNotFoundError(
-            f"{path} holds neither recordings/ nor a zip archive; expected {_LAYOUT}"
-        )
 
 
 def _named(file: File) -> tuple[int, str, int]:

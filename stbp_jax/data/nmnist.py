@@ -8,7 +8,7 @@ refused.
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,7 +78,8 @@ def read_nmnist(path: str | os.PathLike[str]) -> tuple[Recordings, Recordings]:
     path = Path(path).expanduser()
     with contextlib.ExitStack() as stack:
         entries: dict[str, dict[int, _Entry]] = {split: {} for split in _SPLITS}
-        for split, entry in _entries(path, stack):
+        for file in archives.files(path, stack, _LAYOUT, _SPLITS):
+            split, entry = _entry(file)
             twin = entries[split].setdefault(entry.number, entry)
             if twin is not entry:
                 raise ValueError(
@@ -102,33 +103,6 @@ class _Entry(NamedTuple):
     label: int
     where: str
     read: Callable[[], bytes]
-
-
-def _entries(path: Path, stack: contextlib.ExitStack) -> Iterator[tuple[str, _Entry]]:
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist")
-    if path.is_file():
-        yield from _in_zip(path, stack)
-    elif any((path / split).is_dir() for split in _SPLITS):
-        yield from _in_folder(path)
-    elif found := sorted(path.glob("*.zip")):
-        for archive in found:
-            yield from _in_zip(archive, stack)
-    else:
-        raise FileNotFoundError(
-            f"{path} holds neither Train/ and Test/ nor a zip archive; expected {_LAYOUT}"
-        )
-
-
-def _in_zip(path: Path, stack: contextlib.ExitStack) -> Iterator[tuple[str, _Entry]]:
-    for file in archives.in_zip(path, stack, _LAYOUT):
-        if file.parts[0] in _SPLITS:
-            yield _entry(file)
-
-
-def _in_folder(folder: Path) -> Iterator[tuple[str, _Entry]]:
-    for split in _SPLITS:
-        yield from map(_entry, archives.in_folder(folder, split))
 
 
 def _entry(file: archives.File) -> tuple[str, _Entry]:
