@@ -12,7 +12,7 @@ import stbp_jax as sj
 from experiments import classification, harness, images, recordings
 from experiments.settings import UsageError, setting
 from experiments.streaming.measure import measured
-from experiments.study import Plan, Row, Study, Variant
+from experiments.study import SMOKE, Plan, Row, Study, Variant
 from stbp_jax import data
 
 SHAPE = data.NMNIST_SHAPE
@@ -109,7 +109,11 @@ STUDY = Study(
                 threshold=0.3,
             ),
             _run,
-            {"cpu": Plan(1), "full": Plan(1)},
+            {
+                "smoke": Plan(1, (*SMOKE, "timed=10000x2", "calls=20")),
+                "cpu": Plan(1),
+                "full": Plan(1),
+            },
         )
     },
 )
