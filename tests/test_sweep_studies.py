@@ -190,7 +190,9 @@ def test_temporal_domain_is_shown(tmp_path):
     ]
     assert drawn(temporal_figures, rows, tmp_path) == {"differences.png"}
     text = temporal_figures.table(rows)
-    assert "| mnist | 0.2 | 92.10 ± 1.10 | 90.10 ± 0.10 | +2.00 [-0.48, +4.48] | 2.0 |" in text
+    assert (
+        "| mnist | 0.2 | SDBP | 92.10 ± 1.10 | 90.10 ± 0.10 | +2.00 [-0.48, +4.48] | 2.0 |" in text
+    )
     # A seed that only one of the two has is no pair.
     (found, _) = temporal_figures.comparisons([*rows, row("stbp", {"decay": 0.2}, 9, 0.1)])
     assert found.found.pairs == 3

@@ -206,6 +206,7 @@ def _units(carry: Carry = sj.linear_carry, *, among: bool = False) -> images.Dyn
 
 FORWARD, RECURRENT = _units(), _units(among=True)
 SPACE = _units(sj.detach_time(sj.linear_carry))
+RESET_DETACHED = _units(sj.detach_reset(sj.linear_carry))
 PERCEPTRON = Settings()
 CONNECTED = replace(PERCEPTRON, hidden="192", dropout=0.3)
 
@@ -245,9 +246,7 @@ STUDY = Study(
             PERCEPTRON,
             SPACE,
         ),
-        "reset_detached": _variant(
-            "no gradient through the reset", PERCEPTRON, _units(sj.detach_reset(sj.linear_carry))
-        ),
+        "reset_detached": _variant("no gradient through the reset", PERCEPTRON, RESET_DETACHED),
         "recurrent": _variant("connections among the hidden units", CONNECTED, RECURRENT),
         "augmented": _variant(
             "events moved in time and frequency", PERCEPTRON, FORWARD, augment=spoken_anew

@@ -101,9 +101,16 @@ STUDY = Study(
         ),
         "spoken_stbp": _spoken(spoken.FORWARD, "spoken digits: gradients through space and time"),
         "spoken_sdbp": _spoken(spoken.SPACE, "spoken digits: through space alone"),
+        "spoken_reset_detached": _spoken(
+            spoken.RESET_DETACHED, "spoken digits: through the membrane, not through its reset"
+        ),
         "nmnist_stbp": _recorded(
             images.STBP, "recordings of digits: gradients through space and time"
         ),
         "nmnist_sdbp": _recorded(images.SDBP, "recordings of digits: through space alone"),
+        "nmnist_reset_detached": _recorded(
+            images.lif_units(sj.detach_reset(sj.linear_carry)),
+            "recordings of digits: through the membrane, not through its reset",
+        ),
     },
 )
