@@ -10,7 +10,7 @@ BUDGET ?= cpu
 ARGS ?=
 # Two workers fill two cores; what shares compiled programs, a class or a file, stays on one.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope -q
-CORE_TESTS := $(patsubst %,tests/test_%.py,surrogates neurons gradients layers convolution golden coding losses training sweeps)
+CORE_TESTS := $(patsubst %,tests/test_%.py,surrogates neurons dynamics gradients layers convolution golden coding losses training sweeps)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-fast test-lowest lint format bench bench-peers bench-gpu wheels report reproduce smoke clean
