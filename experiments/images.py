@@ -39,6 +39,7 @@ class Settings:
     width: float = setting(1.0, "a1 of the rectangular surrogate")
     gain: float = setting(1.0, "first weights, as a multiple of the authors'")
     dropout: float = setting(0.0, "share of each dense hidden layer silenced while training")
+    input_dropout: float = setting(0.0, "share of the inputs silenced while training")
     alpha: float = setting(0.0, "strength of elastic distortion, in pixels; 0 for none")
 
 
@@ -149,7 +150,8 @@ def _layers(
         sj.conv, padding=settings.padding, init=sj.fan_in_uniform(settings.gain)
     )
     dense = functools.partial(sj.dense, product=product, init=sj.fan_in_uniform(settings.gain))
-    layers, flat = [], False
+    layers = [sj.dropout(settings.input_dropout)] if settings.input_dropout else []
+    flat = False
     neuron = units.hidden(hparams)
     for part in _parts(settings):
         match part:
