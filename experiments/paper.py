@@ -203,6 +203,18 @@ SECTIONS = (
                 Value(99.42, "T"),
                 (at_least(99.5, ", elastic distortion, T <= 10"),),
             ),
+            Entry(
+                "dropout",
+                "15C5-P2-40C5-P2-300-10",
+                None,
+                (at_least(99.45, ", no augmentation, T <= 10"),),
+            ),
+            Entry(
+                "elastic_dropout",
+                "15C5-P2-40C5-P2-300-10",
+                None,
+                (at_least(99.5, ", elastic distortion, T <= 10"),),
+            ),
             Entry("twin", "15C5-P2-40C5-P2-300-10"),
             Entry(
                 "released",

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+import stbp_jax as sj
 from experiments.classification import variant
-from experiments.images import DIRECT, ONCE, RELU, Settings, tenth_every_40
+from experiments.images import DIRECT, INTEGRATING, ONCE, RELU, Settings, tenth_every_40
 from experiments.study import Plan, Study
 
 SETTINGS = Settings(hidden="15C5-P2-40C5-P2-300", validation=5000, num_steps=5, epochs=100)
+DROPPED = replace(SETTINGS, batch_size=50, decay=0.9, gain=1.5, dropout=0.5)
 RELEASED = Settings(
     hidden="32C3-P2-32C3-P2-128", padding="same", validation=5000, num_steps=20, epochs=100
 )
@@ -23,11 +25,23 @@ STUDY = Study(
             coding=DIRECT,
         ),
         "dropout": variant(
-            "LIF, 30 % of the dense layer dropped",
-            replace(SETTINGS, dropout=0.3),
-            cpu=None,
+            "LIF, an output layer that does not spike, cross-entropy, half of the dense layer "
+            "dropped",
+            DROPPED,
+            cpu=Plan(3, ("num_steps=2", "epochs=24")),
             full=Plan(3),
             coding=DIRECT,
+            units=INTEGRATING,
+            loss=sj.cross_entropy,
+        ),
+        "elastic_dropout": variant(
+            "the same with elastic distortion",
+            replace(DROPPED, alpha=34.0),
+            cpu=Plan(3, ("num_steps=2", "epochs=24")),
+            full=Plan(3),
+            coding=DIRECT,
+            units=INTEGRATING,
+            loss=sj.cross_entropy,
         ),
         "elastic": variant(
             "LIF, elastic distortion",

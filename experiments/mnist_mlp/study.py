@@ -23,7 +23,7 @@ STUDY = Study(
         "cross_entropy": variant(
             "LIF, Bernoulli input, an output layer that does not spike, cross-entropy, no tricks",
             SETTINGS,
-            cpu=Plan(3, ("num_steps=5", "epochs=25")),
+            cpu=Plan(1, ("num_steps=5", "epochs=25")),
             full=Plan(5),
             units=INTEGRATING,
             loss=sj.cross_entropy,
@@ -32,7 +32,7 @@ STUDY = Study(
             "LIF, direct input, an output layer that does not spike, cross-entropy, dropout of "
             "20 % of the inputs and half the hidden layer",
             DROPPED,
-            cpu=Plan(3),
+            cpu=Plan(1),
             full=Plan(5),
             coding=DIRECT,
             units=INTEGRATING,
@@ -49,7 +49,7 @@ STUDY = Study(
         "dropout_twin": variant(
             "ReLU in place of LIF, cross-entropy, the same dropout",
             DROPPED,
-            cpu=Plan(3),
+            cpu=Plan(1),
             full=Plan(5),
             coding=ONCE,
             units=RELU,
