@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import stbp_jax as sj
 from experiments.classification import variant
 from experiments.images import DIRECT, INTEGRATING, ONCE, RELU, Settings
 from experiments.study import Plan, Study
@@ -9,6 +10,7 @@ from experiments.study import Plan, Study
 SETTINGS = Settings(
     data="cifar10", hidden="20C5-P2-30C5-P2-256", validation=2000, num_steps=4, epochs=100
 )
+DROPPED = replace(SETTINGS, batch_size=32, learning_rate=2e-3, decay=0.9, gain=2.0, dropout=0.3)
 
 STUDY = Study(
     name="cifar10_cnn",
@@ -33,6 +35,25 @@ STUDY = Study(
             full=Plan(3),
             coding=ONCE,
             units=RELU,
+        ),
+        "dropout": variant(
+            "LIF, an output layer that does not spike, cross-entropy, slower leak, 30 % of the "
+            "dense layer dropped",
+            DROPPED,
+            cpu=Plan(3, ("epochs=10",)),
+            full=Plan(3),
+            coding=DIRECT,
+            units=INTEGRATING,
+            loss=sj.cross_entropy,
+        ),
+        "dropout_twin": variant(
+            "ReLU in place of LIF, cross-entropy, the same dropout, the better of two learning rates",
+            replace(DROPPED, learning_rate=1e-3),
+            cpu=Plan(3, ("epochs=10",)),
+            full=Plan(3),
+            coding=ONCE,
+            units=RELU,
+            loss=sj.cross_entropy,
         ),
     },
 )

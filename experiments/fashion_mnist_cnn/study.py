@@ -1,5 +1,8 @@
 """Fashion-MNIST with a convolutional network, where later work compares itself."""
 
+from dataclasses import replace
+
+import stbp_jax as sj
 from experiments.classification import variant
 from experiments.images import DIRECT, INTEGRATING, ONCE, RELU, Settings
 from experiments.study import Plan, Study
@@ -24,6 +27,15 @@ STUDY = Study(
             full=Plan(3),
             coding=DIRECT,
             units=INTEGRATING,
+        ),
+        "cross_entropy": variant(
+            "LIF, an output layer that does not spike, cross-entropy, slower leak, more dropout",
+            replace(SETTINGS, batch_size=50, decay=0.9, gain=1.5, dropout=0.5),
+            cpu=Plan(1, ("num_steps=2", "epochs=12")),
+            full=Plan(3),
+            coding=DIRECT,
+            units=INTEGRATING,
+            loss=sj.cross_entropy,
         ),
         "twin": variant(
             "ReLU in place of LIF, dropout",

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import stbp_jax as sj
 from experiments.classification import variant
 from experiments.images import DIRECT, INTEGRATING, ONCE, RELU, Settings
 from experiments.study import Plan, Study
@@ -14,6 +15,7 @@ SETTINGS = Settings(
     epochs=100,
     dropout=0.2,
 )
+DROPPED = replace(SETTINGS, decay=0.7, width=2.0, dropout=0.4, input_dropout=0.1)
 CPU = Plan(3, ("epochs=25",))
 
 STUDY = Study(
@@ -42,6 +44,24 @@ STUDY = Study(
             full=Plan(3),
             coding=ONCE,
             units=RELU,
+        ),
+        "cross_entropy": variant(
+            "LIF, direct input, an output layer that does not spike, cross-entropy, more dropout",
+            DROPPED,
+            cpu=Plan(3, ("epochs=80",)),
+            full=Plan(3),
+            coding=DIRECT,
+            units=INTEGRATING,
+            loss=sj.cross_entropy,
+        ),
+        "cross_entropy_twin": variant(
+            "ReLU in place of LIF, cross-entropy, more dropout",
+            DROPPED,
+            cpu=Plan(3, ("epochs=80",)),
+            full=Plan(3),
+            coding=ONCE,
+            units=RELU,
+            loss=sj.cross_entropy,
         ),
     },
 )
