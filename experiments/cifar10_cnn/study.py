@@ -47,7 +47,8 @@ STUDY = Study(
             loss=sj.cross_entropy,
         ),
         "dropout_twin": variant(
-            "ReLU in place of LIF, cross-entropy, the same dropout, the better of two learning rates",
+            "ReLU in place of LIF, cross-entropy, the same dropout, the better of two learning "
+            "rates",
             replace(DROPPED, learning_rate=1e-3),
             cpu=Plan(3, ("epochs=10",)),
             full=Plan(3),
