@@ -174,6 +174,23 @@ def test_silent_layer_is_told(tmp_path):
         assert main(quick(tmp_path, "--set", "threshold=100")) == 0
 
 
+@pytest.mark.parametrize("hidden", ["4", "3C3-P2-4"])
+def test_inputs_are_dropped_while_training_alone(hidden):
+    settings = images.Settings(hidden=hidden, num_steps=2, input_dropout=0.5)
+    plain, dropped = (
+        images.build(chosen, coding=images.DIRECT)(images.hparams(chosen), 10).network
+        for chosen in (dataclasses.replace(settings, input_dropout=0.0), settings)
+    )
+    shape = (8, 8) if hidden == "4" else (8, 8, 1)
+    xs = sj.constant(np.full((3, *shape), 0.7, np.float32), 2)
+    params, _ = plain.init(jax.random.key(0), shape)
+    whole = sj.apply(plain, params, xs)[1]
+    np.testing.assert_array_equal(sj.apply(dropped, ((), *params), xs)[1], whole)
+    mask = sj.apply(dropped, ((), *params), xs, key=jax.random.key(1))[0][0]
+    assert mask.shape == (3, *shape)
+    assert set(np.unique(mask)) == {0.0, 2.0}
+
+
 def test_hparams_are_what_build_reads():
     settings = images.Settings(num_steps=2, hidden="4")
     pipeline = images.build(settings)(images.hparams(settings), 10)
