@@ -17,11 +17,13 @@ from stbp_jax import (
     Pipeline,
     TrainConfig,
     TrainState,
+    alif,
     apply,
     avg_pool,
     bernoulli,
     conv,
     cross_entropy,
+    current_based,
     dense,
     dropout,
     exponential_carry,
@@ -263,6 +265,29 @@ def test_half_precision_throughout(network, dtype):
     assert floats(grads) == {dtype}
     for leaf in jax.tree.leaves(grads):
         assert np.all(np.isfinite(np.asarray(leaf, np.float32)))
+
+
+@pytest.mark.parametrize(
+    "neuron",
+    [
+        lif(),
+        lif(unroll=lif_scan),
+        alif(),
+        current_based(lif(), decay=0.5),
+        leaky(decay=0.5),
+    ],
+    ids=["lif", "lif_scan", "alif", "current_based", "leaky"],
+)
+def test_currents_may_be_narrower_than_the_membrane(neuron):
+    def total(weights, dtype):
+        currents = weights.astype(dtype) * jnp.asarray(0.5, dtype)
+        rest = neuron.initial_state((B, 3), jnp.float32)
+        return jnp.sum(neuron.unroll((), rest, currents)[1])
+
+    weights = jnp.full((T, B, 3), 0.75)
+    wide, narrow = (jax.grad(total)(weights, dtype) for dtype in ("float32", "bfloat16"))
+    assert np.all(wide > 0)
+    np.testing.assert_allclose(narrow, wide, rtol=0.02)
 
 
 # Inside Flax ------------------------------------------------------------------------------------

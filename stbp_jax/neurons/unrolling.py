@@ -48,7 +48,6 @@ def in_dtype(constants: Any, like: Array) -> Any:
     return jax.tree.map(lambda c: jnp.asarray(c, like.dtype), constants)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def unroll(dynamics: Dynamics, constants: Any, state: Any, currents: Array) -> tuple[Any, Array]:
     """All steps from a state, fast; backward by the recursion that `lif_unroll` shows.
 
@@ -56,11 +55,16 @@ def unroll(dynamics: Dynamics, constants: Any, state: Any, currents: Array) -> t
       dynamics: whose functions close over no traced values.
       constants: a pytree; gradients reach its leaves but for the surrogate's.
       state: of the step before the first, `[B, *units]`.
-      currents: `[T, B, *units]`.
+      currents: `[T, B, *units]`; taken in the dtype of the state.
 
     Returns:
       `(last state, spikes [T, B, *units])`.
     """
+    return _unroll(dynamics, constants, state, currents.astype(state.spikes.dtype))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _unroll(dynamics: Dynamics, constants: Any, state: Any, currents: Array) -> tuple[Any, Array]:
     c = in_dtype(constants, state.spikes)
     last, (spikes,) = _march(lambda h: (_fire(dynamics, c, h),), dynamics, c, state, currents)
     return last, spikes
@@ -90,7 +94,6 @@ def _march(
         hidden, stacks = now
         return enter(dynamics.state(hidden, _fire(dynamics, constants, hidden)), t, stacks)
 
-    currents = currents.astype(state.spikes.dtype)
     others = len(jax.eval_shape(keep, dynamics.hidden(state))) - 1
     stacks = (currents, *(jnp.zeros_like(currents) for _ in range(others)))
     last, kept = lax.fori_loop(1, len(currents), step, enter(state, 0, stacks))
@@ -165,4 +168,4 @@ def _backward(
     return constants_bar, initial_bar, currents_bar
 
 
-unroll.defvjp(_forward, _backward)
+_unroll.defvjp(_forward, _backward)
