@@ -86,9 +86,9 @@ def at_least(percent: float, conditions: str = "", seeds: int = 3) -> Target:
     return Target(f"{percent:.2f} or more{conditions}", percent, seeds=seeds)
 
 
-def beside_twin(points: float, says: str, seeds: int) -> Target:
-    """So many points below its twin, or better."""
-    return Target(says, -points, "twin", seeds)
+def beside_twin(points: float, says: str, seeds: int, than: str = "twin") -> Target:
+    """So many points below its twin, the variant of that name, or better."""
+    return Target(says, -points, than, seeds)
 
 
 _HALF = beside_twin(0.5, "within half a point of its twin, or above", 5)
@@ -266,8 +266,8 @@ SECTIONS = (
                 None,
                 (
                     at_least(50.7),
-                    beside_twin(2.0, "within 2 points of its twin, or above", 3)._replace(
-                        than="dropout_twin"
+                    beside_twin(
+                        2.0, "within 2 points of its twin, or above", 3, than="dropout_twin"
                     ),
                 ),
             ),

@@ -290,6 +290,19 @@ def test_currents_may_be_narrower_than_the_membrane(neuron):
     np.testing.assert_allclose(narrow, wide, rtol=0.02)
 
 
+@pytest.mark.parametrize("neuron", [lif(), alif()], ids=["lif", "alif"])
+def test_fast_unrolls_take_wider_currents(neuron):
+    def total(currents, dtype):
+        outs = neuron.unroll((), neuron.initial_state((B, 3), dtype), currents)[1]
+        return jnp.sum(outs.astype(jnp.float32))
+
+    currents = jnp.full((T, B, 3), 0.375, jnp.float32)
+    wanted, got = (jax.grad(total)(currents, dtype) for dtype in ("float32", "bfloat16"))
+    assert np.all(wanted > 0)
+    assert got.dtype == jnp.float32
+    np.testing.assert_allclose(got, wanted, rtol=0.05)
+
+
 # Inside Flax ------------------------------------------------------------------------------------
 
 

@@ -35,7 +35,7 @@ STUDY = Study(
             loss=sj.cross_entropy,
         ),
         "elastic_dropout": variant(
-            "the same with elastic distortion",
+            "as dropout, with elastic distortion",
             replace(DROPPED, alpha=34.0),
             cpu=Plan(3, ("num_steps=2", "epochs=24")),
             full=Plan(3),

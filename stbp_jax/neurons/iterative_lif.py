@@ -207,7 +207,7 @@ def lif_unroll(
       carry: leak and reset; must not close over traced values.
       constants: decay, threshold and surrogate; gradients reach decay and threshold.
       state: of the step before the first, `[B, *units]`.
-      currents: `[T, B, *units]`.
+      currents: `[T, B, *units]`; taken in the dtype of the state.
 
     Returns:
       `(last state, spikes [T, B, *units])`.
