@@ -41,6 +41,7 @@ class Settings:
     dropout: float = setting(0.0, "share of each dense hidden layer silenced while training")
     input_dropout: float = setting(0.0, "share of the inputs silenced while training")
     alpha: float = setting(0.0, "strength of elastic distortion, in pixels; 0 for none")
+    flip: float = setting(0.0, "share of training images mirrored left to right")
 
 
 class Coding(NamedTuple):
@@ -182,7 +183,7 @@ def build(
 ) -> Build:
     """Mean output over time and Adam; the rest as the values say, after equation (9) by default.
 
-    Training inputs go through `augment`, or are distorted where the settings say so.
+    Training inputs go through `augment`, or are distorted and mirrored as the settings say.
     """
 
     def encode(key: jax.Array, images: jax.Array) -> jax.Array:
@@ -190,8 +191,14 @@ def build(
             images = images[..., None]  # grey images come without channels
         return coding.encode(key, images, settings.num_steps)
 
-    def distorted(key: jax.Array, images: jax.Array) -> jax.Array:
-        return sj.elastic(key, images, alpha=settings.alpha)
+    def anew(key: jax.Array, images: jax.Array) -> jax.Array:
+        if settings.alpha:
+            images = sj.elastic(key, images, alpha=settings.alpha)
+        if settings.flip:
+            images = sj.horizontal_flip(
+                jax.random.fold_in(key, 1), images, probability=settings.flip
+            )
+        return images
 
     def pipeline(hparams: HParams, num_updates: int) -> sj.Pipeline:
         layers = _layers(settings, units, hparams, coding.inputs, product)
@@ -202,7 +209,7 @@ def build(
             readout=sj.rate,
             loss=loss,
             optimizer=optax.adam(rates),
-            augment=augment or (distorted if settings.alpha else None),
+            augment=augment or (anew if settings.alpha or settings.flip else None),
         )
 
     return pipeline

@@ -344,6 +344,7 @@ SECTIONS = (
         (
             Entry("integrating", "32C5-P2-64C5-P2-1024-10", None, (at_least(92.5),)),
             Entry("cross_entropy", "32C5-P2-64C5-P2-1024-10", None, (at_least(92.5),)),
+            Entry("mirrored", "32C5-P2-64C5-P2-1024-10", None, (at_least(92.5),)),
             Entry("twin", "32C5-P2-64C5-P2-1024-10"),
         ),
         "92.7 [M]",

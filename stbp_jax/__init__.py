@@ -5,7 +5,7 @@ Spiking Neural Networks, Front. Neurosci. 12:331, 2018.
 """
 
 from stbp_jax import data, plots, presets
-from stbp_jax.augmentation import elastic
+from stbp_jax.augmentation import elastic, horizontal_flip
 from stbp_jax.coding import (
     bernoulli,
     constant,
@@ -200,6 +200,7 @@ __all__ = [
     "live",
     # augmentation
     "elastic",
+    "horizontal_flip",
     # losses and metrics
     "squared_error",
     "cross_entropy",

@@ -39,12 +39,7 @@ def elastic(key: Array, images: Any, *, sigma: float = 4.0, alpha: float = 34.0)
     """
     checks.positive("sigma", sigma)
     checks.number("alpha", alpha, "0 or more and finite", lambda a: np.isfinite(a) & (a >= 0))
-    if jnp.ndim(images) not in (3, 4):
-        raise ValueError(
-            "images must have shape [B, height, width] or [B, height, width, channels], got "
-            f"{list(jnp.shape(images))}"
-        )
-    images = jnp.asarray(images)
+    images = _batch(images)
     batch, height, width = images.shape[:3]
     ways = jax.random.uniform(key, (2, batch, height, width), jnp.float32, -1, 1)
     ways = alpha * jnp.einsum("ij,dbjk,kl->dbil", _blur(height, sigma), ways, _blur(width, sigma))
@@ -59,6 +54,39 @@ def elastic(key: Array, images: Any, *, sigma: float = 4.0, alpha: float = 34.0)
     if jnp.issubdtype(images.dtype, jnp.integer):
         moved = jnp.round(moved)
     return moved.astype(images.dtype)
+
+
+def horizontal_flip(key: Array, images: Any, *, probability: float = 0.5) -> Array:
+    """Mirrors images left to right, each or not at all: for things without a handedness.
+
+    Args:
+      key: of any kind.
+      images: `[B, height, width]` or `[B, height, width, channels]`, of any dtype.
+      probability: of an image to be mirrored; a scalar, may be traced.
+
+    Returns:
+      Images of the same shape and dtype.
+
+    Raises:
+      ValueError: images of another rank; `probability` outside [0, 1].
+
+    >>> horizontal_flip(jax.random.key(0), jnp.array([[[1, 2, 3]]]), probability=1.0)
+    Array([[[3, 2, 1]]], dtype=int32)
+    """
+    checks.unit_interval("probability", probability)
+    images = _batch(images)
+    mirrored = jax.random.bernoulli(key, probability, images.shape[:1])
+    over = mirrored.reshape(-1, *(1,) * (images.ndim - 1))
+    return jnp.where(over, images[:, :, ::-1], images)
+
+
+def _batch(images: Any) -> Array:
+    if jnp.ndim(images) not in (3, 4):
+        raise ValueError(
+            "images must have shape [B, height, width] or [B, height, width, channels], got "
+            f"{list(jnp.shape(images))}"
+        )
+    return jnp.asarray(images)
 
 
 def _blur(size: int, sigma: Any) -> Array:

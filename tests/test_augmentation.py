@@ -1,4 +1,4 @@
-"""Elastic distortion against SciPy, and what it must leave as it is."""
+"""Elastic distortion against SciPy, mirrored images, and what both must leave as it is."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from stbp_jax import elastic
+from stbp_jax import elastic, horizontal_flip
 
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
@@ -67,3 +67,24 @@ def test_bad_arguments():
         elastic(KEY, IMAGES, sigma=0.0)
     with pytest.raises(ValueError, match="alpha must be 0 or more"):
         elastic(KEY, IMAGES, alpha=-1.0)
+
+
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_each_image_is_mirrored_or_as_it_was(channels):
+    images = RNG.integers(0, 256, (400, 4, 5, *channels), np.uint8)
+    flip = jax.jit(horizontal_flip)
+    got = np.asarray(flip(KEY, images, probability=0.25))
+    axes = tuple(range(1, images.ndim))
+    same, mirrored = ((got == wanted).all(axes) for wanted in (images, images[:, :, ::-1]))
+    assert (same ^ mirrored).all()
+    assert 0.15 < mirrored.mean() < 0.35
+    assert got.dtype == np.uint8
+    np.testing.assert_array_equal(flip(KEY, images, probability=0.0), images)
+    np.testing.assert_array_equal(flip(KEY, images, probability=1.0), images[:, :, ::-1])
+
+
+def test_a_flip_names_what_it_cannot_take():
+    with pytest.raises(ValueError, match=r"images must have shape .* got \[28, 20\]"):
+        horizontal_flip(KEY, IMAGES[0])
+    with pytest.raises(ValueError, match="probability must be between 0 and 1"):
+        horizontal_flip(KEY, IMAGES, probability=1.5)

@@ -15,6 +15,7 @@ SETTINGS = Settings(
     epochs=100,
     dropout=0.3,
 )
+DROPPED = replace(SETTINGS, batch_size=50, decay=0.9, gain=1.5, dropout=0.5)
 
 STUDY = Study(
     name="fashion_mnist_cnn",
@@ -30,8 +31,17 @@ STUDY = Study(
         ),
         "cross_entropy": variant(
             "LIF, an output layer that does not spike, cross-entropy, slower leak, more dropout",
-            replace(SETTINGS, batch_size=50, decay=0.9, gain=1.5, dropout=0.5),
+            DROPPED,
             cpu=Plan(1, ("num_steps=2", "epochs=12")),
+            full=Plan(3),
+            coding=DIRECT,
+            units=INTEGRATING,
+            loss=sj.cross_entropy,
+        ),
+        "mirrored": variant(
+            "as cross_entropy, half of the images mirrored",
+            replace(DROPPED, flip=0.5),
+            cpu=Plan(1, ("num_steps=2", "epochs=30")),
             full=Plan(3),
             coding=DIRECT,
             units=INTEGRATING,
