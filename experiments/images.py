@@ -42,6 +42,7 @@ class Settings:
     input_dropout: float = setting(0.0, "share of the inputs silenced while training")
     alpha: float = setting(0.0, "strength of elastic distortion, in pixels; 0 for none")
     flip: float = setting(0.0, "share of training images mirrored left to right")
+    epsilon: float = setting(0.0, "how far training pixels are moved against the network, of 1")
 
 
 class Coding(NamedTuple):
@@ -202,6 +203,7 @@ def build(
 
     def pipeline(hparams: HParams, num_updates: int) -> sj.Pipeline:
         layers = _layers(settings, units, hparams, coding.inputs, product)
+        against = functools.partial(sj.adversarial, epsilon=settings.epsilon)
         rates = schedule(hparams["learning_rate"], num_updates, settings.epochs)
         return sj.Pipeline(
             encode=encode,
@@ -210,6 +212,7 @@ def build(
             loss=loss,
             optimizer=optax.adam(rates),
             augment=augment or (anew if settings.alpha or settings.flip else None),
+            objective=against if settings.epsilon else None,
         )
 
     return pipeline

@@ -140,7 +140,7 @@ dense conv avg_pool flatten dropout unpack still changing serial stepwise chunke
 bernoulli constant latency pack rate first_spike peak_membrane mean_log_probability
 event_spikes event_counts by_time by_count
 make_stream decisions replay live running_rate running_peak lead gathered_product
-elastic horizontal_flip
+elastic horizontal_flip adversarial
 squared_error cross_entropy negative_log_likelihood activity_penalty
 accuracy firing_rate silent_fraction synaptic_operations
 row_normalised fan_in_uniform

@@ -1,5 +1,6 @@
 """Training: what a run is made of, one update, a whole run, and how well it did."""
 
+from stbp_jax.training.adversary import adversarial
 from stbp_jax.training.evaluation import Evaluation, evaluate
 from stbp_jax.training.pipeline import (
     Batch,
@@ -23,6 +24,7 @@ __all__ = [
     "TrainConfig",
     "TrainState",
     "Training",
+    "adversarial",
     "epochs",
     "evaluate",
     "make_train",

@@ -27,6 +27,8 @@ class Pipeline(NamedTuple):
       optimizer: of optax.
       augment: `(key, images [B, ...]) -> images`, before the encoding of what is learnt from, and
         never of what is tested; None for none.
+      objective: `LossFn -> LossFn`, what is learnt, made of the mean loss of a batch, such as
+        `functools.partial(adversarial, epsilon=0.1)`; None for that mean itself.
     """
 
     encode: Callable[[Array, Array], Array]
@@ -35,6 +37,7 @@ class Pipeline(NamedTuple):
     loss: Callable[[Array, Array], Array]
     optimizer: optax.GradientTransformation
     augment: Callable[[Array, Array], Array] | None = None
+    objective: Callable[[LossFn], LossFn] | None = None
 
 
 Build = Callable[[PyTree, int], Pipeline]

@@ -44,7 +44,7 @@ def make_train_step(
 
 
 def loss_of(pipeline: Pipeline) -> LossFn:
-    """The mean loss of a batch, as `make_train_step` takes it; its report is the accuracy."""
+    """What the pipeline learns, as `make_train_step` takes it; its report is the accuracy."""
 
     def loss_fn(params: Params, key: Array, batch: Batch) -> tuple[Array, Array]:
         images, labels = batch
@@ -57,4 +57,4 @@ def loss_of(pipeline: Pipeline) -> LossFn:
         scores = pipeline.readout(outs)
         return jnp.mean(pipeline.loss(scores, labels)), accuracy(scores, labels)
 
-    return loss_fn
+    return loss_fn if pipeline.objective is None else pipeline.objective(loss_fn)

@@ -1,0 +1,125 @@
+"""Learning from images moved against the network: against arithmetic by hand, and in whole runs."""
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import stbp_jax as sj
+from stbp_jax import data
+
+KEY = jax.random.key(0)
+RNG = np.random.default_rng(0)
+LABELS = np.array([0, 2, 1, 1])
+KERNEL = RNG.normal(size=(6, 3)).astype(np.float32)
+
+
+def linear(kernel, key, batch):
+    """Softmax regression, whose gradient by the images is (softmax - one-hot) Wᵀ."""
+    images, labels = batch
+    scores = images.reshape(len(images), -1) @ kernel
+    return jnp.mean(sj.cross_entropy(scores, labels)), scores
+
+
+def moved_by_hand(images, epsilon):
+    scores = images.reshape(4, 6) @ KERNEL
+    share = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    against = (share - np.eye(3)[LABELS]) @ KERNEL.T
+    return np.clip(images + epsilon * np.sign(against).reshape(images.shape), 0, 1)
+
+
+def test_equals_the_loss_of_images_moved_by_hand():
+    images = RNG.random((4, 2, 3)).astype(np.float32)
+    images[0, 0] = 0, 1, 0  # at the ends of the range, where half of the moves are cut
+    loss = jax.value_and_grad(sj.adversarial(linear, epsilon=0.1), has_aux=True)
+    (got, scores), slope = loss(KERNEL, KEY, (images, LABELS))
+    moved = moved_by_hand(images, 0.1)
+    wanted = jax.value_and_grad(linear, has_aux=True)(KERNEL, KEY, (moved, LABELS))
+    chex.assert_trees_all_close(((got, scores), slope), wanted, rtol=1e-5, atol=1e-6)
+    assert moved.min() == 0
+    assert moved.max() == 1
+
+
+def test_bytes_are_moved_as_the_floats_they_stand_for():
+    images = RNG.integers(0, 256, (4, 2, 3), np.uint8)
+    loss = sj.adversarial(linear, epsilon=0.1)
+    chex.assert_trees_all_close(
+        loss(KERNEL, KEY, (images, LABELS)),
+        loss(KERNEL, KEY, (images.astype(np.float32) / 255, LABELS)),
+        rtol=1e-5,
+    )
+
+
+def build(objective, hparams, num_updates):
+    neuron = sj.lif(decay=0.5, threshold=0.5)
+    network = sj.serial(sj.flatten(), sj.dense(64, neuron, inputs=sj.still), sj.dense(10, None))
+    return sj.Pipeline(
+        encode=lambda key, images: sj.constant(images, 3),
+        network=network,
+        readout=sj.rate,
+        loss=sj.cross_entropy,
+        optimizer=optax.adam(3e-3),
+        objective=objective(hparams),
+    )
+
+
+def plain(epsilon):
+    return None
+
+
+def against(epsilon):
+    return functools.partial(sj.adversarial, epsilon=epsilon)
+
+
+def test_a_run_may_be_swept_over_epsilon_and_learns_to_withstand():
+    pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
+    train, test = data.load("digits")
+    config = sj.TrainConfig(epochs=8, batch_size=20)
+
+    def run(objective):
+        return sj.make_train(functools.partial(build, objective), config)
+
+    epsilons = jnp.array([0.0, 0.1])
+    sweep = jax.jit(jax.vmap(run(against), (None, 0, None, None)))
+    states, history = sweep(KEY, epsilons, train, test)
+    state, alone = jax.jit(run(plain))(KEY, 0.0, train, test)
+    np.testing.assert_allclose(history.test_accuracy[0], alone.test_accuracy, atol=0.01)
+    assert (history.test_accuracy[:, -1] > 0.85).all()
+
+    pipeline = build(plain, 0.0, 1)
+
+    def right(params, key, batch):
+        xs = pipeline.encode(key, batch[0])
+        state, _ = pipeline.network.initial_state(params, xs.shape[1:])
+        scores = sj.rate(pipeline.network.unroll(params, state, xs)[1])
+        return jnp.mean(pipeline.loss(scores, batch[1])), sj.accuracy(scores, batch[1])
+
+    attacked = jax.jit(jax.vmap(sj.adversarial(right, epsilon=0.1), (0, None, None)))
+    _, (easy, hard) = attacked(states.params, KEY, test)
+    assert easy < history.test_accuracy[0, -1] - 0.1  # moved images are harder
+    assert hard > easy + 0.1  # and less so for a network that has seen such
+
+
+def test_spikes_that_are_drawn_hide_the_way():
+    images = RNG.random((4, 2, 3)).astype(np.float32)
+
+    def drawn(kernel, key, batch):
+        return linear(kernel, key, (sj.bernoulli(key, batch[0], 1)[0], batch[1]))
+
+    chex.assert_trees_all_close(
+        sj.adversarial(drawn, epsilon=0.3)(KERNEL, KEY, (images, LABELS)),
+        drawn(KERNEL, KEY, (images, LABELS)),
+    )
+
+
+def test_bad_arguments():
+    for epsilon in (-0.1, np.nan):
+        with pytest.raises(ValueError, match="epsilon must be at least 0 and finite"):
+            sj.adversarial(linear, epsilon=epsilon)
+    events = np.zeros((4, 2, 3), np.uint32)
+    with pytest.raises(TypeError, match="images must be uint8, or floats in .* got dtype uint32"):
+        sj.adversarial(linear, epsilon=0.1)(KERNEL, KEY, (events, LABELS))
