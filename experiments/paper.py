@@ -210,7 +210,19 @@ SECTIONS = (
                 (at_least(99.45, ", no augmentation, T <= 10"),),
             ),
             Entry(
+                "adversarial",
+                "15C5-P2-40C5-P2-300-10",
+                None,
+                (at_least(99.45, ", no augmentation, T <= 10"),),
+            ),
+            Entry(
                 "elastic_dropout",
+                "15C5-P2-40C5-P2-300-10",
+                None,
+                (at_least(99.5, ", elastic distortion, T <= 10"),),
+            ),
+            Entry(
+                "elastic_adversarial",
                 "15C5-P2-40C5-P2-300-10",
                 None,
                 (at_least(99.5, ", elastic distortion, T <= 10"),),
