@@ -43,6 +43,7 @@ class Settings:
     alpha: float = setting(0.0, "strength of elastic distortion, in pixels; 0 for none")
     flip: float = setting(0.0, "share of training images mirrored left to right")
     epsilon: float = setting(0.0, "how far training pixels are moved against the network, of 1")
+    share: float = setting(1.0, "of the moved images in the loss, where epsilon is not 0")
 
 
 class Coding(NamedTuple):
@@ -203,7 +204,7 @@ def build(
 
     def pipeline(hparams: HParams, num_updates: int) -> sj.Pipeline:
         layers = _layers(settings, units, hparams, coding.inputs, product)
-        against = functools.partial(sj.adversarial, epsilon=settings.epsilon)
+        against = functools.partial(sj.adversarial, epsilon=settings.epsilon, share=settings.share)
         rates = schedule(hparams["learning_rate"], num_updates, settings.epochs)
         return sj.Pipeline(
             encode=encode,

@@ -11,45 +11,64 @@ from stbp_jax.core import Array, Params
 from stbp_jax.training.pipeline import Batch, LossFn
 
 
-def adversarial(loss_fn: LossFn, *, epsilon: Any) -> LossFn:
-    """The same loss of the images that it likes least nearby: x + ε sign(∂L/∂x), within [0, 1].
+def adversarial(loss_fn: LossFn, *, epsilon: Any, share: Any = 0.5) -> LossFn:
+    """Learns from images as they are, and moved to where the loss grows fastest.
 
-    ∂L/∂x comes by the same backward pass through time as the parameters' gradient, so that an
-    update costs two. It needs a code that gradients pass, such as `constant`; through drawn or
-    packed spikes they are 0, and the images stay as they are. Labels stay.
+        L'(w) = (1 - share) L(w, x) + share L(w, x'),  x' = x + ε sign(∂L/∂x), cut to [0, 1]
+
+    One backward pass through time gives ∂L/∂w and ∂L/∂x at x, a second one ∂L/∂w at x', so that
+    an update costs two. It needs a code that gradients pass, such as `constant`; through drawn or
+    packed spikes they are 0, and the images stay where they are. Labels stay, and x' counts as
+    given: no gradient goes through how it was found.
 
     Args:
       loss_fn: `(params, key, (images [B, ...], labels [B])) -> (scalar loss, report)`, of images
         as uint8, or floats in [0, 1].
       epsilon: how far each pixel is moved, in units of the full range; a scalar of at least 0, may
         be traced.
+      share: of the moved images in the loss; a scalar in [0, 1], may be traced.
 
     Returns:
-      A loss like `loss_fn`, of the moved images; its report is theirs.
+      A loss like `loss_fn`; its report is that of the images as they are. First gradients by the
+      parameters alone are right.
 
     Raises:
       TypeError: when it is called, images of another dtype.
-      ValueError: `epsilon` negative or not finite.
+      ValueError: `epsilon` negative or not finite, `share` outside [0, 1].
 
-    Source: Goodfellow, Shlens, Szegedy 2015, the fast gradient sign method; the moved images alone
-    are learnt from, as in Madry et al. 2018.
+    Source: Goodfellow, Shlens, Szegedy 2015, the fast gradient sign method, with half of each; a
+    share of 1 is one step of Madry et al. 2018.
 
     >>> pull = lambda params, key, batch: (jnp.sum(params * batch[0]), None)
-    >>> against = adversarial(pull, epsilon=0.25)
+    >>> against = adversarial(pull, epsilon=0.25, share=1.0)
     >>> images = jnp.array([[0.5, 0.5, 0.9]])
-    >>> float(against(jnp.array([1.0, -1.0, 1.0]), jax.random.key(0), (images, jnp.array([0])))[0])
+    >>> params = jnp.array([[1.0, -1.0, 1.0]])
+    >>> float(against(params, jax.random.key(0), (images, jnp.array([0])))[0])
     1.5
     """
     epsilon = checks.not_negative("epsilon", epsilon)
+    share = checks.unit_interval("share", share)
 
-    def moved_loss(params: Params, key: Array, batch: Batch) -> tuple[Array, Any]:
+    def mixed(params: Params, key: Array, batch: Batch) -> tuple[Array, Any]:
         images, labels = batch
         checks.images("images", images)
         if jnp.result_type(images) == jnp.uint8:
             images = jnp.asarray(images, jnp.result_type(float)) / 255
-        fixed = lax.stop_gradient(params)
-        against, _ = jax.grad(lambda x: loss_fn(fixed, key, (x, labels)), has_aux=True)(images)
-        moved = jnp.clip(images + epsilon * jnp.sign(against), 0, 1)
-        return loss_fn(params, key, (lax.stop_gradient(moved), labels))
 
-    return moved_loss
+        def loss_at(params: Params, images: Array) -> tuple[Array, Any]:
+            return loss_fn(params, key, (images, labels))
+
+        here = lax.stop_gradient(params)
+        both = jax.value_and_grad(loss_at, argnums=(0, 1), has_aux=True)
+        (plain, report), (slope, against) = both(here, images)
+        moved = lax.stop_gradient(jnp.clip(images + epsilon * jnp.sign(against), 0, 1))
+        worse, _ = loss_at(params, moved)
+        return (1 - share) * _with_slope(plain, slope, params, here) + share * worse, report
+
+    return mixed
+
+
+def _with_slope(value: Array, slope: Params, params: Params, here: Params) -> Array:
+    """The value, with that gradient, so that no second backward pass has to find it again."""
+    rises = jax.tree.map(lambda s, p, h: jnp.vdot(s, p - h), slope, params, here)
+    return lax.stop_gradient(value) + sum(jax.tree.leaves(rises))
