@@ -54,6 +54,15 @@ STUDY = Study(
             units=INTEGRATING,
             loss=sj.cross_entropy,
         ),
+        "mirrored": variant(
+            "as cross_entropy, with less dropout and half of the images mirrored",
+            replace(DROPPED, dropout=0.3, input_dropout=0.0, flip=0.5),
+            cpu=Plan(3),
+            full=Plan(3),
+            coding=DIRECT,
+            units=INTEGRATING,
+            loss=sj.cross_entropy,
+        ),
         "cross_entropy_twin": variant(
             "ReLU in place of LIF, cross-entropy, more dropout",
             DROPPED,

@@ -38,6 +38,15 @@ STUDY = Study(
             units=INTEGRATING,
             loss=sj.cross_entropy,
         ),
+        "adversarial": variant(
+            "as dropout, half of the loss that of images moved against the network",
+            replace(DROPPED, epsilon=0.1, share=0.5),
+            cpu=Plan(3, ("epochs=40",)),
+            full=Plan(5),
+            coding=DIRECT,
+            units=INTEGRATING,
+            loss=sj.cross_entropy,
+        ),
         "twin": variant(
             "ReLU in place of LIF",
             SETTINGS,
