@@ -28,7 +28,7 @@ STUDY = Study(
             "LIF, an output layer that does not spike, cross-entropy, half of the dense layer "
             "dropped",
             DROPPED,
-            cpu=Plan(3, ("num_steps=2", "epochs=24")),
+            cpu=Plan(3, ("num_steps=2", "epochs=36")),
             full=Plan(3),
             coding=DIRECT,
             units=INTEGRATING,
@@ -55,7 +55,7 @@ STUDY = Study(
         "elastic_adversarial": variant(
             "as adversarial, with elastic distortion",
             replace(DROPPED, epsilon=0.1, alpha=34.0),
-            cpu=Plan(3, ("num_steps=2", "epochs=20")),
+            cpu=Plan(1, ("num_steps=2", "epochs=20")),
             full=Plan(3),
             coding=DIRECT,
             units=INTEGRATING,
