@@ -227,12 +227,6 @@ SECTIONS = (
                 None,
                 (at_least(99.5, ", elastic distortion, T <= 10"),),
             ),
-            Entry(
-                "elastic_adversarial",
-                "15C5-P2-40C5-P2-300-10",
-                None,
-                (at_least(99.5, ", elastic distortion, T <= 10"),),
-            ),
             Entry("twin", "15C5-P2-40C5-P2-300-10"),
             Entry(
                 "released",

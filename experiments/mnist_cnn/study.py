@@ -52,15 +52,6 @@ STUDY = Study(
             units=INTEGRATING,
             loss=sj.cross_entropy,
         ),
-        "elastic_adversarial": variant(
-            "as adversarial, with elastic distortion",
-            replace(DROPPED, epsilon=0.1, alpha=34.0),
-            cpu=Plan(1, ("num_steps=2", "epochs=20")),
-            full=Plan(3),
-            coding=DIRECT,
-            units=INTEGRATING,
-            loss=sj.cross_entropy,
-        ),
         "elastic": variant(
             "LIF, elastic distortion",
             replace(SETTINGS, alpha=34.0),

@@ -19,7 +19,8 @@ def adversarial(loss_fn: LossFn, *, epsilon: Any, share: Any = 0.5) -> LossFn:
     One backward pass through time gives ∂L/∂w and ∂L/∂x at x, a second one ∂L/∂w at x', so that
     an update costs two. It needs a code that gradients pass, such as `constant`; through drawn or
     packed spikes they are 0, and the images stay where they are. Labels stay, and x' counts as
-    given: no gradient goes through how it was found.
+    given: no gradient goes through how it was found. With a share of 1 a network may learn to
+    withstand this single step alone and get worse on images as they are (Wong et al. 2020).
 
     Args:
       loss_fn: `(params, key, (images [B, ...], labels [B])) -> (scalar loss, report)`, of images
