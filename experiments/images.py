@@ -42,8 +42,8 @@ class Settings:
     input_dropout: float = setting(0.0, "share of the inputs silenced while training")
     alpha: float = setting(0.0, "strength of elastic distortion, in pixels; 0 for none")
     flip: float = setting(0.0, "share of training images mirrored left to right")
-    epsilon: float = setting(0.0, "how far training pixels are moved against the network, of 1")
-    share: float = setting(1.0, "of the moved images in the loss, where epsilon is not 0")
+    epsilon: float = setting(0.0, "training pixels move so far against the network; white is 1")
+    share: float = setting(1.0, "of the moved images in the training loss")
 
 
 class Coding(NamedTuple):
@@ -187,6 +187,8 @@ def build(
 
     Training inputs go through `augment`, or are distorted and mirrored as the settings say.
     """
+    if settings.epsilon and coding is BERNOULLI:
+        raise UsageError("epsilon needs direct input: no gradient passes through drawn spikes")
 
     def encode(key: jax.Array, images: jax.Array) -> jax.Array:
         if _sees_images(settings) and images.ndim == 3:
@@ -196,7 +198,7 @@ def build(
     def anew(key: jax.Array, images: jax.Array) -> jax.Array:
         if settings.alpha:
             images = sj.elastic(key, images, alpha=settings.alpha)
-        if settings.flip:
+        if settings.flip:  # a key of its own, and elastic's the one it always had
             images = sj.horizontal_flip(
                 jax.random.fold_in(key, 1), images, probability=settings.flip
             )

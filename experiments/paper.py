@@ -140,7 +140,7 @@ SECTIONS = (
                 "adversarial",
                 "784-800-10",
                 None,
-                (at_least(98.9, ", no augmentation, T <= 30"),),
+                (at_least(98.9, ", images moved while training, T <= 30"),),
             ),
             Entry("twin", "784-800-10"),
             Entry("dropout_twin", "784-800-10"),
@@ -219,7 +219,7 @@ SECTIONS = (
                 "adversarial",
                 "15C5-P2-40C5-P2-300-10",
                 None,
-                (at_least(99.45, ", no augmentation, T <= 10"),),
+                (at_least(99.45, ", images moved while training, T <= 10"),),
             ),
             Entry(
                 "elastic_dropout",

@@ -57,7 +57,7 @@ def elastic(key: Array, images: Any, *, sigma: float = 4.0, alpha: float = 34.0)
 
 
 def horizontal_flip(key: Array, images: Any, *, probability: float = 0.5) -> Array:
-    """Mirrors images left to right, each or not at all: for things without a handedness.
+    """Mirrors each image left to right, or leaves it as it is: for things without handedness.
 
     Args:
       key: of any kind.

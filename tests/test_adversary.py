@@ -1,5 +1,6 @@
 """Learning from images moved against the network: against arithmetic by hand, and in whole runs."""
 
+import dataclasses
 import functools
 
 import chex
@@ -10,6 +11,8 @@ import optax
 import pytest
 
 import stbp_jax as sj
+from experiments import images
+from experiments.settings import UsageError
 from stbp_jax import data
 
 KEY = jax.random.key(0)
@@ -133,3 +136,48 @@ def test_bad_arguments():
     events = np.zeros((4, 2, 3), np.uint32)
     with pytest.raises(TypeError, match="images must be uint8, or floats in .* got dtype uint32"):
         sj.adversarial(linear, epsilon=0.1)(KERNEL, KEY, (events, LABELS))
+
+
+def test_a_parameter_of_infinity_harms_no_finite_loss():
+    """As the plain loss: the value is of the parameters as they are, and of nothing beside them."""
+    images = RNG.random((4, 2, 3)).astype(np.float32)
+    params = (KERNEL, np.float32(np.inf))
+
+    def bounded(params, key, batch):
+        loss, scores = linear(params[0], key, batch)
+        return loss + 1 / params[1], scores
+
+    loss, _ = sj.adversarial(bounded, epsilon=0.0)(params, KEY, (images, LABELS))
+    np.testing.assert_allclose(loss, linear(KERNEL, KEY, (images, LABELS))[0], rtol=1e-6)
+
+
+def test_types_of_parameters_and_images_stay():
+    half = jnp.asarray(KERNEL, jnp.bfloat16)
+    images = jnp.asarray(RNG.random((4, 2, 3)), jnp.bfloat16)
+    seen = []
+
+    def told(kernel, key, batch):
+        seen.append(batch[0].dtype)
+        return linear(kernel, key, batch)
+
+    loss = jax.value_and_grad(sj.adversarial(told, epsilon=np.float32(0.1)), has_aux=True)
+    _, slope = loss(half, KEY, (images, LABELS))
+    assert slope.dtype == jnp.bfloat16
+    assert set(seen) == {jnp.dtype(jnp.bfloat16)}
+
+
+def test_drawn_input_and_an_adversary_are_refused_by_the_studies():
+    with pytest.raises(UsageError, match="epsilon needs direct input"):
+        images.build(images.Settings(epsilon=0.1))
+
+
+def test_studies_mirror_distort_and_move_what_they_learn_from():
+    settings = images.Settings(hidden="4", num_steps=2, flip=1.0, epsilon=0.1)
+    batch = RNG.integers(0, 256, (3, 6, 6), np.uint8)
+    pipeline = images.build(settings, coding=images.DIRECT)(images.hparams(settings), 10)
+    np.testing.assert_array_equal(pipeline.augment(KEY, batch), batch[:, :, ::-1])
+    assert pipeline.objective(linear) is not linear
+    plain = dataclasses.replace(settings, flip=0.0, epsilon=0.0)
+    pipeline = images.build(plain, coding=images.DIRECT)(images.hparams(plain), 10)
+    assert pipeline.augment is None
+    assert pipeline.objective is None

@@ -45,7 +45,7 @@ STUDY = Study(
         ),
         "adversarial": variant(
             "as dropout, of images moved against the network",
-            replace(DROPPED, epsilon=0.1),
+            replace(DROPPED, epsilon=0.1, share=1.0),
             cpu=Plan(3, ("num_steps=2", "epochs=20")),
             full=Plan(3),
             coding=DIRECT,

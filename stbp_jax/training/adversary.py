@@ -17,14 +17,15 @@ def adversarial(loss_fn: LossFn, *, epsilon: Any, share: Any = 0.5) -> LossFn:
         L'(w) = (1 - share) L(w, x) + share L(w, x'),  x' = x + ε sign(∂L/∂x), cut to [0, 1]
 
     One backward pass through time gives ∂L/∂w and ∂L/∂x at x, a second one ∂L/∂w at x', so that
-    an update costs two. It needs a code that gradients pass, such as `constant`; through drawn or
-    packed spikes they are 0, and the images stay where they are. Labels stay, and x' counts as
-    given: no gradient goes through how it was found. With a share of 1 a network may learn to
-    withstand this single step alone and get worse on images as they are (Wong et al. 2020).
+    an update costs two, at any share. Both passes draw the same from `key`. Labels stay, and x'
+    counts as given: no gradient goes through how it was found. It needs a code that gradients
+    pass, such as `constant`; through drawn or packed spikes they are 0, and images stay where they
+    are. With a share of 1 a network may learn to withstand this single step alone (Wong et al.
+    2020).
 
     Args:
-      loss_fn: `(params, key, (images [B, ...], labels [B])) -> (scalar loss, report)`, of images
-        as uint8, or floats in [0, 1].
+      loss_fn: `(params, key, (images [B, ...], labels [B])) -> (scalar loss, report)`, of
+        parameters that are floats, and images as uint8, or floats in [0, 1].
       epsilon: how far each pixel is moved, in units of the full range; a scalar of at least 0, may
         be traced.
       share: of the moved images in the loss; a scalar in [0, 1], may be traced.
@@ -35,7 +36,8 @@ def adversarial(loss_fn: LossFn, *, epsilon: Any, share: Any = 0.5) -> LossFn:
 
     Raises:
       TypeError: when it is called, images of another dtype.
-      ValueError: `epsilon` negative or not finite, `share` outside [0, 1].
+      ValueError: `epsilon` negative or not finite, `share` outside [0, 1]; when it is called,
+        images outside [0, 1].
 
     Source: Goodfellow, Shlens, Szegedy 2015, the fast gradient sign method, with half of each; a
     share of 1 is one step of Madry et al. 2018.
@@ -59,17 +61,23 @@ def adversarial(loss_fn: LossFn, *, epsilon: Any, share: Any = 0.5) -> LossFn:
         def loss_at(params: Params, images: Array) -> tuple[Array, Any]:
             return loss_fn(params, key, (images, labels))
 
-        here = lax.stop_gradient(params)
         both = jax.value_and_grad(loss_at, argnums=(0, 1), has_aux=True)
-        (plain, report), (slope, against) = both(here, images)
-        moved = lax.stop_gradient(jnp.clip(images + epsilon * jnp.sign(against), 0, 1))
-        worse, _ = loss_at(params, moved)
-        return (1 - share) * _with_slope(plain, slope, params, here) + share * worse, report
+        (plain, report), (slope, against) = both(lax.stop_gradient(params), images)
+        moved = jnp.clip(images + epsilon * jnp.sign(against), 0, 1).astype(images.dtype)
+        worse, _ = loss_at(params, lax.stop_gradient(moved))
+        return (1 - share) * _with_slope(plain, slope, params) + share * worse, report
 
     return mixed
 
 
-def _with_slope(value: Array, slope: Params, params: Params, here: Params) -> Array:
+@jax.custom_jvp
+def _with_slope(value: Array, slope: Params, params: Params) -> Array:
     """The value, with that gradient, so that no second backward pass has to find it again."""
-    rises = jax.tree.map(lambda s, p, h: jnp.vdot(s, p - h), slope, params, here)
-    return lax.stop_gradient(value) + sum(jax.tree.leaves(rises))
+    return value
+
+
+@_with_slope.defjvp
+def _slope(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    value, slope, _ = primals
+    rises = jax.tree.map(lambda s, d: jnp.sum(s * d).astype(value.dtype), slope, tangents[2])
+    return value, sum(jax.tree.leaves(rises), jnp.zeros_like(value))

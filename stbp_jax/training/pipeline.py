@@ -28,7 +28,8 @@ class Pipeline(NamedTuple):
       augment: `(key, images [B, ...]) -> images`, before the encoding of what is learnt from, and
         never of what is tested; None for none.
       objective: `LossFn -> LossFn`, what is learnt, made of the mean loss of a batch, such as
-        `functools.partial(adversarial, epsilon=0.1)`; None for that mean itself.
+        `functools.partial(adversarial, epsilon=0.1)`; its report stays the accuracy. None for that
+        mean itself.
     """
 
     encode: Callable[[Array, Array], Array]
@@ -78,8 +79,8 @@ class History(NamedTuple):
     """What a run tells, with a leading axis E of epochs; L counts the spiking layers.
 
     Attributes:
-      loss: `[E]`, training loss, mean over the epoch's updates.
-      train_accuracy: `[E]`, on the batches as they were learnt, before their update.
+      loss: `[E]`, what was learnt (the pipeline's objective), mean over the epoch's updates.
+      train_accuracy: `[E]`, on the batches before their update, as the objective reports it.
       test_loss: `[E]`, after the epoch.
       test_accuracy: `[E]`, after the epoch, with the same draws of input spikes in each epoch.
       firing_rate: `[E, L]`, spikes per unit and step on the test set.
