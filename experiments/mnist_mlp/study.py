@@ -32,7 +32,7 @@ STUDY = Study(
             "LIF, direct input, an output layer that does not spike, cross-entropy, dropout of "
             "20 % of the inputs and half the hidden layer",
             DROPPED,
-            cpu=Plan(1),
+            cpu=Plan(3),
             full=Plan(5),
             coding=DIRECT,
             units=INTEGRATING,
@@ -58,7 +58,7 @@ STUDY = Study(
         "dropout_twin": variant(
             "ReLU in place of LIF, cross-entropy, the same dropout",
             DROPPED,
-            cpu=Plan(1),
+            cpu=Plan(3),
             full=Plan(5),
             coding=ONCE,
             units=RELU,
