@@ -143,12 +143,11 @@ def recorded(asked: Asked, results: Sequence[Path]) -> dict[int, list[Row]]:
     """
     wanted = {"study": asked.study.name, "variant": asked.variant, "budget": asked.budget}
     settings = harness.plain(asked.settings)
-    since = harness.plain(type(asked.settings)())  # settings that are younger than a row
     found: dict[int, dict[str, Row]] = {}
     files = [file for file in reversed(results) if file.exists()]  # the first is the newest
     for row in (row for file in files for row in harness.read_rows(file)):
         same = all(row.get(k) == v for k, v in wanted.items())
-        if same and "settings" in row and since | row["settings"] == settings:
+        if same and "settings" in row and _settings(asked.settings, row) == settings:
             found.setdefault(row["seed"], {})[json.dumps(row["hparams"], sort_keys=True)] = row
     return {seed: [*found[seed].values()] for seed in asked.seeds if seed in found}
 
@@ -159,6 +158,19 @@ def results_file(study: str, data: str, below: Path) -> Path:
 
 
 def rows_of(name: str, below: Path = harness.HERE) -> list[Row]:
-    """All recorded rows of a study, oldest first within a file."""
+    """All recorded rows of a study, oldest first within a file; each tells all settings of now."""
     files = sorted((below / name / "results").glob("*.jsonl"))
-    return [row for file in files for row in harness.read_rows(file)]
+    variants = study(name).variants
+
+    def whole(row: Row) -> Row:
+        known = "settings" in row and row.get("variant") in variants
+        return (
+            row | {"settings": _settings(variants[row["variant"]].settings, row)} if known else row
+        )
+
+    return [whole(row) for file in files for row in harness.read_rows(file)]
+
+
+def _settings(like: Any, row: Row) -> dict[str, Any]:
+    """What the row tells; settings that are younger than it had what are their defaults now."""
+    return harness.plain(type(like)()) | row["settings"]

@@ -12,7 +12,7 @@ from experiments.images import Settings
 from experiments.report import __main__ as report
 from experiments.report import curves, page, tables
 from experiments.report.groups import groups, interval, of_plan, paired
-from experiments.study import STUDIES, Plan, Study, planned
+from experiments.study import STUDIES, Plan, Study, planned, rows_of
 
 SETTINGS = Settings(data="digits", hidden="8", num_steps=3, epochs=3, batch_size=50)
 STUDY = Study(
@@ -108,6 +108,20 @@ def test_rows_of_a_plan():
     assert len(of_plan(asked, groups([old | {"epochs": 7}]))) == 0
     there = [group.newest["device"] for group in of_plan(asked, groups([*THREE, row(device="b")]))]
     assert there == ["cpu: a", "b"]
+
+
+def test_a_seed_from_before_a_setting_stands_with_those_after(tmp_path):
+    """A setting that is younger than a row had, when it ran, what is its default now."""
+    file = tmp_path / "mnist_mlp" / "results" / "digits.jsonl"
+    file.parent.mkdir(parents=True)
+    young = row(seed=1)
+    old = {k: v for k, v in young["settings"].items() if k != "epsilon"}
+    other = young["settings"] | {"epsilon": 0.1}
+    for told in (row(seed=0, settings=old), young, row(seed=2, settings=other)):
+        harness.append_row(file, told)
+    both, alone = groups(rows_of("mnist_mlp", tmp_path))
+    assert [r["seed"] for r in both.rows] == [0, 1]
+    assert [r["seed"] for r in alone.rows] == [2]
 
 
 def test_differences_are_paired():
