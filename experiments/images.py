@@ -43,6 +43,7 @@ class Settings:
     alpha: float = setting(0.0, "strength of elastic distortion, in pixels; 0 for none")
     flip: float = setting(0.0, "share of training images mirrored left to right")
     epsilon: float = setting(0.0, "training pixels move so far against the network; white is 1")
+    # 1, not the library's 0.5: what rows mean that are older than this setting.
     share: float = setting(1.0, "of the moved images in the training loss")
 
 

@@ -163,10 +163,9 @@ def rows_of(name: str, below: Path = harness.HERE) -> list[Row]:
     variants = study(name).variants
 
     def whole(row: Row) -> Row:
-        known = "settings" in row and row.get("variant") in variants
-        return (
-            row | {"settings": _settings(variants[row["variant"]].settings, row)} if known else row
-        )
+        if "settings" not in row or row.get("variant") not in variants:
+            return row
+        return row | {"settings": _settings(variants[row["variant"]].settings, row)}
 
     return [whole(row) for file in files for row in harness.read_rows(file)]
 

@@ -172,12 +172,17 @@ def test_drawn_input_and_an_adversary_are_refused_by_the_studies():
 
 
 def test_studies_mirror_distort_and_move_what_they_learn_from():
-    settings = images.Settings(hidden="4", num_steps=2, flip=1.0, epsilon=0.1)
-    batch = RNG.integers(0, 256, (3, 6, 6), np.uint8)
+    settings = images.Settings(hidden="4", num_steps=2, flip=1.0, alpha=8.0, epsilon=0.1)
+    batch = RNG.integers(0, 256, (4, 2, 3), np.uint8)
     pipeline = images.build(settings, coding=images.DIRECT)(images.hparams(settings), 10)
-    np.testing.assert_array_equal(pipeline.augment(KEY, batch), batch[:, :, ::-1])
-    assert pipeline.objective(linear) is not linear
-    plain = dataclasses.replace(settings, flip=0.0, epsilon=0.0)
+    distorted = sj.elastic(KEY, batch, alpha=8.0)
+    np.testing.assert_array_equal(pipeline.augment(KEY, batch), distorted[:, :, ::-1])
+    got, wanted = (
+        loss(KERNEL, KEY, (batch, LABELS))[0]
+        for loss in (pipeline.objective(linear), sj.adversarial(linear, epsilon=0.1, share=1.0))
+    )
+    np.testing.assert_allclose(got, wanted)
+    plain = dataclasses.replace(settings, flip=0.0, alpha=0.0, epsilon=0.0)
     pipeline = images.build(plain, coding=images.DIRECT)(images.hparams(plain), 10)
     assert pipeline.augment is None
     assert pipeline.objective is None
