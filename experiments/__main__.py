@@ -51,7 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("study", metavar="STUDY", help=", ".join(STUDIES))
     parser.add_argument("--variant", metavar="NAME", help="of the study; default its first")
     parser.add_argument(
-        "--budget", default="cpu", help="smoke (seconds), cpu (two cores) or full (the paper's)"
+        "--budget",
+        default="cpu",
+        help="smoke (seconds), cpu (minutes), long (hours) or full (the paper's)",
     )
     parser.add_argument("--data", metavar="NAME", help="same as --set data=NAME")
     parser.add_argument("--epochs", metavar="N", help="same as --set epochs=N")

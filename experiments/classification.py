@@ -53,6 +53,7 @@ def variant(
     *,
     cpu: Plan | None,
     full: Plan,
+    long: Plan | None = None,
     load: Load | None = None,
     **values: Any,
 ) -> Variant:
@@ -63,6 +64,7 @@ def variant(
       settings: of the full budget.
       cpu: what two cores can afford; None for nothing.
       full: the paper's own run.
+      long: what two cores can do in hours; None for nothing.
       load: where the examples come from; None for the data set of the settings.
       **values: as `images.build` takes them.
     """
@@ -78,8 +80,8 @@ def variant(
             own = folder if len(seeds) == 1 else harness.make_folder(folder / f"seed{seed}")
             yield [train(model, settings, seed, own)]
 
-    plans = {"full": full} if cpu is None else {"cpu": cpu, "full": full}
-    return Variant(tells, settings, run, plans)
+    plans = {"cpu": cpu, "long": long, "full": full}
+    return Variant(tells, settings, run, {name: plan for name, plan in plans.items() if plan})
 
 
 def load_named(settings: Any) -> Pair:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from experiments import harness
-from experiments.settings import UsageError
+from experiments.settings import UsageError, near
 from experiments.study import (
     BUDGETS,
     STUDIES,
@@ -46,24 +46,41 @@ class Missing(NamedTuple):
     results: list[Path]
 
 
-def missing(names: list[str], budget: str, results: Path | None, afresh: bool) -> list[Missing]:
+def missing(
+    names: list[str],
+    budget: str,
+    results: Path | None,
+    afresh: bool,
+    seeds: list[int] | None = None,
+) -> list[Missing]:
     """What is missing, one entry a variant, those that miss nothing too.
 
     Args:
-      names: of studies.
+      names: of studies, or `study/variant` for one variant alone.
       budget: whose plans.
       results: a folder for new rows instead of the checkout.
       afresh: rows of the checkout do not count.
+      seeds: only these; None for all of the plan.
     """
     found = []
-    for chosen in map(study, names):
-        for variant in chosen.variants:
+    for name in names:
+        of, _, only = name.partition("/")
+        chosen = study(of)
+        if only and only not in chosen.variants:
+            raise UsageError(f"{of} has no variant {only!r}.{near(only, chosen.variants)}")
+        for variant in [only] if only else chosen.variants:
             asked, files = planned(chosen, variant, budget), []
             if asked is not None:
                 ours = results_file(chosen.name, asked.settings.data, harness.HERE)
                 files = [ours] if results is None else [results / ROWS, *([] if afresh else [ours])]
                 done = recorded(asked, files)
-                asked = asked._replace(seeds=[seed for seed in asked.seeds if seed not in done])
+                asked = asked._replace(
+                    seeds=[
+                        seed
+                        for seed in asked.seeds
+                        if seed not in done and (seeds is None or seed in seeds)
+                    ]
+                )
             found.append(Missing(f"{chosen.name} {variant}", asked, files))
     return found
 
@@ -134,9 +151,14 @@ def _parser() -> argparse.ArgumentParser:
         epilog="exit codes: 0 done or out of minutes, 1 a variant failed, 2 wrong usage, 130 "
         "interrupted; the same command goes on where it stopped",
     )
-    parser.add_argument("studies", nargs="*", metavar="STUDY", help="default all")
+    parser.add_argument("studies", nargs="*", metavar="STUDY[/VARIANT]", help="default all")
     parser.add_argument(
-        "--budget", default="cpu", help="cpu (two cores), full (the paper's) or smoke (seconds)"
+        "--budget",
+        default="cpu",
+        help="cpu (minutes), long (hours), full (the paper's) or smoke (seconds)",
+    )
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", metavar="N", help="only these; default all of the plan"
     )
     parser.add_argument(
         "--minutes", type=float, metavar="M", help="begin no run once M minutes have passed"
@@ -170,7 +192,7 @@ def _main(args: argparse.Namespace) -> int:
     names = args.studies or STUDIES
 
     def left() -> list[Missing]:
-        return missing(names, args.budget, args.results, args.afresh)
+        return missing(names, args.budget, args.results, args.afresh, args.seeds)
 
     wanted = left()
     _tell(wanted, args.budget)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from experiments import harness
 from experiments.settings import UsageError, changed, near
 
-BUDGETS = ("smoke", "cpu", "full")
+BUDGETS = ("smoke", "cpu", "long", "full")
 SMOKE = ("limit=200", "validation=40", "epochs=2", "num_steps=4", "batch_size=20")
 
 Row = dict[str, Any]
@@ -40,8 +40,9 @@ class Variant(NamedTuple):
         `epochs` and `batch_size`.
       run: `(settings, seeds, folder) -> lists of rows`, one a run, as soon as it ends. Leaves run
         folders that are usable at any time, after an interrupt too.
-      plans: for `"cpu"`, what two cores do in minutes, and `"full"`; a budget that is not there
-        cannot afford it. For `"smoke"` where `SMOKE` does not fit.
+      plans: for `"cpu"`, what two cores do in minutes, `"long"`, in hours, and `"full"`, the
+        paper's own; a budget that is not there cannot afford it. For `"smoke"` where `SMOKE` does
+        not fit.
     """
 
     tells: str

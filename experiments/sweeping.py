@@ -40,6 +40,7 @@ def variant(
     cells: Cells,
     cpu: Plan,
     full: Plan,
+    long: Plan | None = None,
     load: Load | None = None,
     **values: Any,
 ) -> Variant:
@@ -52,6 +53,7 @@ def variant(
         gives them; what `images.build` does not read only describes the cell.
       cpu: what two cores can afford.
       full: the paper's own run.
+      long: what two cores can do in hours; None for nothing.
       load: where each seed's examples come from; None for the data set of the settings.
       **values: as `images.build` takes them.
     """
@@ -62,7 +64,8 @@ def variant(
         build, points = images.build(settings, **values), cells(settings)
         yield sweep(build, points, settings, seeds, sets, folder)
 
-    return Variant(tells, settings, run, {"cpu": cpu, "full": full})
+    plans = {"cpu": cpu, "long": long, "full": full}
+    return Variant(tells, settings, run, {name: plan for name, plan in plans.items() if plan})
 
 
 def sweep(

@@ -125,7 +125,10 @@ def test_interrupt_leaves_a_usable_folder(tmp_path, monkeypatch, capsys):
         (["digits", "--set", "epochs"], "--set takes name=value, got 'epochs'"),
         (["digits", "--epochs", "many"], "epochs must be of type int, got 'many'"),
         (["digits", "--variant", "sdp"], "digits has no variant called 'sdp'"),
-        (["digits", "--budget", "gpu"], "--budget must be one of smoke, cpu, full, got 'gpu'"),
+        (
+            ["digits", "--budget", "gpu"],
+            "--budget must be one of smoke, cpu, long, full, got 'gpu'",
+        ),
         (["digits", "--seeds", "0"], "--seeds must be at least 1, got 0"),
         (["digits", "--data", "mnits"], "mnist"),
         (["digits", "--set", "decay=1.5"], "decay must be between 0 and 1, got 1.5"),

@@ -89,6 +89,13 @@ def test_what_is_missing_is_run_once(fake, capsys, tmp_path):
     assert len(ran) == 4 + 7
 
 
+def test_one_seed_of_one_variant(fake):
+    ran, _ = fake
+    assert reproduce.main(["digits/b", "--seeds", "1"]) == 0
+    assert ran == [("b", 1)]
+    assert reproduce.main(["digits/c"]) == 2
+
+
 def test_a_failure_leaves_the_others(fake, capsys):
     ran, use = fake
     use(a=ValueError("it broke"), b=None)
@@ -155,7 +162,7 @@ def test_smoke_rows_stay_out(fake, tmp_path):
     ("argv", "message"),
     [
         (["digts"], "no study is called 'digts'. Did you mean 'digits'"),
-        (["--budget", "gpu"], "--budget must be one of smoke, cpu, full, got 'gpu'"),
+        (["--budget", "gpu"], "--budget must be one of smoke, cpu, long, full, got 'gpu'"),
         (["--budget", "smoke"], "--budget smoke needs --results DIR"),
         (["--minutes", "0"], "--minutes must be positive, got 0"),
         (["--afresh"], "--afresh needs --results DIR"),

@@ -26,12 +26,18 @@ STUDY = Study(
             units=INTEGRATING,
         ),
         "stbp": variant(
-            "LIF in all layers", SETTINGS, cpu=Plan(1, ("epochs=10",)), full=Plan(3), coding=DIRECT
+            "LIF in all layers",
+            SETTINGS,
+            cpu=Plan(1, ("epochs=10",)),
+            long=Plan(3, ("num_steps=8", "epochs=40", "validation=0")),
+            full=Plan(3),
+            coding=DIRECT,
         ),
         "twin": variant(
             "ReLU in place of LIF",
             SETTINGS,
             cpu=Plan(3, ("epochs=10",)),
+            long=Plan(3, ("epochs=40", "validation=0")),
             full=Plan(3),
             coding=ONCE,
             units=RELU,

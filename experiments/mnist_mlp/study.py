@@ -18,6 +18,7 @@ STUDY = Study(
             "LIF, Bernoulli input, no tricks",
             SETTINGS,
             cpu=Plan(3, ("num_steps=10", "epochs=15")),
+            long=Plan(3, ("num_steps=10", "epochs=100", "validation=0")),
             full=Plan(5),
         ),
         "cross_entropy": variant(
@@ -51,6 +52,7 @@ STUDY = Study(
             "ReLU in place of LIF",
             SETTINGS,
             cpu=Plan(3, ("epochs=20",)),
+            long=Plan(3, ("epochs=100", "validation=0")),
             full=Plan(5),
             coding=ONCE,
             units=RELU,

@@ -11,9 +11,8 @@ from experiments.report.groups import (
     spread,
     told_apart,
 )
-from experiments.study import Asked, Row, Study, planned
+from experiments.study import BUDGETS, Asked, Row, Study, planned
 
-BUDGETS = ("cpu", "full")
 COLUMNS = (
     "variant",
     "budget",
@@ -137,13 +136,14 @@ def unrun(study: Study, among: list[Group], width: int) -> list[list[str]]:
 
 def why(study: Study, variant: str) -> str:
     """What stands where a plan has no rows."""
-    return "not run" if "cpu" in study.variants[variant].plans else "waits for a GPU"
+    afforded = {"cpu", "long"} & {*study.variants[variant].plans}
+    return "not run" if afforded else "waits for a GPU"
 
 
 def plans(study: Study, variant: str) -> list[tuple[str, Asked]]:
     """The variant's plans by budget, but for a full one that asks for no more than cpu's."""
     found: list[tuple[str, Asked]] = []
-    for budget in BUDGETS:
+    for budget in BUDGETS[1:]:  # all but smoke
         asked = planned(study, variant, budget)
         if asked and all((a.settings, a.seeds) != (asked.settings, asked.seeds) for _, a in found):
             found.append((budget, asked))

@@ -35,12 +35,15 @@ def cells_of(family: Callable[[Any], sj.Surrogate]) -> sweeping.Cells:
 
 
 def _variant(name: str, family: Callable[[Any], sj.Surrogate]) -> Variant:
+    # The paper sweeps the width of the rectangle alone.
+    fwhms = "0.1,0.5,1,2.5,5,7.5,10" if family is sj.rectangular else "1"
     return sweeping.variant(
         f"the {name} curve, at a_i = 1 and at each width",
         Settings(hidden="400", num_steps=30, epochs=200),
         cells=cells_of(family),
         units=images.lif_units(curve=family),
         cpu=Plan(3, ("num_steps=8", "epochs=5", "train_limit=10000")),
+        long=Plan(3, ("num_steps=8", "epochs=25", f"fwhms={fwhms}")),
         full=Plan(5),
     )
 

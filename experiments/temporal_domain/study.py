@@ -45,6 +45,7 @@ class SpokenSettings(spoken.Settings, Settings):
 
 MNIST = Settings(hidden="400", num_steps=30, epochs=200)
 MNIST_CPU = Plan(8, ("num_steps=8", "epochs=4", "train_limit=10000"))
+MNIST_LONG = Plan(5, ("num_steps=8", "epochs=40", "decays=0.1,0.2"))
 # As `pedestrian_mlp` learns; at 1e-3 nothing is learnt.
 PEDESTRIANS = PedestrianSettings(
     hidden="400", num_steps=8, epochs=40, batch_size=20, learning_rate=3e-4
@@ -81,8 +82,10 @@ STUDY = Study(
     name="temporal_domain",
     claim="Gradients through time raise accuracy over gradients through space alone (Table 7).",
     variants={
-        "stbp": _variant(images.STBP, "gradients through space and time", MNIST, cpu=MNIST_CPU),
-        "sdbp": _variant(images.SDBP, "through space alone", MNIST, cpu=MNIST_CPU),
+        "stbp": _variant(
+            images.STBP, "gradients through space and time", MNIST, cpu=MNIST_CPU, long=MNIST_LONG
+        ),
+        "sdbp": _variant(images.SDBP, "through space alone", MNIST, cpu=MNIST_CPU, long=MNIST_LONG),
         "pedestrian_stbp": _variant(
             images.STBP,
             "pedestrians: gradients through space and time",
