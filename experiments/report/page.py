@@ -44,8 +44,8 @@ How fast the library is, beside others, is told by [`benchmarks`](benchmarks/REA
   what counts. The best epoch is chosen on the test set and only shown; the one chosen on validation
   has the best accuracy on training examples that were held out.
 - The paper tells one run's last epochs. Marks say why a value is believed: {marks}.
-- Budget `cpu` is what two cores do in minutes, `full` the paper's own run. `waits for a GPU` stands
-  where two cores cannot pay for it, `not run` where they can.
+- Budget `cpu` is what two cores do in minutes, `long` in hours, `full` the paper's own run. `waits
+  for a GPU` stands where two cores cannot pay for it, `not run` where they can.
 - Operations an example: one for each synapse that an input other than 0 reaches, summed over T; for
   a network that does not spike (`twin`), one for each multiply-accumulate, zeros too. The multiple
   is of the latter. It is a proxy of energy: memory is left out, and where inputs are no spikes
