@@ -133,7 +133,7 @@ def train(model: Model, settings: Any, seed: int, folder: Path) -> Row:
     progress.close()
     wall = time.perf_counter() - began
 
-    harness.save_params(folder / "params.npz", params)
+    sj.save(folder / "params.npz", build(hparams, 1).network, params)
     if told:
         history = jax.tree.map(lambda *leaves: np.stack(leaves), *told)
         shape = slice_shape(build(hparams, 1), train_set)

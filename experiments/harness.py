@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from experiments.settings import UsageError
 
@@ -141,34 +140,6 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 def plain(settings: Any) -> dict[str, Any]:
     """A dataclass as its row shows it."""
     return json.loads(json.dumps(dataclasses.asdict(settings)))
-
-
-def save_params(path: Path, params: Any) -> None:
-    """Parameters as an `.npz` whose names are their paths in the tree."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
-    np.savez(path, **{jax.tree_util.keystr(where): np.asarray(leaf) for where, leaf in leaves})  # type: ignore[arg-type]
-
-
-def load_params(path: Path, like: Any) -> Any:
-    """Parameters as `save_params` wrote them, in the tree of `like`.
-
-    Raises:
-      UsageError: the file is not there, or holds those of another network.
-    """
-    try:
-        with np.load(path) as file:
-            found = jax.tree_util.tree_map_with_path(
-                lambda where, _: file[jax.tree_util.keystr(where)], like
-            )
-    except (OSError, KeyError) as error:
-        raise UsageError(f"{path}: not the parameters of this network ({error})") from error
-    for mine, wanted in zip(jax.tree.leaves(found), jax.tree.leaves(like), strict=True):
-        if mine.shape != wanted.shape:
-            raise UsageError(
-                f"{path}: not the parameters of this network: shape {list(mine.shape)}, expected "
-                f"{list(wanted.shape)}"
-            )
-    return found
 
 
 def _plain(value: Any) -> Any:

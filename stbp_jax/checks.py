@@ -77,6 +77,64 @@ def rank(name: str, x: Any, axes: Sequence[str], hint: str = "") -> None:
         raise ValueError(f"{name} must have shape {wanted}, got {list(shape)}{hint}")
 
 
+def sequence(name: str, xs: Any) -> None:
+    """A time-major sequence `[T, B, ...]` with T >= 1."""
+    shape = getattr(xs, "shape", None)
+    if shape is None:
+        raise TypeError(f"{name} must be an array [T, B, ...], got {type(xs).__name__}")
+    if len(shape) < 2 or shape[0] == 0:
+        raise ValueError(
+            f"{name} must be time-major sequences [T, B, ...] with T >= 1, got {list(shape)}"
+        )
+
+
+def state(name: str, state: Any, shape: Sequence[int]) -> None:
+    """A state whose arrays have the shape of one time slice, `[B, *units]`."""
+    for leaf in jax.tree.leaves(state):
+        if jnp.shape(leaf) != tuple(shape):
+            raise ValueError(
+                f"{name} must have the shape of one time slice of the inputs, [B, *units] = "
+                f"{list(shape)}, got {list(jnp.shape(leaf))}"
+            )
+
+
+def batch(name: str, state: Any, size: int) -> None:
+    """A state whose arrays lead with B."""
+    for leaf in jax.tree.leaves(state):
+        if jnp.ndim(leaf) and jnp.shape(leaf)[0] != size:
+            raise ValueError(
+                f"{name} must be of the inputs' batch: B = {size}, got an array "
+                f"{list(jnp.shape(leaf))}"
+            )
+
+
+def same_steps(name: str, xs: Any) -> None:
+    """A concrete sequence whose steps are all the same."""
+    steps = np.asarray(xs)
+    floats = np.issubdtype(steps.dtype, np.inexact)  # NaN is like NaN
+    differ = [t for t in range(1, len(steps)) if not np.array_equal(steps[t], steps[0], floats)]
+    if differ:
+        raise ValueError(
+            f"{name} must be the same at all {len(steps)} steps, as `inputs=still` says, got other "
+            f"values at step {differ[0]}; varying inputs need `inputs=changing`"
+        )
+
+
+def instance(name: str, x: Any, kind: Any, wanted: str) -> Any:
+    """An instance of `kind`; `wanted` describes it."""
+    if not isinstance(x, kind):
+        got = f"the function {x.__name__}" if hasattr(x, "__name__") else repr(x)
+        raise TypeError(f"{name} must be {wanted}, got {got}")
+    return x
+
+
+def function(name: str, x: Any, wanted: str) -> Any:
+    """Something that can be called; `wanted` describes it."""
+    if not callable(x) or isinstance(x, type):
+        raise TypeError(f"{name} must be {wanted}, got {x!r}")
+    return x
+
+
 def _array(x: Any) -> Any:
     return np.asarray(x) if isinstance(x, list | tuple) else x
 

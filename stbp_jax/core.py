@@ -13,7 +13,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jax import lax
+
+from stbp_jax import checks
 
 Array = jax.Array
 PyTree = Any
@@ -33,8 +37,11 @@ class Neuron(NamedTuple):
       step: `(params, state, current [B, *units]) -> (state, out [B, *units])`, a `lax.scan` body.
       unroll: `(params, state, currents [T, B, *units]) -> (state, outs [T, B, *units])`; equals
         the scan of `step`.
-      in_window: `(params, state) -> bool [B, *units]`: which units stand where their spike passes
-        a gradient. None for neurons that do not spike.
+      in_window: `(params, state) -> bool [B, *units]`: the units whose membrane lies inside the
+        surrogate's window. None where that is not known: the report then says NaN.
+      spiking: whether the outputs are spikes; a neuron that does not spike has no report.
+      constants: `() -> dict`, names to the numbers and names that shape the forward pass, for
+        `save`; None where they are not known.
     """
 
     init: Callable[[Array, Shape], Params]
@@ -42,22 +49,32 @@ class Neuron(NamedTuple):
     step: Step
     unroll: Unroll
     in_window: Callable[[Params, State], Array] | None = None
+    spiking: bool = True
+    constants: Callable[[], dict[str, Any]] | None = None
 
 
 class Activity(NamedTuple):
-    """What one spiking layer did over a batch of examples; told, never carried.
+    """Statistics of one spiking layer over a batch of examples.
+
+    A number that is not known is NaN. A layer that reports no statistics has the entry `MISSING`,
+    all NaN, so that the entries of the other layers keep their places.
 
     Attributes:
       firing_rate: `[*units]`, spikes per step of each unit, mean over T and B.
       in_window: scalar, share of unit-steps whose membrane lies inside the surrogate's window
         (nearer to the threshold than half the curve's full width at half maximum).
       operations: scalar, synaptic operations per example: every non-zero input at every step
-        times the number of synapses that it drives. Recurrent synapses are not counted.
+        times the number of synapses that it drives; NaN where the synapse has no `fan_out`.
+        Recurrent synapses are not counted.
     """
 
     firing_rate: Array
     in_window: Array
     operations: Array
+
+
+_UNKNOWN: Any = np.float32(np.nan)
+MISSING = Activity(_UNKNOWN, _UNKNOWN, _UNKNOWN)
 
 
 class Layer(NamedTuple):
@@ -71,7 +88,9 @@ class Layer(NamedTuple):
       unroll: `(params, state, xs [T, B, *in]) -> (state, ys [T, B, *out])`; equals the scan of
         `step`.
       observe: as `unroll`, returning `(state, ys, activities)`, a tuple of one `Activity` for
-        each spiking layer inside. None for layers that have nothing to tell.
+        each spiking layer inside, `()` where none spikes. None where that is not known: the report
+        then has one entry `MISSING` for this layer.
+      constants: `() -> dict`, as of a `Neuron`.
     """
 
     init: Callable[[Array, Shape], tuple[Params, Shape]]
@@ -81,6 +100,7 @@ class Layer(NamedTuple):
     observe: Callable[[Params, State, Array], tuple[State, Array, tuple[Activity, ...]]] | None = (
         None
     )
+    constants: Callable[[], dict[str, Any]] | None = None
 
 
 def scan(step: Step) -> Unroll:
@@ -94,15 +114,31 @@ def scan(step: Step) -> Unroll:
     """
 
     def unroll(params: Params, state: State, xs: Array) -> tuple[State, Array]:
+        checks.sequence("xs", xs)
         return lax.scan(lambda s, x: step(params, s, x), state, xs)
 
     return unroll
 
 
+def without_report(unroll: Unroll) -> Callable[..., tuple[State, Array, tuple[Activity, ...]]]:
+    """The `observe` of a layer in which nothing spikes."""
+    return lambda params, state, xs: (*unroll(params, state, xs), ())
+
+
+def constants_of(part: Any) -> dict[str, Any]:
+    """Constants of a neuron, layer or synapse; none where they are not known."""
+    return {} if part.constants is None else part.constants()
+
+
+def name_of(function: Any) -> str:
+    """A function's name, for constants: two functions of one name count as the same."""
+    return getattr(function, "__name__", None) or type(function).__name__
+
+
 def observe(
     layer: Layer, params: Params, state: State, xs: Array
 ) -> tuple[State, Array, tuple[Activity, ...]]:
-    """`layer.observe`, or `layer.unroll` with an empty report where the layer has none."""
+    """`layer.observe`, or `layer.unroll` with the report `MISSING` where the layer has none."""
     if layer.observe is not None:
         return layer.observe(params, state, xs)
-    return (*layer.unroll(params, state, xs), ())
+    return (*layer.unroll(params, state, xs), (jax.tree.map(jnp.asarray, MISSING),))

@@ -67,7 +67,7 @@ def synaptic_operations(spikes: Array, fan_out: Any) -> Array:
 
     Args:
       spikes: the layer's *inputs*, `[T, B, *in]`.
-      fan_out: synapses that each input drives: a number, or `[*in]` as `layers.fan_out` gives.
+      fan_out: synapses that each input drives: a number, or `[*in]` as a synapse's `fan_out` gives.
 
     Returns:
       `[B]`.

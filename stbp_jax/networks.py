@@ -38,8 +38,7 @@ def serial(*layers: Layer) -> Layer:
     if not layers:
         raise ValueError("serial needs at least one layer, got none")
     for layer in layers:
-        if not isinstance(layer, Layer):
-            raise TypeError(f"serial takes layers, got {type(layer).__name__}: {layer!r}")
+        _check_layer("layers", layer)
 
     def init(key: Array, shape: Shape) -> tuple[Params, Shape]:
         params = []
@@ -79,11 +78,19 @@ def serial(*layers: Layer) -> Layer:
     ) -> tuple[State, Array, tuple[Activity, ...]]:
         return through(core.observe, params, state, xs)
 
-    return Layer(init, initial_state, step, unroll, observe)
+    def named() -> dict[str, Any]:
+        return {"layer": "serial", "layers": [core.constants_of(layer) for layer in layers]}
+
+    return Layer(init, initial_state, step, unroll, observe, named)
+
+
+def _check_layer(name: str, layer: Any) -> None:
+    checks.instance(name, layer, Layer, "a Layer, such as dense(10)")
 
 
 def stepwise(layer: Layer) -> Layer:
     """The same layer, unrolled by a scan of its `step`: for feedback, delays and comparison."""
+    _check_layer("layer", layer)
     return layer._replace(unroll=scan(layer.step))
 
 
@@ -154,11 +161,13 @@ def _in_chunks(
       steps: of a stretch.
       wrap: what is done to the run of a stretch, `(params, state, xs) -> (state, ...)`.
     """
+    _check_layer("layer", layer)
     steps = checks.count("steps", steps)
 
     def through(
         run: Callable[..., Any], params: Params, state: State, xs: Array
     ) -> tuple[State, Array, tuple[Activity, ...]]:
+        checks.sequence("xs", xs)
         run = wrap(run)
         whole, rest = divmod(xs.shape[0], steps)
         if not whole:
@@ -213,6 +222,7 @@ def apply(
       `(last state, outs [T, B, *out])`.
 
     Raises:
+      TypeError: `network` is no `Layer`, `xs` no array.
       ValueError: no T or no B axis, T = 0, or an input size that a layer does not take.
 
     >>> from stbp_jax import dense, flatten
@@ -230,6 +240,8 @@ def activity(
 ) -> tuple[State, Array, tuple[Activity, ...]]:
     """As `apply`, with a report: an `Activity` for each spiking layer.
 
+    A hand-written layer without `observe` has the entry `core.MISSING`, all NaN.
+
     Args:
       network: any `Layer`.
       params: from `network.init`.
@@ -240,15 +252,13 @@ def activity(
       `(last state, outs [T, B, *out], activities)`.
 
     Raises:
-      ValueError: as `apply`.
+      TypeError, ValueError: as `apply`.
     """
     state = _rest(network, params, xs, key)
     return core.observe(network, params, state, xs)
 
 
 def _rest(network: Layer, params: Params, xs: Array, key: Array | None) -> State:
-    if jnp.ndim(xs) < 2 or xs.shape[0] == 0:
-        raise ValueError(
-            f"xs must be time-major sequences [T, B, ...] with T >= 1, got {list(jnp.shape(xs))}"
-        )
+    _check_layer("network", network)
+    checks.sequence("xs", xs)
     return network.initial_state(params, xs.shape[1:], key=key)[0]

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from stbp_jax import checks
+from stbp_jax.closures import no_gradient, opened
 from stbp_jax.core import Array
 
 
@@ -34,7 +35,7 @@ class Family(NamedTuple):
 
     Attributes:
       name: for reports.
-      derivative: `(v, a) -> h(v)`.
+      derivative: `(v, a) -> h(v)`; `a` is the surrogate's width, its leaves in the dtype of v.
       antiderivative: `(v, a)` -> the integral of h from -infinity to v: the smooth twin of H.
       fwhm: `a` -> full width at half maximum, in units of the membrane.
       from_fwhm: the inverse of `fwhm`.
@@ -47,20 +48,34 @@ class Family(NamedTuple):
     from_fwhm: Callable[[Any], Any]
 
 
+def heaviside(v: Array) -> Array:
+    """H(v): 1 where v >= 0, 0 where v < 0, NaN where v is NaN; any shape, in the dtype of v.
+
+    A NaN membrane gives a NaN spike, so that a diverged network shows in its loss.
+
+    >>> heaviside(jnp.array([-0.5, 0.0, jnp.inf, jnp.nan]))
+    Array([ 0.,  1.,  1., nan], dtype=float32)
+    """
+    # Comparisons and selections alone: they lower inside Pallas kernels too.
+    return jnp.where(v >= 0, jnp.ones_like(v), jnp.where(v < 0, jnp.zeros_like(v), v))
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _spike(family: Family, v: Array, width: Array) -> Array:
-    return (v >= 0).astype(v.dtype)
+def _spike(derivative: Callable[..., Array], v: Array, closed: tuple[Array, ...]) -> Array:
+    return heaviside(v)
 
 
-def _spike_forward(family: Family, v: Array, width: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _spike(family, v, width), (v, width)
+def _spike_forward(
+    derivative: Callable[..., Array], v: Array, closed: tuple[Array, ...]
+) -> tuple[Array, tuple[Array, tuple[Array, ...]]]:
+    return heaviside(v), (v, closed)
 
 
 def _spike_backward(
-    family: Family, residuals: tuple[Array, Array], g: Array
-) -> tuple[Array, Array]:
-    v, width = residuals
-    return g * family.derivative(v, jnp.asarray(width, v.dtype)), jnp.zeros_like(width)
+    derivative: Callable[..., Array], residuals: tuple[Array, tuple[Array, ...]], g: Array
+) -> tuple[Array, tuple[Any, ...]]:
+    v, closed = residuals
+    return g * derivative(v, *closed), tuple(map(no_gradient, closed))
 
 
 _spike.defvjp(_spike_forward, _spike_backward)
@@ -70,12 +85,14 @@ _spike.defvjp(_spike_forward, _spike_backward)
 class Surrogate:
     """The spike function H(v) with a surrogate derivative h(v).
 
-    Calling it gives 1 where v >= 0 and 0 elsewhere, in the dtype of v; its gradient is
-    g * h(v; width). The width itself receives no gradient: the forward value does not depend on it.
+    Calling it gives `heaviside(v)`; its gradient is g * derivative(v). A subclass that overrides
+    `derivative`, to dampen it for one, trains with its own in every schedule. Width and other
+    leaves receive no gradient: the forward value does not depend on them.
 
     Attributes:
-      width: the curve's parameter, a float leaf: a_i of the paper, alpha for the other two.
-      family: which curve; static.
+      width: the curve's parameters, a pytree of floats: a_i of the paper, alpha for the other two.
+        Each leaf is a scalar or has the units' shape.
+      family: which curve; static. Its functions may close over traced numbers.
     """
 
     width: Any
@@ -83,18 +100,25 @@ class Surrogate:
 
     def __call__(self, v: Array) -> Array:
         """Spikes of `v`, the membrane minus the threshold; any shape."""
-        return _spike(self.family, v, self.width)
+        if not isinstance(v, jax.core.Tracer):  # nothing asks for a gradient
+            return heaviside(jnp.asarray(v))
+        # What the curve closes over becomes arguments: a custom_vjp may not close over tracers.
+        derivative, closed = opened(self.derivative, v)
+        return _spike(derivative, v, closed)
 
     def derivative(self, v: Array) -> Array:
         """The curve h(v), same shape and dtype as `v`."""
         v = jnp.asarray(v)
-        return self.family.derivative(v, jnp.asarray(self.width, v.dtype))
+        return self.family.derivative(v, self._width_in(v.dtype))
 
     def antiderivative(self, v: Array) -> Array:
         """The smooth twin of the spike: the integral of h from -infinity to `v`."""
         v = jnp.asarray(v)
         wide = v.astype(jnp.promote_types(v.dtype, jnp.float32))  # tails need more than half floats
-        return self.family.antiderivative(wide, jnp.asarray(self.width, wide.dtype)).astype(v.dtype)
+        return self.family.antiderivative(wide, self._width_in(wide.dtype)).astype(v.dtype)
+
+    def _width_in(self, dtype: Any) -> Any:
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), self.width)
 
     @property
     def fwhm(self) -> Any:
@@ -104,7 +128,9 @@ class Surrogate:
     @property
     def peak(self) -> Array:
         """h(0), the largest value of the curve."""
-        return self.derivative(jnp.zeros_like(jnp.asarray(self.width)))
+        leaves = jax.tree.leaves(self.width)
+        shape = jnp.broadcast_shapes(*map(jnp.shape, leaves))
+        return self.derivative(jnp.zeros(shape, jnp.result_type(float, *leaves)))
 
     def in_window(self, v: Array) -> Array:
         """Whether |v| lies within half the FWHM, where a spike passes most of its gradient."""

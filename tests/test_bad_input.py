@@ -538,3 +538,108 @@ def test_summary_of_other_points(shape, rows):
 def test_rasters_of_a_wrong_rank(shape):
     with raises(ValueError, "spikes", "[T, N]", f"got {list(shape)}"):
         sj.plots.raster(None, np.zeros(shape))
+
+
+# States, sequences and parts of a wrong kind ------------------------------------------------------
+
+SPIKING = {
+    "lif": sj.lif(),
+    "alif": sj.alif(),
+    "leaky": sj.leaky(decay=0.5),
+    "recurrent": sj.recurrent(sj.lif()),
+    "current_based": sj.current_based(sj.lif(), decay=0.5),
+    "lif_scan": sj.lif(unroll=sj.lif_scan),
+}
+
+
+@pytest.mark.parametrize("wrap", [lambda net: net, sj.stepwise, lambda net: sj.chunked(net, 2)])
+@pytest.mark.parametrize("name", SPIKING)
+def test_a_state_of_another_batch_is_refused_by_both_schedules(name, wrap):
+    net = wrap(sj.dense(3, SPIKING[name]))
+    params, _ = net.init(jax.random.key(0), (2,))
+    for batch, inputs in ((1, 4), (4, 1), (2, 3)):
+        state, _ = net.initial_state(params, (batch, 2))
+        with pytest.raises(ValueError, match=rf"of the inputs' batch: B = {inputs}, got an array"):
+            net.unroll(params, state, jnp.zeros((4, inputs, 2)))
+        with pytest.raises(ValueError, match=rf"of the inputs' batch: B = {inputs}, got an array"):
+            net.step(params, state, jnp.zeros((inputs, 2)))
+
+
+@pytest.mark.parametrize("name", SPIKING)
+def test_a_neuron_refuses_a_state_of_another_shape(name):
+    neuron = SPIKING[name]
+    params = neuron.init(jax.random.key(0), (3,))
+    state = neuron.initial_state((1, 3), jnp.float32)
+    message = "must have the shape of one time slice of the inputs"
+    with pytest.raises(ValueError, match=message):
+        neuron.unroll(params, state, jnp.zeros((2, 4, 3)))
+    with pytest.raises(ValueError, match=message):
+        neuron.step(params, state, jnp.zeros((4, 3)))
+
+
+@pytest.mark.parametrize("name", SPIKING)
+def test_no_steps_are_refused(name):
+    neuron = SPIKING[name]
+    layer = sj.dense(3, neuron)
+    params, _ = layer.init(jax.random.key(0), (3,))
+    nothing = jnp.zeros((0, 4, 3))
+    networks = (layer, sj.stepwise(layer), sj.chunked(layer, 2), sj.dense(3), sj.dropout(0.5))
+    for net in networks:
+        own = params if net.init is layer.init else net.init(jax.random.key(0), (3,))[0]
+        with pytest.raises(ValueError, match=r"with T >= 1, got \[0, 4, 3\]"):
+            net.unroll(own, net.initial_state(own, (4, 3))[0], nothing)
+    with pytest.raises(ValueError, match=r"with T >= 1, got \[0, 4, 3\]"):
+        neuron.unroll(params.neuron, neuron.initial_state((4, 3), jnp.float32), nothing)
+
+
+def test_still_inputs_that_vary():
+    layer = sj.dense(3, sj.lif(), inputs=sj.still)
+    params, _ = layer.init(jax.random.key(0), (2,))
+    xs = np.zeros((4, 1, 2), np.float32)
+    xs[2] = 1
+    for run in (sj.apply, sj.activity):
+        with pytest.raises(ValueError, match="same at all 4 steps.*other values at step 2"):
+            run(layer, params, xs)
+    with pytest.raises(ValueError, match="other values at step 2"):
+        jax.jit(lambda p: sj.apply(layer, p, xs))(params)  # the inputs are still concrete
+    xs[:] = np.nan
+    sj.apply(layer, params, jnp.asarray(xs))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: sj.lif(surrogate="arctan"),
+            "surrogate must be a Surrogate, such as arctan(), got",
+        ),
+        (lambda: sj.lif(surrogate=sj.arctan), "got the function arctan"),
+        (lambda: sj.alif(surrogate=1.0), "surrogate must be a Surrogate"),
+        (lambda: sj.lif(carry="hard"), "carry must be a carry, such as linear_carry, got 'hard'"),
+        (lambda: sj.lif(unroll="scan"), "unroll must be an unroll, such as lif_unroll"),
+        (lambda: sj.lif(decay="0.5"), "decay must be a float"),
+        (lambda: sj.lif(decay=[0.5]), "decay must be a float"),
+        (lambda: sj.alif(carry=None), "carry must be a carry"),
+        (lambda: sj.adaptive_carry("hard"), "carry must be a carry of lif"),
+        (lambda: sj.detach_reset(None), "carry must be a carry"),
+        (lambda: sj.detach_time(1.0), "carry must be a carry"),
+        (lambda: sj.recurrent(sj.lif), "neuron must be a Neuron, such as lif(), got the function"),
+        (lambda: sj.recurrent(sj.lif(), init=None), "init must be an initialiser"),
+        (lambda: sj.current_based(0.5, decay=0.5), "neuron must be a Neuron"),
+        (lambda: sj.stateless("relu"), "function must be an activation function"),
+        (lambda: sj.learnt_decay(sj.lif(), sj.one_decay(0.5)), "population must be a function"),
+        (lambda: sj.learnt_decay(lambda d: d, sj.one_decay(0.5)), "population must be a function"),
+        (lambda: sj.learnt_decay(lambda d: sj.lif(decay=d), 0.5), "init must be a function"),
+        (lambda: sj.dense(3, sj.lif), "neuron must be a Neuron, such as lif(), or None"),
+        (lambda: sj.dense(3, inputs="still"), "inputs must be changing or still, got 'still'"),
+        (lambda: sj.serial(sj.lif()), "layers must be a Layer"),
+        (lambda: sj.stepwise(sj.lif()), "layer must be a Layer"),
+        (lambda: sj.chunked([], 2), "layer must be a Layer"),
+        (lambda: sj.truncated(None, 2), "layer must be a Layer"),
+        (lambda: sj.apply(sj.lif(), (), jnp.zeros((1, 1, 1))), "network must be a Layer"),
+        (lambda: sj.apply(sj.flatten(), (), [[1.0]]), "xs must be an array"),
+    ],
+)
+def test_parts_of_a_wrong_kind(make, message):
+    with pytest.raises(TypeError, match=re.escape(message)):
+        make()

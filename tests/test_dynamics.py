@@ -13,7 +13,7 @@ import pytest
 
 import stbp_jax as sj
 from stbp_jax.neurons import LearntDecayParams
-from tests.contracts import NeuronContract, quick_jit
+from tests.contracts import NeuronContract, dyadic, quick_jit
 
 RNG = np.random.default_rng(0)
 STEPS, BATCH, UNITS = 12, 3, 4
@@ -379,3 +379,28 @@ def test_cross_entropy_over_time_is_that_of_every_step() -> None:
         sj.negative_log_likelihood(outs[0], jnp.array([1, 4, 0]))
     with pytest.raises(ValueError, match="log_probabilities"):
         sj.negative_log_likelihood(outs, labels)
+
+
+# Resets that close over numbers of their own ------------------------------------------------------
+
+
+@pytest.mark.parametrize("transform", ["grad", "vmap of grad", "jit of grad"])
+def test_a_reset_may_close_over_traced_numbers(transform):
+    xs = jnp.asarray(dyadic(np.random.default_rng(0), 0, 1, (5, 4, 6)), jnp.float32)
+
+    def total(b, unroll):
+        def reset(constants, state):
+            return constants.decay * state.membrane - b * state.spikes
+
+        neuron = sj.lif(decay=0.5, carry=reset, unroll=unroll)
+        return neuron.unroll((), neuron.initial_state((4, 6), jnp.float32), xs)[1].sum()
+
+    def slope(unroll):
+        grad = jax.grad(lambda b: total(b, unroll))
+        if transform == "grad":
+            return grad(0.125)
+        return jax.jit(grad)(0.125) if "jit" in transform else jax.vmap(grad)(jnp.ones(2) / 8)
+
+    wanted = slope(sj.lif_scan)
+    assert np.abs(wanted).max() > 1
+    np.testing.assert_allclose(slope(sj.lif_unroll), wanted, rtol=1e-5)

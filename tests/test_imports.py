@@ -18,6 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = {
     "core": 0,
     "checks": 0,
+    "closures": 0,
     "surrogates": 1,
     "coding": 1,
     "events": 1,
@@ -39,15 +40,16 @@ FLOORS = {
 }
 # Rooms on one floor do not know each other, but for these; none of them points back.
 NEIGHBOURS = {
-    "core": set(),
+    "core": {"checks"},
     "checks": set(),
+    "closures": {"core"},
     "layers": {"convolution", "initialisers", "metrics", "products"},
     "presets": {"neurons"},
 }
 # They meet through core's contracts alone (DESIGN.md, section 3).
 STRANGERS = {
     "layers": {"neurons"},
-    "networks": set(FLOORS) - {"core", "checks"},
+    "networks": set(FLOORS) - {"core", "checks", "closures"},
     "training": {"layers", "networks", "neurons", "initialisers"},
 }
 

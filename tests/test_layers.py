@@ -371,9 +371,9 @@ def test_fan_out_is_exact(features: int, dtype: Any) -> None:
     def apply(weights: sj.Weights, x: jax.Array) -> jax.Array:
         return x.astype(weights.kernel.dtype) @ weights.kernel
 
-    synapse = sj.Synapse(lambda key, shape: (None, shape), apply)
     weights = sj.Weights(jnp.zeros((2, features), dtype))
-    np.testing.assert_array_equal(sj.fan_out(synapse, weights, (2,)), [features, features])
+    counted = sj.linear_fan_out(apply)(weights, (2,))
+    np.testing.assert_array_equal(counted, [features, features])
 
 
 def test_activity_of_layers_with_nothing_to_tell() -> None:

@@ -1,12 +1,13 @@
 """Losses and metrics against sums written by hand; operations against counting loops."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from stbp_jax import (
-    Synapse,
     accuracy,
     activity,
     activity_penalty,
@@ -15,7 +16,6 @@ from stbp_jax import (
     conv,
     cross_entropy,
     dense,
-    fan_out,
     firing_rate,
     flatten,
     lif,
@@ -153,9 +153,11 @@ def test_rates_of_many_bfloat16_spikes_are_exact():
 # Synaptic operations ----------------------------------------------------------------------------
 
 
-def synapse_of(layer):
-    """The synapse of a layer without neurons, as `fan_out` wants it."""
-    return Synapse(lambda k, s: layer.init(k, s), lambda p, x: layer.step(p, (), x)[1])
+def fan_out(layer, params, shape):
+    """As the report of a spiking layer counts it, by the inputs' own operations."""
+    spikes = jnp.eye(math.prod(shape)).reshape((1, -1, *shape))
+    report = jax.vmap(lambda x: activity(layer, params, x[None, None])[2][0].operations)
+    return report(spikes[0]).reshape(shape)
 
 
 def drawn(layer, shape):
@@ -192,9 +194,9 @@ def conv_targets(height, width, kernel, features, padding):
 
 def test_operations_of_a_dense_layer():
     spikes = (RNG.random((T, B, 6)) < 0.4).astype(np.float32)
-    layer = dense(7)
+    layer = dense(7, lif())
     params = drawn(layer, (6,))
-    out = fan_out(synapse_of(layer), params, (6,))
+    out = fan_out(layer, params, (6,))
     np.testing.assert_array_equal(out, np.full(6, 7))
     expected = counted(spikes, (6,), lambda i: 7)
     np.testing.assert_array_equal(synaptic_operations(spikes, out), expected)
@@ -207,8 +209,8 @@ def test_operations_of_a_dense_layer():
 def test_operations_of_a_convolution_count_its_borders(kernel, padding):
     shape = (4, 5, 2)
     spikes = (RNG.random((2, 2, *shape)) < 0.4).astype(np.float32)
-    layer = conv(3, kernel, padding=padding)
-    out = jax.jit(lambda p: fan_out(synapse_of(layer), p, shape))(drawn(layer, shape))
+    layer = conv(3, kernel, lif(), padding=padding)
+    out = jax.jit(lambda p: fan_out(layer, p, shape))(drawn(layer, shape))
     sizes = kernel if isinstance(kernel, tuple) else (kernel, kernel)
     targets = conv_targets(4, 5, sizes, 3, padding)
     expected = np.array([targets(*i) for i in np.ndindex(shape)]).reshape(shape)
@@ -218,10 +220,10 @@ def test_operations_of_a_convolution_count_its_borders(kernel, padding):
 
 def test_fan_out_is_exact_in_bfloat16():
     # 301 is no bfloat16 number; the docstring promises exact float32 counts.
-    layer = dense(301)
+    layer = dense(301, lif())
     params = drawn(layer, (2,))
     params = jax.tree.map(lambda x: x.astype(jnp.bfloat16), params)
-    out = fan_out(synapse_of(layer), params, (2,))
+    out = fan_out(layer, params, (2,))
     assert out.dtype == jnp.float32
     np.testing.assert_array_equal(out, [301, 301])
 

@@ -76,8 +76,9 @@ def test_the_program_in_a_terminal(data_dir, tmp_path, capsys, monkeypatch):
     if not (data_dir / "nmnist").exists():
         pytest.skip(f"{data_dir}/nmnist is not there")
     settings = study.Settings(hidden="16", num_steps=4)
-    params, _ = study.network(settings).init(jax.random.key(0), study.SHAPE)
-    harness.save_params(tmp_path / "params.npz", params)
+    network = study.network(settings)
+    params, _ = network.init(jax.random.key(0), study.SHAPE)
+    sj.save(tmp_path / "params.npz", network, params)
     harness.write_json(tmp_path / "config.json", {"settings": harness.plain(settings)})
     monkeypatch.setattr(terminal.sys.stdout, "isatty", lambda: True, raising=False)
     assert terminal.main([f"--run={tmp_path}", "--count=2", "--speed=10"]) == 0
@@ -86,4 +87,4 @@ def test_the_program_in_a_terminal(data_dir, tmp_path, capsys, monkeypatch):
     assert " of 2 right" in out
     assert terminal.main([f"--run={tmp_path}", "--count=0"]) == 2
     assert terminal.main([f"--run={tmp_path}", "--set=hidden=8"]) == 2
-    assert "shape [2312, 16], expected [2312, 8]" in capsys.readouterr().err
+    assert "has shape [2312, 16], the network needs [2312, 8]" in capsys.readouterr().err

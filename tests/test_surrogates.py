@@ -9,8 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import struct
 
 import stbp_jax as sj
+from stbp_jax.surrogates import Family
 from tests import reference as ref
 from tests.contracts import quick_jit
 
@@ -346,3 +348,92 @@ def test_traced_widths_are_not_checked(name: str) -> None:
 def test_an_integer_is_read_as_a_float() -> None:
     assert sj.rectangular(2).width == 2.0
     assert isinstance(sj.rectangular(2).width, float)
+
+
+# Curves of a user's own ---------------------------------------------------------------------------
+
+
+@struct.dataclass
+class Damped(sj.Surrogate):
+    """A curve times a number of its own."""
+
+    gamma: Any = 0.25
+
+    def derivative(self, v):
+        return self.gamma * super().derivative(v)
+
+
+TRIANGLE = Family(
+    "triangle",
+    lambda v, a: a["height"] * jnp.maximum(0, 1 - jnp.abs(v) / a["base"]),
+    None,
+    lambda a: a["base"],
+    None,
+)
+
+
+def closing_over(gain):
+    """A family whose curve closes over a number."""
+    return TRIANGLE._replace(derivative=lambda v, a: gain * TRIANGLE.derivative(v, a))
+
+
+def kernel_gradient(surrogate, wrap, make=sj.lif):
+    net = wrap(sj.dense(8, make(surrogate=surrogate)))
+    params = sj.dense(8).init(jax.random.key(1), (6,))[0]._replace(neuron=())
+    xs = jnp.round(256 * jax.random.normal(jax.random.key(0), (5, 4, 6))) / 256
+    return jax.grad(lambda p: sj.apply(net, p, xs)[1].sum())(params).synapse.kernel
+
+
+SCHEDULES = {
+    "unroll": lambda net: net,
+    "step": sj.stepwise,
+    "chunks": lambda net: sj.chunked(net, 2),
+    "truncated": lambda net: sj.truncated(net, 5),
+}
+
+
+@pytest.mark.parametrize("make", [sj.lif, sj.alif])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_an_overridden_derivative_is_used_in_every_schedule(schedule, make):
+    """At half the height of every spike's slope no gradient stays as it was."""
+    damped = kernel_gradient(Damped(1.0, sj.sigmoid().family), SCHEDULES[schedule], make)
+    plain = sj.sigmoid().family._replace(
+        derivative=lambda v, a: 0.25 * sj.sigmoid().family.derivative(v, a)
+    )
+    wanted = kernel_gradient(sj.Surrogate(1.0, plain), lambda net: net, make)
+    np.testing.assert_allclose(damped, wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_curve_of_two_parameters(schedule):
+    width = {"base": jnp.full(8, 0.75), "height": 2.0}
+    surrogate = sj.Surrogate(width, TRIANGLE)
+    np.testing.assert_array_equal(surrogate.peak, np.full(8, 2.0))
+    flat = sj.Surrogate({"base": 0.75, "height": 2.0}, TRIANGLE)
+    got = kernel_gradient(surrogate, SCHEDULES[schedule])
+    np.testing.assert_allclose(got, kernel_gradient(flat, lambda net: net), rtol=1e-5, atol=1e-6)
+    assert np.abs(got).max() > 0
+
+
+@pytest.mark.parametrize("transform", ["vmap", "jit"])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_curve_may_close_over_traced_numbers(schedule, transform):
+    def of(gain):
+        surrogate = sj.Surrogate({"base": 0.75, "height": 1.0}, closing_over(gain))
+        return kernel_gradient(surrogate, SCHEDULES[schedule])
+
+    wanted = np.stack([of(0.5), of(2.0)])
+    gains = jnp.array([0.5, 2.0])
+    got = jax.vmap(of)(gains) if transform == "vmap" else jnp.stack([*map(jax.jit(of), gains)])
+    np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [sj.lif, sj.alif])
+def test_widths_of_another_shape_than_the_units(make):
+    for width in (jnp.ones(7), jnp.ones((1, 8)), {"base": jnp.ones(7), "height": 1.0}):
+        family = TRIANGLE if isinstance(width, dict) else sj.rectangular().family
+        layer = sj.dense(8, make(surrogate=sj.Surrogate(width, family)))
+        with pytest.raises(
+            ValueError, match="surrogate.s width must be a scalar or have"
+        ):
+            layer.init(jax.random.key(0), (6,))

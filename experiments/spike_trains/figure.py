@@ -13,7 +13,7 @@ import matplotlib
 import numpy as np
 
 import stbp_jax as sj
-from experiments import classification, harness, images
+from experiments import classification, images
 from stbp_jax import plots
 
 matplotlib.use("Agg")
@@ -49,7 +49,7 @@ def trains(run: Path) -> tuple[Spikes, Spikes, Spikes]:
     patch = xs[:, 0, top : top + PATCH, left : left + PATCH].reshape(len(xs), -1)
     outs = [
         sj.apply(pipeline.network, params, xs)[1][:, 0]
-        for params in (before, harness.load_params(run / "params.npz", before))
+        for params in (before, sj.load(run / "params.npz", pipeline.network, before))
     ]
     return np.asarray(patch), np.asarray(outs[0]), np.asarray(outs[1])
 

@@ -74,8 +74,12 @@ def trained(settings: Settings, seed: int, folder: Path) -> tuple[Row, Any]:
 
 def stored(settings: Settings, folder: Path) -> Any:
     """The parameters of a run folder."""
-    like, _ = network(settings).init(jax.random.key(0), SHAPE)
-    return harness.load_params(folder / "params.npz", like)
+    of = network(settings)
+    like, _ = of.init(jax.random.key(0), SHAPE)
+    try:
+        return sj.load(folder / "params.npz", of, like)
+    except (ValueError, OSError) as error:
+        raise UsageError(str(error)) from error
 
 
 def _run(settings: Settings, seeds: list[int], folder: Path) -> Iterator[list[Row]]:

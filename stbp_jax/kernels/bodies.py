@@ -20,6 +20,7 @@ from jax import lax
 from stbp_jax.core import Array
 from stbp_jax.kernels.launch import Block
 from stbp_jax.neurons import Carry, LIFConstants, LIFState
+from stbp_jax.surrogates import heaviside
 
 # Steps whose loads are issued together and whose membranes stay in registers. At 8 and 4 neurons a
 # thread Triton 3.6 takes, for sm_90 in float32, up to 64 registers forwards and 164 backwards and
@@ -35,8 +36,8 @@ def _step(
 
 
 def _fired(constants: LIFConstants, membrane: Array) -> LIFState:
-    # H written out: the surrogate's custom_vjp has no lowering inside a kernel.
-    spikes = (membrane - constants.threshold >= 0).astype(membrane.dtype)
+    # H alone: the surrogate's custom_vjp has no lowering inside a kernel.
+    spikes = heaviside(membrane - constants.threshold)
     return LIFState(membrane, spikes)
 
 

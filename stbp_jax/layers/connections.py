@@ -4,14 +4,20 @@ Decides full and convolutional connections. Leaves out their first values (`init
 sums are made (`products`, `convolution`).
 """
 
+from collections.abc import Callable
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 
 from stbp_jax import checks
 from stbp_jax.convolution import convolve
-from stbp_jax.core import Array, Layer, Neuron, Shape
+from stbp_jax.core import Array, Layer, Neuron, Shape, name_of
 from stbp_jax.initialisers import Initialiser, Weights, fan_in_uniform, plus_bias
 from stbp_jax.layers.synapse import Inputs, Synapse, changing, layer_of
 from stbp_jax.products import Product, full_product
+
+Constraint = Callable[[Array], Array]
 
 
 def dense(
@@ -20,6 +26,7 @@ def dense(
     *,
     init: Initialiser = fan_in_uniform(),  # noqa: B008 - a function without arrays
     product: Product = full_product,
+    constraint: Constraint | None = None,
     inputs: Inputs = changing,
 ) -> Layer:
     """Full connections: Iᵗ = xᵗ W + b, then the neuron.
@@ -30,13 +37,16 @@ def dense(
       init: makes `Weights(kernel [in, features], bias [features] or None)`.
       product: makes xᵗ W: `full_product`, `bfloat16_product`, `split_product` or, for streams,
         `gathered_product`.
+      constraint: kernel -> kernel that is applied before the product: a mask, Dale's law, a norm.
+        Gradients cross it. Synaptic operations count the weights that it leaves other than 0.
       inputs: `changing`, or `still` where all T steps are the same.
 
     Returns:
       A `Layer` from `[T, B, in]` to `[T, B, features]`.
 
     Raises:
-      ValueError: inputs of another rank or size.
+      ValueError: inputs of another rank or size; a constraint that changes the kernel's shape.
+      TypeError: `neuron` is no `Neuron`; what must be a function is none.
 
     >>> import jax
     >>> params, shape = dense(3).init(jax.random.key(0), (4,))
@@ -53,7 +63,9 @@ def dense(
             raise ValueError(
                 f"{name} needs inputs of shape [in], got {list(shape)}; put flatten() before it"
             )
-        return init(key, (shape[0], features), jnp.result_type(float)), (features,)
+        weights = init(key, (shape[0], features), jnp.result_type(float))
+        check_constraint(constraint, weights.kernel)
+        return weights, (features,)
 
     def apply(weights: Weights, x: Array) -> Array:
         wanted = weights.kernel.shape[0]
@@ -62,9 +74,19 @@ def dense(
                 f"{name} needs time slices [B, {wanted}], got {list(x.shape)}; sequences are "
                 "time-major, [T, B, ...]"
             )
-        return plus_bias(product(x, weights.kernel), weights)
+        return plus_bias(product(x, _constrained(weights, constraint)), weights)
 
-    return layer_of(Synapse(init_, apply), neuron, inputs)
+    def fan_out(weights: Weights, shape: Shape) -> Array:
+        return jnp.sum(_present(weights, constraint), axis=1)
+
+    def named() -> dict[str, Any]:
+        return {
+            "layer": "dense",
+            "features": features,
+            "constraint": None if constraint is None else name_of(constraint),
+        }
+
+    return layer_of(Synapse(init_, apply, fan_out, named), neuron, inputs)
 
 
 def conv(
@@ -74,6 +96,7 @@ def conv(
     *,
     padding: str = "valid",
     init: Initialiser = fan_in_uniform(),  # noqa: B008 - a function without arrays
+    constraint: Constraint | None = None,
     inputs: Inputs = changing,
 ) -> Layer:
     """Convolution with stride 1 over images `[height, width, channels]`, then the neuron.
@@ -84,6 +107,7 @@ def conv(
       neuron: the post-neurons' dynamics; None for a plain linear map.
       padding: `"valid"` (none) or `"same"` (zeros, so that the output has the input's size).
       init: makes `Weights(kernel [kh, kw, channels, features], bias [features] or None)`.
+      constraint: kernel -> kernel, as of `dense`.
       inputs: `changing`, or `still` where all T steps are the same.
 
     Returns:
@@ -91,7 +115,8 @@ def conv(
 
     Raises:
       ValueError: inputs of another rank, another number of channels, or smaller than the kernel;
-        an unknown padding.
+        an unknown padding; a constraint that changes the kernel's shape.
+      TypeError: `neuron` is no `Neuron`; what must be a function is none.
 
     >>> import jax
     >>> conv(15, 5).init(jax.random.key(0), (28, 28, 1))[1]
@@ -115,6 +140,7 @@ def conv(
     def init_(key: Array, shape: Shape) -> tuple[Weights, Shape]:
         check(shape)
         weights = init(key, (height, width, shape[2], features), jnp.result_type(float))
+        check_constraint(constraint, weights.kernel)
         if padding == "same":
             return weights, (shape[0], shape[1], features)
         return weights, (shape[0] - height + 1, shape[1] - width + 1, features)
@@ -125,7 +151,44 @@ def conv(
             raise ValueError(
                 f"{name} needs {weights.kernel.shape[2]} channels, got images {list(x.shape[1:])}"
             )
-        y = convolve(x.astype(weights.kernel.dtype), weights.kernel, padding)
-        return plus_bias(y, weights)
+        kernel = _constrained(weights, constraint)
+        return plus_bias(convolve(x.astype(kernel.dtype), kernel, padding), weights)
 
-    return layer_of(Synapse(init_, apply), neuron, inputs)
+    def fan_out(weights: Weights, shape: Shape) -> Array:
+        present = _present(weights, constraint)
+        summed = jax.grad(lambda x: jnp.sum(convolve(x[None], present, padding)))
+        return summed(jnp.zeros(shape, present.dtype))
+
+    def named() -> dict[str, Any]:
+        return {
+            "layer": "conv",
+            "features": features,
+            "size": [height, width],
+            "padding": padding,
+            "constraint": None if constraint is None else name_of(constraint),
+        }
+
+    return layer_of(Synapse(init_, apply, fan_out, named), neuron, inputs)
+
+
+def check_constraint(constraint: Constraint | None, kernel: Array) -> None:
+    """Refuses a constraint that is no function from a kernel to one of its shape."""
+    if constraint is None:
+        return
+    checks.function("constraint", constraint, "a function from kernel to kernel")
+    shape = jnp.shape(jax.eval_shape(constraint, kernel))
+    if shape != kernel.shape:
+        raise ValueError(
+            f"constraint must keep the kernel's shape {list(kernel.shape)}, got {list(shape)}"
+        )
+
+
+def _constrained(weights: Weights, constraint: Constraint | None) -> Array:
+    return weights.kernel if constraint is None else constraint(weights.kernel)
+
+
+def _present(weights: Weights, constraint: Constraint | None) -> Array:
+    """1 where a synapse is, float32; where a constraint makes a weight 0 is none."""
+    if constraint is None:
+        return jnp.ones(weights.kernel.shape, jnp.float32)
+    return (constraint(weights.kernel) != 0).astype(jnp.float32)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from stbp_jax import checks
-from stbp_jax.core import Array, Layer, Params, Shape, State
+from stbp_jax.core import Array, Layer, Params, Shape, State, without_report
 from stbp_jax.layers.synapse import Synapse, check_slice, pointwise
 
 
@@ -50,7 +50,10 @@ def avg_pool(window: int) -> Layer:
         tiles = x.reshape((x.shape[0], rows, window, columns, window, channels))
         return jnp.mean(tiles, axis=(2, 4), dtype=_float_type(x))
 
-    return pointwise(Synapse(lambda key, shape: ((), out_shape(shape)), apply))
+    def named() -> dict[str, Any]:
+        return {"layer": "avg_pool", "window": window}
+
+    return pointwise(Synapse(lambda key, shape: ((), out_shape(shape)), apply, constants=named))
 
 
 def flatten() -> Layer:
@@ -66,7 +69,7 @@ def flatten() -> Layer:
     def apply(params: Params, x: Array) -> Array:
         return x.reshape((x.shape[0], math.prod(x.shape[1:])))
 
-    return pointwise(Synapse(init, apply))
+    return pointwise(Synapse(init, apply, constants=lambda: {"layer": "flatten"}))
 
 
 def unpack(*shape: int) -> Layer:
@@ -109,7 +112,10 @@ def unpack(*shape: int) -> Layer:
     def init(key: Array, given: Shape) -> tuple[Params, Shape]:
         return (), out_shape(given)
 
-    layer = pointwise(Synapse(init, apply))
+    def named() -> dict[str, Any]:
+        return {"layer": "unpack", "shape": list(shape)}
+
+    layer = pointwise(Synapse(init, apply, constants=named))
 
     def initial_state(
         params: Params, given: Shape, *, key: Array | None = None
@@ -147,12 +153,21 @@ def dropout(rate: Any) -> Layer:
         return kept / (1 - jnp.asarray(rate, jnp.result_type(float))), shape
 
     def masked(state: State, x: Array) -> Array:
+        checks.batch("state", state, len(x))
         return x if isinstance(state, tuple) else x * state.astype(_float_type(x))
 
     def step(params: Params, state: State, x: Array) -> tuple[State, Array]:
         return state, masked(state, x)
 
     def unroll(params: Params, state: State, xs: Array) -> tuple[State, Array]:
+        checks.sequence("xs", xs)
         return state, jax.vmap(masked, (None, 0))(state, xs)
 
-    return Layer(lambda key, shape: ((), shape), initial_state, step, unroll)
+    return Layer(
+        lambda key, shape: ((), shape),
+        initial_state,
+        step,
+        unroll,
+        without_report(unroll),
+        lambda: {"layer": "dropout"},
+    )

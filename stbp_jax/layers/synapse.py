@@ -12,7 +12,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from stbp_jax.core import Activity, Array, Layer, Neuron, Params, Shape, State, scan
+from stbp_jax import checks
+from stbp_jax.core import (
+    Activity,
+    Array,
+    Layer,
+    Neuron,
+    Params,
+    Shape,
+    State,
+    constants_of,
+    scan,
+    without_report,
+)
 from stbp_jax.metrics import synaptic_operations
 
 
@@ -22,10 +34,16 @@ class Synapse(NamedTuple):
     Attributes:
       init: `(key, shape) -> (params, out_shape)`; shapes without T and B.
       apply: `(params, x [B, *in]) -> y [B, *out]`, each example by itself.
+      fan_out: `(params, shape of the input without T and B) -> [*in]`: how many synapses each
+        input drives, `linear_fan_out` for one. None where it is not known: reports of synaptic
+        operations are then NaN.
+      constants: `() -> dict`, as of a `Neuron`.
     """
 
     init: Callable[[Array, Shape], tuple[Params, Shape]]
     apply: Callable[[Params, Array], Array]
+    fan_out: Callable[[Params, Shape], Array] | None = None
+    constants: Callable[[], dict[str, Any]] | None = None
 
 
 class SpikingParams(NamedTuple):
@@ -46,8 +64,12 @@ def changing(xs: Array) -> Array:
 def still(xs: Array) -> Array:
     """Inputs that are the same at all T steps: the synapse is applied once, its current held.
 
-    For `constant` encoding, where it makes the first layer T times as cheap. Steps after the first
-    are not read, and not checked either: whoever says `still` vouches for it.
+    For `constant` encoding, where it makes the first layer T times as cheap. Concrete inputs that
+    vary are refused. Traced inputs, under `jit` for one, cannot be checked: their first step counts
+    for all, and a wrong result comes without an error.
+
+    Raises:
+      ValueError: concrete inputs that differ between steps.
 
     >>> from stbp_jax import apply, constant, dense, lif
     >>> layer = dense(3, lif(), inputs=still)
@@ -55,11 +77,14 @@ def still(xs: Array) -> Array:
     >>> apply(layer, params, constant(jnp.ones((2, 4)), 5))[1].shape
     (5, 2, 3)
     """
+    if checks.concrete(xs):
+        checks.same_steps("xs", xs)
     return xs[:1]
 
 
 def _over_time(synapse: Synapse, inputs: Inputs, params: Params, xs: Array) -> Array:
     """The synapse on `[T, B, ...]`: the steps that it is applied to are folded into the batch."""
+    checks.sequence("xs", xs)
     seen = inputs(xs)
     steps, batch = seen.shape[:2]
     ys = synapse.apply(params, seen.reshape((steps * batch, *seen.shape[2:])))
@@ -103,7 +128,9 @@ def pointwise(synapse: Synapse, *, inputs: Inputs = changing) -> Layer:
     def unroll(params: SpikingParams, state: State, xs: Array) -> tuple[State, Array]:
         return state, _over_time(synapse, inputs, params.synapse, xs)
 
-    return Layer(init, initial_state, step, unroll)
+    return Layer(
+        init, initial_state, step, unroll, without_report(unroll), lambda: constants_of(synapse)
+    )
 
 
 def out_shape(synapse: Synapse, params: Params, shape: Shape) -> Shape:
@@ -141,59 +168,85 @@ def spiking(synapse: Synapse, neuron: Neuron, *, inputs: Inputs = changing) -> L
         return neuron.initial_state(out, dtype), out
 
     def step(params: SpikingParams, state: State, x: Array) -> tuple[State, Array]:
+        checks.batch("state", state, len(x))
         return neuron.step(params.neuron, state, synapse.apply(params.synapse, x))
 
     def unroll(params: SpikingParams, state: State, xs: Array) -> tuple[State, Array]:
+        checks.sequence("xs", xs)
+        checks.batch("state", state, xs.shape[1])
         currents = _over_time(synapse, inputs, params.synapse, xs)
         return neuron.unroll(params.neuron, state, currents)
 
-    in_window = neuron.in_window
-    if in_window is None:
-        return Layer(init, initial_state, step, unroll)
+    def named() -> dict[str, Any]:
+        return {**constants_of(synapse), "units": constants_of(neuron)}
+
+    if not neuron.spiking:
+        return Layer(init, initial_state, step, unroll, without_report(unroll), named)
 
     def observe(
         params: SpikingParams, state: State, xs: Array
     ) -> tuple[State, Array, tuple[Activity]]:
+        checks.sequence("xs", xs)
+        checks.batch("state", state, xs.shape[1])
         currents = _over_time(synapse, inputs, params.synapse, xs)
 
         def observed(params: Params, carried: Any, current: Array) -> tuple[Any, Array]:
             state, spikes, inside = carried
             state, out = neuron.step(params, state, current)
-            inside = inside + jnp.mean(in_window(params, state), dtype=jnp.float32)
+            inside = inside + _share_in_window(neuron, params, state)
             return (state, spikes + jnp.mean(out, axis=0, dtype=jnp.float32), inside), out
 
         zeros = jnp.zeros(currents.shape[2:], jnp.float32), jnp.zeros((), jnp.float32)
         (state, spikes, inside), outs = scan(observed)(params.neuron, (state, *zeros), currents)
         steps = xs.shape[0]
-        operations = synaptic_operations(inputs(xs), fan_out(synapse, params.synapse, xs.shape[2:]))
+        fan_out = (
+            jnp.nan if synapse.fan_out is None else synapse.fan_out(params.synapse, xs.shape[2:])
+        )
+        operations = synaptic_operations(inputs(xs), fan_out)
         report = Activity(spikes / steps, inside / steps, jnp.mean(operations))
         return state, outs, (report,)
 
-    return Layer(init, initial_state, step, unroll, observe)
+    return Layer(init, initial_state, step, unroll, observe, named)
 
 
-def fan_out(synapse: Synapse, params: Params, shape: Shape) -> Array:
-    """How many synapses each input unit drives, `[*in]`; borders of convolutions included.
+def _share_in_window(neuron: Neuron, params: Params, state: State) -> Array:
+    """Share of the units inside the surrogate's window; NaN where the neuron does not say."""
+    if neuron.in_window is None:
+        return jnp.float32(jnp.nan)
+    return jnp.mean(neuron.in_window(params, state), dtype=jnp.float32)
 
-    The gradient of the summed output of an all-ones synapse: exact for every linear one.
+
+def linear_fan_out(
+    apply: Callable[[Params, Array], Array],
+) -> Callable[[Params, Shape], Array]:
+    """The `fan_out` of a synapse that is linear in its input and in its parameters.
+
+    How many synapses each input unit drives, borders of convolutions included: the gradient of the
+    summed output of an all-ones synapse.
 
     Args:
-      synapse: a linear synapse.
-      params: its parameters; only their shapes matter.
-      shape: of the input, without T and B.
+      apply: of the synapse, `(params, x [B, *in]) -> y [B, *out]`.
 
     Returns:
-      `[*in]`, float32.
+      `(params, shape) -> [*in]`, float32; of the parameters only their shapes matter.
+
+    >>> linear_fan_out(lambda kernel, x: x @ kernel)(jnp.zeros((2, 3)), (2,))
+    Array([3., 3.], dtype=float32)
     """
-    ones = jax.tree.map(lambda p: jnp.ones(p.shape, jnp.float32), params)  # bfloat16 counts to 256
-    count = jax.grad(lambda x: jnp.sum(synapse.apply(ones, x[None])))
-    return count(jnp.zeros(shape, jnp.float32))
+
+    def fan_out(params: Params, shape: Shape) -> Array:
+        # bfloat16 counts to 256 alone.
+        ones = jax.tree.map(lambda p: jnp.ones(p.shape, jnp.float32), params)
+        count = jax.grad(lambda x: jnp.sum(apply(ones, x[None])))
+        return count(jnp.zeros(shape, jnp.float32))
+
+    return fan_out
 
 
 def layer_of(synapse: Synapse, neuron: Neuron | None, inputs: Inputs) -> Layer:
     """`spiking`, or `pointwise` where there is no neuron."""
-    if not isinstance(neuron, Neuron | None):
-        raise TypeError(f"neuron must be a Neuron or None, got {type(neuron).__name__}")
+    checks.instance("neuron", neuron, Neuron | None, "a Neuron, such as lif(), or None")
+    checks.function("inputs", inputs, "changing or still")
     if neuron is None:
         return pointwise(synapse, inputs=inputs)
     return spiking(synapse, neuron, inputs=inputs)

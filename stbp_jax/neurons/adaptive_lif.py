@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from stbp_jax import checks
-from stbp_jax.core import Array, Neuron, Params, Shape
+from stbp_jax.core import Array, Neuron, Params, Shape, name_of
 from stbp_jax.neurons import unrolling
 from stbp_jax.neurons.iterative_lif import linear_carry
-from stbp_jax.neurons.units import check_per_unit, with_batch
+from stbp_jax.neurons.units import check_constants, check_surrogate, with_batch
 from stbp_jax.neurons.unrolling import Dynamics, in_dtype
 from stbp_jax.surrogates import Surrogate, rectangular
 
@@ -62,7 +62,9 @@ def adaptive_carry(carry: Callable[[Any, Any], Array], /) -> ALIFCarry:
     Returns:
       A carry for `alif`.
     """
+    checks.function("carry", carry, "a carry of lif, such as linear_carry")
 
+    @functools.wraps(carry)
     def both(constants: ALIFConstants, state: ALIFState) -> tuple[Array, Array]:
         adaptation = constants.adaptation_decay * state.adaptation + state.spikes
         return carry(constants, state), adaptation
@@ -103,8 +105,10 @@ def alif(
 
     Raises:
       ValueError: decays outside [0, 1], `threshold` not positive, `adaptation_strength` negative;
-        on `init` or `initial_state`, constants whose shape does not fit the units.
-      TypeError: when it runs, a carry of `lif` that is not wrapped.
+        on `init` or `initial_state`, constants or a surrogate's width whose shape does not fit the
+        units; when it runs, T = 0 or a state of another shape than one time slice.
+      TypeError: `surrogate` is no `Surrogate`, `carry` no function; when it runs, a carry of `lif`
+        that is not wrapped.
 
     >>> neuron = alif(decay=0.5, threshold=0.5, adaptation_decay=0.5, adaptation_strength=1.0)
     >>> state = neuron.initial_state((1, 1), jnp.float32)
@@ -118,17 +122,16 @@ def alif(
     constants = ALIFConstants(
         checks.unit_interval("decay", decay),
         checks.positive("threshold", threshold),
-        surrogate,
+        check_surrogate(surrogate),
         checks.unit_interval("adaptation_decay", adaptation_decay),
         checks.not_negative("adaptation_strength", adaptation_strength),
     )
 
+    checks.function("carry", carry, "a carry, such as adaptive_carry(linear_carry)")
     entered = _both(carry)
 
     def check(units: Shape) -> None:
-        for name, value in constants._asdict().items():
-            if name != "surrogate":
-                check_per_unit(name, value, units)
+        check_constants(constants, units)
 
     def init(key: Array, shape: Shape) -> Params:
         check(shape)
@@ -139,6 +142,7 @@ def alif(
         return ALIFState(*(jnp.zeros(shape, dtype) for _ in range(3)))
 
     def step(params: Params, state: ALIFState, current: Array) -> tuple[ALIFState, Array]:
+        checks.state("state", state, jnp.shape(current))
         c = in_dtype(with_batch(constants), state.membrane)
         membrane, adaptation = entered(c, state)
         membrane = membrane + current
@@ -152,7 +156,11 @@ def alif(
         c = with_batch(constants)
         return c.surrogate.in_window(_distance(c, (state.membrane, state.adaptation)))
 
-    return Neuron(init, initial_state, step, unroll, in_window)
+    def named() -> dict[str, Any]:
+        numbers = {k: v for k, v in constants._asdict().items() if k != "surrogate"}
+        return {"neuron": "alif", **numbers, "reset": name_of(carry)}
+
+    return Neuron(init, initial_state, step, unroll, in_window, constants=named)
 
 
 @functools.lru_cache

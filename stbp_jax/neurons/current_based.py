@@ -2,7 +2,8 @@
 
 from typing import Any, NamedTuple
 
-from stbp_jax.core import Array, Neuron, Params, Shape, State
+from stbp_jax import checks
+from stbp_jax.core import Array, Neuron, Params, Shape, State, constants_of
 from stbp_jax.neurons.non_spiking import leaky
 
 
@@ -30,6 +31,7 @@ def current_based(neuron: Neuron, *, decay: Any) -> Neuron:
 
     Raises:
       ValueError: `decay` outside [0, 1], or of a shape that does not fit the units.
+      TypeError: `neuron` is no `Neuron`.
 
     >>> import jax.numpy as jnp
     >>> from stbp_jax import lif
@@ -40,6 +42,7 @@ def current_based(neuron: Neuron, *, decay: Any) -> Neuron:
 
     Source: Neftci, Mostafa, Zenke 2019; `CuBa` of NIR and Lava.
     """
+    checks.instance("neuron", neuron, Neuron, "a Neuron, such as lif()")
     synapse = leaky(decay=decay)
 
     def init(key: Array, shape: Shape) -> Params:
@@ -63,4 +66,8 @@ def current_based(neuron: Neuron, *, decay: Any) -> Neuron:
     inner_window = (
         None if in_window is None else lambda params, state: in_window(params, state.neuron)
     )
-    return Neuron(init, initial_state, step, unroll, inner_window)
+
+    def named() -> dict[str, Any]:
+        return {"neuron": "current_based", "decay": decay, "inner": constants_of(neuron)}
+
+    return Neuron(init, initial_state, step, unroll, inner_window, neuron.spiking, named)

@@ -20,9 +20,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from stbp_jax import checks
-from stbp_jax.core import Array, Neuron, Params, Shape
+from stbp_jax.core import Array, Neuron, Params, Shape, name_of
 from stbp_jax.neurons import unrolling
-from stbp_jax.neurons.units import check_per_unit, with_batch
+from stbp_jax.neurons.units import check_constants, check_surrogate, with_batch
 from stbp_jax.neurons.unrolling import MEMBRANE, Dynamics, in_dtype
 from stbp_jax.surrogates import Surrogate, rectangular
 
@@ -100,11 +100,8 @@ def exponential_carry(constants: LIFConstants, state: LIFState) -> Array:
     Source: Wu et al. 2018, equation (6).
     """
     # Below 1e-3 the gate of a spike is 0 in every float type; the bound keeps its slope finite.
-    return (
-        state.membrane
-        * constants.decay
-        * jnp.exp(-state.spikes / jnp.maximum(constants.decay, 1e-3))
-    )
+    gate = jnp.exp(-state.spikes / jnp.maximum(constants.decay, 1e-3))
+    return _undefined_at_infinity(state.membrane, state.membrane * constants.decay * gate)
 
 
 def subtractive_carry(constants: LIFConstants, state: LIFState) -> Array:
@@ -117,7 +114,13 @@ def subtractive_carry(constants: LIFConstants, state: LIFState) -> Array:
     Returns:
       The membrane that enters this step, `[B, *units]`.
     """
-    return constants.decay * (state.membrane - constants.threshold * state.spikes)
+    entering = constants.decay * (state.membrane - constants.threshold * state.spikes)
+    return _undefined_at_infinity(state.membrane, entering)
+
+
+def _undefined_at_infinity(membrane: Array, entering: Array) -> Array:
+    """NaN where the membrane is +inf: what the hard reset, inf · 0, makes of it."""
+    return jnp.where(membrane == jnp.inf, jnp.nan, entering)
 
 
 @functools.cache
@@ -127,7 +130,9 @@ def detach_reset(carry: Carry) -> Carry:
     >>> detach_reset(linear_carry) is detach_reset(linear_carry)
     True
     """
+    checks.function("carry", carry, "a carry, such as linear_carry")
 
+    @functools.wraps(carry)  # the forward pass is the same, and so is the name
     def detached(constants: LIFConstants, state: LIFState) -> Array:
         return carry(constants, state._replace(spikes=lax.stop_gradient(state.spikes)))
 
@@ -141,7 +146,9 @@ def detach_time(carry: Carry) -> Carry:
     Gradients are still summed over the steps. Equal to STBP at T = 1. Source: Wu et al. 2018,
     Table 7; later published as SLTT.
     """
+    checks.function("carry", carry, "a carry, such as linear_carry")
 
+    @functools.wraps(carry)
     def detached(constants: LIFConstants, state: LIFState) -> Array:
         return carry(constants, lax.stop_gradient(state))
 
@@ -167,6 +174,7 @@ def lif_step(
 
     Source: Wu et al. 2018, equations (4) and (5).
     """
+    checks.state("state", state, jnp.shape(current))
     constants = in_dtype(constants, state.membrane)
     membrane = carry(constants, state) + current
     spikes = constants.surrogate(membrane - constants.threshold)
@@ -187,6 +195,7 @@ def lif_scan(
     Returns:
       `(last state, spikes [T, B, *units])`.
     """
+    checks.sequence("currents", currents)
     return lax.scan(functools.partial(lif_step, carry, constants), state, currents)
 
 
@@ -204,7 +213,7 @@ def lif_unroll(
     each step only the membrane is kept, `[T, B, *units]`; spikes are recomputed from it.
 
     Args:
-      carry: leak and reset; must not close over traced values.
+      carry: leak and reset; gradients reach traced numbers that it closes over too.
       constants: decay, threshold and surrogate; gradients reach decay and threshold.
       state: of the step before the first, `[B, *units]`.
       currents: `[T, B, *units]`; taken in the dtype of the state.
@@ -253,7 +262,9 @@ def lif(
 
     Raises:
       ValueError: `decay` outside [0, 1] or `threshold` not positive; on `init` or
-        `initial_state`, constants whose shape does not fit the units.
+        `initial_state`, constants or a surrogate's width whose shape does not fit the units; when
+        it runs, T = 0 or a state of another shape than one time slice.
+      TypeError: `surrogate` is no `Surrogate`, `carry` or `unroll` no function.
 
     >>> neuron = lif(decay=0.5, threshold=1.0)
     >>> state = neuron.initial_state((1, 1), jnp.float32)
@@ -264,12 +275,15 @@ def lif(
     Source: Wu et al. 2018, equations (4)-(8).
     """
     constants = LIFConstants(
-        checks.unit_interval("decay", decay), checks.positive("threshold", threshold), surrogate
+        checks.unit_interval("decay", decay),
+        checks.positive("threshold", threshold),
+        check_surrogate(surrogate),
     )
+    checks.function("carry", carry, "a carry, such as linear_carry")
+    checks.function("unroll", unroll, "an unroll, such as lif_unroll")
 
     def check(units: Shape) -> None:
-        for name, leaf in zip(("decay", "threshold"), constants, strict=False):
-            check_per_unit(name, leaf, units)
+        check_constants(constants, units)
 
     def init(key: Array, shape: Shape) -> Params:
         check(shape)
@@ -289,4 +303,7 @@ def lif(
         c = with_batch(constants)
         return c.surrogate.in_window(state.membrane - c.threshold)
 
-    return Neuron(init, initial_state, step, unroll_, in_window)
+    def named() -> dict[str, Any]:
+        return {"neuron": "lif", "decay": decay, "threshold": threshold, "reset": name_of(carry)}
+
+    return Neuron(init, initial_state, step, unroll_, in_window, constants=named)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from stbp_jax import checks
-from stbp_jax.core import Array, Neuron, Params, Shape, State
+from stbp_jax.core import Array, Neuron, Params, Shape, State, constants_of
 from stbp_jax.neurons.units import check_per_unit
 
 DecayInit = Callable[[Array, Shape], Array]
@@ -77,6 +77,7 @@ def learnt_decay(population: Callable[[Any], Neuron], init: DecayInit) -> Neuron
 
     Raises:
       ValueError: on `init`, decays that are not inside (0, 1) or of a shape that does not fit.
+      TypeError: `population` does not give a `Neuron`, or `init` is no function.
 
     >>> from stbp_jax import lif
     >>> neuron = learnt_decay(lambda decay: lif(decay=decay), one_decay(0.5))
@@ -85,7 +86,10 @@ def learnt_decay(population: Callable[[Any], Neuron], init: DecayInit) -> Neuron
 
     Source: Fang et al. 2021, the parametric LIF (PLIF).
     """
+    checks.function("population", population, "a function from a decay to a Neuron")
+    checks.function("init", init, "a function that draws decays, such as one_decay(0.5)")
     anyone = population(0.5)  # for what does not depend on the decay
+    checks.instance("population", anyone, Neuron, "a function from a decay to a Neuron")
 
     def now(params: LearntDecayParams) -> Neuron:
         return population(jax.nn.sigmoid(params.logits))
@@ -109,5 +113,12 @@ def learnt_decay(population: Callable[[Any], Neuron], init: DecayInit) -> Neuron
         assert inside is not None  # it is the same for every decay
         return inside(params.neuron, state)
 
-    spikes = anyone.in_window is not None
-    return Neuron(init_, anyone.initial_state, step, unroll, in_window if spikes else None)
+    return Neuron(
+        init_,
+        anyone.initial_state,
+        step,
+        unroll,
+        None if anyone.in_window is None else in_window,
+        anyone.spiking,
+        lambda: {"neuron": "learnt_decay", "at 0.5": constants_of(anyone)},
+    )

@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from stbp_jax import checks
-from stbp_jax.core import Array, Neuron, Params, Shape, State, scan
+from stbp_jax.core import Array, Neuron, Params, Shape, State, name_of, scan
 from stbp_jax.neurons.units import check_per_unit, with_batch
 
 
@@ -38,10 +38,14 @@ def leaky(*, decay: Any) -> Neuron:
         return jnp.zeros(shape, dtype)
 
     def step(params: Params, membrane: Array, current: Array) -> tuple[Array, Array]:
+        checks.state("state", membrane, jnp.shape(current))
         membrane = jnp.asarray(with_batch(decay), membrane.dtype) * membrane + current
         return membrane, membrane
 
-    return Neuron(init, initial_state, step, scan(step))
+    def named() -> dict[str, Any]:
+        return {"neuron": "leaky", "decay": decay}
+
+    return Neuron(init, initial_state, step, scan(step), spiking=False, constants=named)
 
 
 def stateless(function: Callable[[Array], Array]) -> Neuron:
@@ -52,9 +56,20 @@ def stateless(function: Callable[[Array], Array]) -> Neuron:
 
     Returns:
       A `Neuron` with no state and nothing learnt.
+
+    Raises:
+      TypeError: `function` cannot be called.
     """
 
     def apply(params: Params, state: State, x: Array) -> tuple[State, Array]:
         return state, function(x)
 
-    return Neuron(lambda key, shape: (), lambda shape, dtype: (), apply, apply)
+    checks.function("function", function, "an activation function, such as jax.nn.relu")
+    return Neuron(
+        lambda key, shape: (),
+        lambda shape, dtype: (),
+        apply,
+        apply,
+        spiking=False,
+        constants=lambda: {"neuron": "stateless", "function": name_of(function)},
+    )

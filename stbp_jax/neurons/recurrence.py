@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from stbp_jax.core import Array, Neuron, Params, Shape, State, scan
+from stbp_jax import checks
+from stbp_jax.core import Array, Neuron, Params, Shape, State, constants_of, scan
 from stbp_jax.initialisers import Initialiser, Weights, fan_in_uniform, plus_bias
 from stbp_jax.products import full_product
 
@@ -39,7 +40,10 @@ def recurrent(neuron: Neuron, *, init: Initialiser = fan_in_uniform()) -> Neuron
 
     Raises:
       ValueError: units of more than one axis.
+      TypeError: `neuron` is no `Neuron`, `init` no function.
     """
+    checks.instance("neuron", neuron, Neuron, "a Neuron, such as lif()")
+    checks.function("init", init, "an initialiser, such as fan_in_uniform()")
 
     def init_(key: Array, shape: Shape) -> RecurrentParams:
         if len(shape) != 1:
@@ -56,6 +60,7 @@ def recurrent(neuron: Neuron, *, init: Initialiser = fan_in_uniform()) -> Neuron
     def step(
         params: RecurrentParams, state: RecurrentState, current: Array
     ) -> tuple[RecurrentState, Array]:
+        checks.state("state", state.out, jnp.shape(current))
         current = current + plus_bias(
             full_product(state.out, params.weights.kernel), params.weights
         )
@@ -66,4 +71,8 @@ def recurrent(neuron: Neuron, *, init: Initialiser = fan_in_uniform()) -> Neuron
     inner_window = (
         None if in_window is None else lambda params, state: in_window(params.neuron, state.neuron)
     )
-    return Neuron(init_, initial_state, step, scan(step), inner_window)
+
+    def named() -> dict[str, Any]:
+        return {"neuron": "recurrent", "inner": constants_of(neuron)}
+
+    return Neuron(init_, initial_state, step, scan(step), inner_window, neuron.spiking, named)

@@ -5,7 +5,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from stbp_jax import checks
 from stbp_jax.core import Shape
+from stbp_jax.surrogates import Surrogate
 
 
 def check_per_unit(name: str, value: Any, units: Shape) -> None:
@@ -15,6 +17,26 @@ def check_per_unit(name: str, value: Any, units: Shape) -> None:
         raise ValueError(
             f"{name} must be a scalar or have the units' shape {list(units)}, got {list(shape)}"
         )
+
+
+def check_surrogate(surrogate: Any) -> Surrogate:
+    """Refuses what is no `Surrogate`."""
+    return checks.instance("surrogate", surrogate, Surrogate, "a Surrogate, such as arctan()")
+
+
+def check_constants(constants: Any, units: Shape) -> None:
+    """Refuses constants, the surrogate's width included, that do not fit the units.
+
+    Args:
+      constants: a NamedTuple of numbers and a `surrogate`.
+      units: shape of the population, without B.
+    """
+    for name, value in constants._asdict().items():
+        if name == "surrogate":
+            for leaf in jax.tree.leaves(value):
+                check_per_unit("the surrogate's width", leaf, units)
+        else:
+            check_per_unit(name, value, units)
 
 
 def with_batch(constants: Any) -> Any:

@@ -16,6 +16,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
+from stbp_jax import checks
+from stbp_jax.closures import no_gradient, opened
 from stbp_jax.core import Array
 
 # What backward needs of a neuron goes by this name, for policies of `jax.checkpoint`.
@@ -25,7 +27,7 @@ Hidden = tuple[Array, ...]
 
 
 class Dynamics(NamedTuple):
-    """What sets one kind of spiking neuron apart; functions alone, so that it is static.
+    """What sets one kind of spiking neuron apart.
 
     What is hidden is a tuple of arrays `[B, *units]`, first the membrane, to which the current is
     added. A state is a NamedTuple with `spikes`. Constants have a `surrogate`.
@@ -52,21 +54,94 @@ def unroll(dynamics: Dynamics, constants: Any, state: Any, currents: Array) -> t
     """All steps from a state, fast; backward by the recursion that `lif_unroll` shows.
 
     Args:
-      dynamics: whose functions close over no traced values.
+      dynamics: the neuron's functions; they and the surrogate's may close over traced numbers.
       constants: a pytree; gradients reach its leaves but for the surrogate's.
       state: of the step before the first, `[B, *units]`.
       currents: `[T, B, *units]`; taken in the dtype of the state.
 
     Returns:
       `(last state, spikes [T, B, *units])`.
+
+    Raises:
+      ValueError: T = 0, or a state whose shape is not that of one time slice of the currents.
     """
-    return _unroll(dynamics, constants, state, currents.astype(state.spikes.dtype))
+    checks.sequence("currents", currents)
+    checks.state("state", state, currents.shape[1:])
+    constants = in_dtype(constants, state.spikes)
+    functions, numbers, fixed = _open(dynamics, constants, state)
+    currents = currents.astype(state.spikes.dtype)
+    return _unroll(functions, fixed, (constants, numbers), state, currents)
+
+
+class _Functions(NamedTuple):
+    """A `Dynamics` and its surrogate, their first argument `(constants, numbers, fixed)`."""
+
+    carry: Callable[[Any, Any], Hidden]
+    distance: Callable[[Any, Hidden], Array]
+    fire: Callable[[Any, Array], Array]
+    slope: Callable[[Any, Array], Array]
+    state: Callable[[Hidden, Array], Any]
+    hidden: Callable[[Any], Hidden]
+
+
+def _spikes(constants: Any, distance: Array) -> Array:
+    return constants.surrogate(distance)
+
+
+def _slope(constants: Any, distance: Array) -> Array:
+    return constants.surrogate.derivative(distance)
+
+
+def _open(dynamics: Dynamics, constants: Any, state: Any) -> tuple[_Functions, Any, Any]:
+    """The functions, and the traced numbers that they close over, as arguments for a custom_vjp.
+
+    Returns:
+      `(functions, numbers, fixed)`: the numbers receive a gradient, the fixed ones none.
+    """
+    hidden = dynamics.hidden(state)
+    parts: tuple[tuple[Callable[..., Any], tuple, bool], ...] = (
+        (dynamics.carry, (constants, state), True),
+        (dynamics.distance, (constants, hidden), True),
+        (_spikes, (constants, hidden[0]), False),
+        (_slope, (constants, hidden[0]), False),
+    )
+    functions: list[Callable[..., Any]] = []
+    numbers: list[list[Array]] = []
+    fixed: list[list[Array]] = []
+    for place, (function, args, learns) in enumerate(parts):
+        opened_function, closed = opened(function, *args)
+        moves = tuple(learns and jnp.issubdtype(c.dtype, jnp.inexact) for c in closed)
+        with_closed = _with_closed if closed else _with_nothing_closed
+        functions.append(with_closed(opened_function, place, moves))
+        numbers.append([c for c, moving in zip(closed, moves, strict=True) if moving])
+        fixed.append([c for c, moving in zip(closed, moves, strict=True) if not moving])
+    carry, distance, fire, slope = functions
+    opened_all = _Functions(carry, distance, fire, slope, dynamics.state, dynamics.hidden)
+    return opened_all, numbers, fixed
+
+
+def _with_closed(
+    function: Callable[..., Any], place: int, moves: tuple[bool, ...]
+) -> Callable[..., Any]:
+    """The function of `(constants, numbers, fixed)` and one more argument."""
+
+    def with_closed(given: Any, x: Any) -> Any:
+        constants, numbers, fixed = given
+        moving, rest = iter(numbers[place]), iter(fixed[place])
+        return function(constants, x, *(next(moving if m else rest) for m in moves))
+
+    return with_closed
+
+
+_with_nothing_closed = functools.lru_cache(_with_closed)  # equal functions share a program
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _unroll(dynamics: Dynamics, constants: Any, state: Any, currents: Array) -> tuple[Any, Array]:
-    c = in_dtype(constants, state.spikes)
-    last, (spikes,) = _march(lambda h: (_fire(dynamics, c, h),), dynamics, c, state, currents)
+def _unroll(
+    functions: _Functions, fixed: Any, given: Any, state: Any, currents: Array
+) -> tuple[Any, Array]:
+    c = (*given, fixed)
+    last, (spikes,) = _march(lambda h: (_fire(functions, c, h),), functions, c, state, currents)
     return last, spikes
 
 
@@ -77,7 +152,7 @@ def _unroll(dynamics: Dynamics, constants: Any, state: Any, currents: Array) -> 
 
 def _march(
     keep: Callable[[Hidden], tuple[Array, ...]],
-    dynamics: Dynamics,
+    functions: _Functions,
     constants: Any,
     state: Any,
     currents: Array,
@@ -85,47 +160,47 @@ def _march(
     """Last state, and `keep(hidden)` of every step, the first array in the place of `currents`."""
 
     def enter(before: Any, t: Any, stacks: tuple[Array, ...]) -> tuple[Hidden, tuple[Array, ...]]:
-        membrane, *rest = dynamics.carry(constants, before)
+        membrane, *rest = functions.carry(constants, before)
         hidden = (membrane + _at(stacks[0], t), *rest)
         kept = zip(stacks, keep(hidden), strict=True)
         return hidden, tuple(lax.dynamic_update_index_in_dim(s, k, t, 0) for s, k in kept)
 
     def step(t: Array, now: tuple[Hidden, tuple[Array, ...]]) -> tuple:
         hidden, stacks = now
-        return enter(dynamics.state(hidden, _fire(dynamics, constants, hidden)), t, stacks)
+        return enter(functions.state(hidden, _fire(functions, constants, hidden)), t, stacks)
 
-    others = len(jax.eval_shape(keep, dynamics.hidden(state))) - 1
+    others = len(jax.eval_shape(keep, functions.hidden(state))) - 1
     stacks = (currents, *(jnp.zeros_like(currents) for _ in range(others)))
     last, kept = lax.fori_loop(1, len(currents), step, enter(state, 0, stacks))
-    return dynamics.state(last, _fire(dynamics, constants, last)), kept
+    return functions.state(last, _fire(functions, constants, last)), kept
 
 
 def _at(stack: Array, t: Any) -> Array:
     return lax.dynamic_index_in_dim(stack, t, keepdims=False)
 
 
-def _fire(dynamics: Dynamics, constants: Any, hidden: Hidden) -> Array:
-    return constants.surrogate(dynamics.distance(constants, hidden))
+def _fire(functions: _Functions, constants: Any, hidden: Hidden) -> Array:
+    return functions.fire(constants, functions.distance(constants, hidden))
 
 
 def _forward(
-    dynamics: Dynamics, constants: Any, state: Any, currents: Array
-) -> tuple[tuple[Any, Array], tuple[Any, Any, tuple[Array, ...]]]:
-    c = in_dtype(constants, state.spikes)
-    last, kept = _march(lambda hidden: hidden, dynamics, c, state, currents)
+    functions: _Functions, fixed: Any, given: Any, state: Any, currents: Array
+) -> tuple[tuple[Any, Array], tuple[Any, Any, Any, tuple[Array, ...]]]:
+    c = (*given, fixed)
+    last, kept = _march(lambda hidden: hidden, functions, c, state, currents)
     kept = tuple(checkpoint_name(stack, MEMBRANE) for stack in kept)
-    spikes = jax.vmap(functools.partial(_fire, dynamics, c))(kept)
-    return (last, spikes), (constants, state, kept)
+    spikes = jax.vmap(functools.partial(_fire, functions, c))(kept)
+    return (last, spikes), (fixed, given, state, kept)
 
 
 def _backward(
-    dynamics: Dynamics,
-    residuals: tuple[Any, Any, tuple[Array, ...]],
+    functions: _Functions,
+    residuals: tuple[Any, Any, Any, tuple[Array, ...]],
     cotangents: tuple[Any, Array],
-) -> tuple[Any, Any, Array]:
-    given, initial, kept = residuals
+) -> tuple[Any, Any, Any, Array]:
+    fixed, given, initial, kept = residuals
     last_bar, spikes_bar = cotangents
-    constants, to_given = jax.vjp(lambda c: in_dtype(c, kept[0]), given)
+    constants = (*given, fixed)
 
     def hidden_at(t: Any) -> Hidden:
         return tuple(_at(stack, t) for stack in kept)
@@ -135,14 +210,20 @@ def _backward(
         return jax.tree.map(lambda a, b: a + b.astype(a.dtype), total, bar)
 
     def future_of(state: Any, eps: Hidden, total: Any) -> tuple[Any, Any]:
-        bar, future = jax.vjp(dynamics.carry, constants, state)[1](eps)
+        def carry(given: Any, state: Any) -> Hidden:
+            return functions.carry((*given, fixed), state)
+
+        bar, future = jax.vjp(carry, given, state)[1](eps)
         return future, add(total, bar)
 
     def leave(future: Any, t: Any, total: Any, stack: Array) -> tuple[Hidden, Any, Array]:
-        distance, pull = jax.vjp(dynamics.distance, constants, hidden_at(t))
+        def distance_of(given: Any, hidden: Hidden) -> Array:
+            return functions.distance((*given, fixed), hidden)
+
+        distance, pull = jax.vjp(distance_of, given, hidden_at(t))
         delta = _at(stack if alone else spikes_bar, t) + future.spikes
-        bar, through_spike = pull(delta * constants.surrogate.derivative(distance))
-        later = dynamics.hidden(future)
+        bar, through_spike = pull(delta * functions.slope(constants, distance))
+        later = functions.hidden(future)
         eps = tuple(a + b for a, b in zip(through_spike, later, strict=True))
         return eps, add(total, bar), lax.dynamic_update_index_in_dim(stack, eps[0], t, 0)
 
@@ -153,19 +234,19 @@ def _backward(
     def step(back: Array, later: tuple) -> tuple:
         t, (eps, total, stack) = steps - 1 - back, later
         hidden = hidden_at(t)
-        state = dynamics.state(hidden, _fire(dynamics, constants, hidden))
+        state = functions.state(hidden, _fire(functions, constants, hidden))
         future, total = future_of(state, eps, total)
         return leave(future, t, total, stack)
 
     zero = jax.tree.map(
-        lambda c: jnp.zeros(c.shape, jnp.promote_types(c.dtype, jnp.float32)), constants
+        lambda c: jnp.zeros(c.shape, jnp.promote_types(c.dtype, jnp.float32)), given
     )
     stack = spikes_bar if alone else jnp.zeros_like(spikes_bar)
     final = leave(last_bar, steps - 1, zero, stack)
     eps, total, currents_bar = lax.fori_loop(1, steps, step, final)
     initial_bar, total = future_of(initial, eps, total)
-    (constants_bar,) = to_given(jax.tree.map(lambda b, c: b.astype(c.dtype), total, constants))
-    return constants_bar, initial_bar, currents_bar
+    given_bar = jax.tree.map(lambda b, c: b.astype(c.dtype), total, given)
+    return jax.tree.map(no_gradient, fixed), given_bar, initial_bar, currents_bar
 
 
 _unroll.defvjp(_forward, _backward)

@@ -1,6 +1,7 @@
 """Training: what a run is made of, one update, a whole run, and how well it did."""
 
 from stbp_jax.training.adversary import adversarial
+from stbp_jax.training.checkpoint import load, save
 from stbp_jax.training.evaluation import Evaluation, evaluate
 from stbp_jax.training.pipeline import (
     Batch,
@@ -27,8 +28,10 @@ __all__ = [
     "adversarial",
     "epochs",
     "evaluate",
+    "load",
     "make_train",
     "make_train_step",
     "make_training",
     "num_updates",
+    "save",
 ]

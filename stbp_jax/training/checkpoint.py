@@ -1,0 +1,191 @@
+"""Parameters in a file, together with the constants that shape the forward pass.
+
+A file is an `.npz` without pickles: one member for each array, named by its path in the tree, and a
+header that describes them. It is written whole or not at all.
+"""
+
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from stbp_jax import checks
+from stbp_jax.core import Layer, Params, constants_of
+
+FORMAT = 1
+_HEADER = "header"
+
+
+def save(path: str | os.PathLike[str], network: Layer, params: Params) -> None:
+    """Writes parameters and the network's constants.
+
+    Args:
+      path: of the file; a file that is there is replaced once the new one is whole.
+      network: whose parameters they are. Its constants are those that its neurons and layers name:
+        decays, thresholds, resets, kernel sizes. Functions count by their names.
+      params: from `network.init`, or trained; their dtypes are kept, bfloat16 too.
+
+    Raises:
+      TypeError: `network` is no `Layer`; a parameter or constant that is traced or no array.
+      OSError: the file cannot be written.
+
+    >>> import tempfile
+    >>> from stbp_jax import dense, lif
+    >>> network = dense(3, lif(decay=0.5))
+    >>> params, _ = network.init(jax.random.key(0), (4,))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(folder + "/params.npz", network, params)
+    ...     loaded = load(folder + "/params.npz", network, params)
+    >>> bool(jnp.all(loaded.synapse.kernel == params.synapse.kernel))
+    True
+    """
+    checks.instance("network", network, Layer, "a Layer, such as dense(10)")
+    arrays = _named("params", params)
+    header = {
+        "format": FORMAT,
+        "params": {name: _described(array) for name, array in arrays.items()},
+        "constants": _plain("constants", constants_of(network)),
+    }
+    members = {name: _storable(array) for name, array in arrays.items()}
+    members[_HEADER] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    path = Path(path)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("xb") as file:
+            np.savez(file, **members)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load(path: str | os.PathLike[str], network: Layer, like: Params) -> Params:
+    """Parameters as `save` wrote them, for the same network.
+
+    Args:
+      path: of the file.
+      network: as it was when the parameters were saved.
+      like: parameters of the same tree, shapes and dtypes, or their `jax.ShapeDtypeStruct`s, as
+        `jax.eval_shape(lambda key: network.init(key, shape)[0], jax.random.key(0))` gives them.
+
+    Returns:
+      Parameters in the tree of `like`.
+
+    Raises:
+      TypeError: `network` is no `Layer`.
+      ValueError: the file is damaged, of a newer format, or not written by `save`; it holds
+        parameters of other names, shapes or dtypes, or was saved with other constants. The message
+        names the first difference.
+      OSError: the file cannot be read.
+    """
+    checks.instance("network", network, Layer, "a Layer, such as dense(10)")
+    places, tree = jax.tree_util.tree_flatten_with_path(like)
+    names = [jax.tree_util.keystr(place) for place, _ in places]
+    header, members = _read(Path(path))
+    found = header["params"]
+    for name in names:
+        if name not in found:
+            raise ValueError(f"{path}: the network has a parameter {name}, the file has none")
+    for name in found:
+        if name not in names:
+            raise ValueError(f"{path}: the file has a parameter {name}, the network has none")
+    for name, (_, leaf) in zip(names, places, strict=True):
+        dtype = jnp.dtype(jnp.result_type(leaf)).name
+        of_network = {"shape": list(jnp.shape(leaf)), "dtype": dtype}
+        for what in ("shape", "dtype"):
+            if found[name][what] != of_network[what]:
+                raise ValueError(
+                    f"{path}: parameter {name} has {what} {found[name][what]}, the network needs "
+                    f"{of_network[what]}"
+                )
+    _compare(str(path), header["constants"], _plain("constants", constants_of(network)), "network")
+    arrays = [
+        np.frombuffer(members[name], jnp.dtype(found[name]["dtype"])).reshape(found[name]["shape"])
+        for name in names
+    ]
+    return jax.tree.unflatten(tree, [jnp.asarray(array) for array in arrays])
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The header, and the bytes of each array; every member's checksum is verified."""
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            members = {name: file[name].tobytes() for name in file.files}
+        header = json.loads(members.pop(_HEADER))
+        version = header["format"]
+    except OSError:
+        raise
+    except (ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is damaged, or not written by save: {error}") from error
+    if version != FORMAT:
+        raise ValueError(
+            f"{path} has format {version}, this release reads format {FORMAT}: use a newer one"
+        )
+    for name, described in header["params"].items():
+        size = int(np.prod(described["shape"])) * jnp.dtype(described["dtype"]).itemsize
+        if len(members.get(name, b"")) != size:
+            raise ValueError(
+                f"{path} is damaged: parameter {name} is not of the size in its header"
+            )
+    return header, members
+
+
+def _named(what: str, tree: Any) -> dict[str, np.ndarray]:
+    """The leaves by their paths."""
+    named = {}
+    for place, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        name = jax.tree_util.keystr(place)
+        if not checks.concrete(leaf):
+            raise TypeError(f"{what}{name} must be concrete, got a traced value: save outside jit")
+        array = np.asarray(leaf)
+        if array.dtype == object:
+            raise TypeError(f"{what}{name} must be an array, got {type(leaf).__name__}")
+        named[name] = array
+    return named
+
+
+def _storable(array: np.ndarray) -> np.ndarray:
+    """As it is, or as bytes where NumPy's format has no name for the dtype, bfloat16 for one."""
+    known = array.dtype.isbuiltin == 1
+    return array if known else np.frombuffer(array.tobytes(), np.uint8)
+
+
+def _described(array: np.ndarray) -> dict[str, Any]:
+    return {"shape": list(array.shape), "dtype": array.dtype.name}
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A constant as JSON has it."""
+    if isinstance(value, dict):
+        return {key: _plain(f"{name}.{key}", of) for key, of in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(f"{name}[{i}]", of) for i, of in enumerate(value)]
+    if value is None or isinstance(value, str | bool):
+        return value
+    if not checks.concrete(value):
+        raise TypeError(f"{name} must be concrete, got a traced value")
+    array = np.asarray(value)
+    if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool):
+        raise TypeError(f"{name} must be a number, a name or an array, got {value!r}")
+    return array.astype(np.float64).tolist()
+
+
+def _compare(path: str, found: Any, wanted: Any, place: str) -> None:
+    """Refuses constants that differ by more than a float32 can tell."""
+    if isinstance(found, dict) and isinstance(wanted, dict) and found.keys() == wanted.keys():
+        for key in found:
+            _compare(path, found[key], wanted[key], f"{place}.{key}")
+    elif isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
+        for i, (one, other) in enumerate(zip(found, wanted, strict=True)):
+            _compare(path, one, other, f"{place}[{i}]")
+    elif isinstance(found, float) and isinstance(wanted, float):
+        if np.float32(found) != np.float32(wanted):
+            raise ValueError(f"{path} was saved with {place} = {found!r}, here it is {wanted!r}")
+    elif found != wanted:
+        raise ValueError(f"{path} was saved with {place} = {found!r}, here it is {wanted!r}")
