@@ -433,7 +433,5 @@ def test_widths_of_another_shape_than_the_units(make):
     for width in (jnp.ones(7), jnp.ones((1, 8)), {"base": jnp.ones(7), "height": 1.0}):
         family = TRIANGLE if isinstance(width, dict) else sj.rectangular().family
         layer = sj.dense(8, make(surrogate=sj.Surrogate(width, family)))
-        with pytest.raises(
-            ValueError, match="surrogate.s width must be a scalar or have"
-        ):
+        with pytest.raises(ValueError, match="surrogate.s width must be a scalar or have"):
             layer.init(jax.random.key(0), (6,))
