@@ -29,8 +29,12 @@ def number(name: str, x: Any, wanted: str, ok: Callable[[np.ndarray], np.ndarray
     if not isinstance(x, bool) and isinstance(x, int | float):
         x = float(x)
     values = np.asarray(x)
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be an array without a mask, got a masked array: fill it")
     if isinstance(x, list | tuple) or not jnp.issubdtype(values.dtype, jnp.floating):
         raise TypeError(f"{name} must be a float or an array of floats, got {x!r}")
+    if values.size == 0:
+        raise ValueError(f"{name} must hold at least one number, got none: {x!r}")
     if not np.all(ok(values.astype(np.float64))):
         raise ValueError(f"{name} must be {wanted}, got {x!r}")
     return x
@@ -77,14 +81,23 @@ def rank(name: str, x: Any, axes: Sequence[str], hint: str = "") -> None:
         raise ValueError(f"{name} must have shape {wanted}, got {list(shape)}{hint}")
 
 
+def array(name: str, x: Any) -> None:
+    """An array of real numbers or bools, without a mask."""
+    if not hasattr(x, "shape") or not hasattr(x, "dtype"):
+        raise TypeError(f"{name} must be an array, got {type(x).__name__}")
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be an array without a mask, got a masked array: fill it")
+    real = jnp.issubdtype(x.dtype, jnp.floating) or jnp.issubdtype(x.dtype, jnp.integer)
+    if not (real or x.dtype == bool):
+        raise TypeError(f"{name} must be an array of real numbers, got dtype {x.dtype}")
+
+
 def sequence(name: str, xs: Any) -> None:
     """A time-major sequence `[T, B, ...]` with T >= 1."""
-    shape = getattr(xs, "shape", None)
-    if shape is None:
-        raise TypeError(f"{name} must be an array [T, B, ...], got {type(xs).__name__}")
-    if len(shape) < 2 or shape[0] == 0:
+    array(name, xs)
+    if xs.ndim < 2 or xs.shape[0] == 0:
         raise ValueError(
-            f"{name} must be time-major sequences [T, B, ...] with T >= 1, got {list(shape)}"
+            f"{name} must be time-major sequences [T, B, ...] with T >= 1, got {list(xs.shape)}"
         )
 
 

@@ -81,6 +81,13 @@ def _spike_backward(
 _spike.defvjp(_spike_forward, _spike_backward)
 
 
+def _floats(v: Any) -> Array:
+    v = jnp.asarray(v)
+    if not jnp.issubdtype(v.dtype, jnp.floating):
+        raise TypeError(f"v must be floats, membranes minus thresholds, got dtype {v.dtype}")
+    return v
+
+
 @struct.dataclass
 class Surrogate:
     """The spike function H(v) with a surrogate derivative h(v).
@@ -100,15 +107,16 @@ class Surrogate:
 
     def __call__(self, v: Array) -> Array:
         """Spikes of `v`, the membrane minus the threshold; any shape."""
+        v = _floats(v)
         if not isinstance(v, jax.core.Tracer):  # nothing asks for a gradient
-            return heaviside(jnp.asarray(v))
+            return heaviside(v)
         # What the curve closes over becomes arguments: a custom_vjp may not close over tracers.
         derivative, closed = opened(self.derivative, v)
         return _spike(derivative, v, closed)
 
     def derivative(self, v: Array) -> Array:
         """The curve h(v), same shape and dtype as `v`."""
-        v = jnp.asarray(v)
+        v = _floats(v)
         return self.family.derivative(v, self._width_in(v.dtype))
 
     def antiderivative(self, v: Array) -> Array:
@@ -139,7 +147,9 @@ class Surrogate:
 
 _RECTANGULAR = Family(
     "rectangular",
-    derivative=lambda v, a: jnp.where(jnp.abs(v) < a / 2, 1 / a, jnp.zeros_like(v)),
+    derivative=lambda v, a: jnp.where(
+        jnp.abs(v) < a / 2, 1 / a, jnp.where(jnp.isnan(v), v, jnp.zeros_like(v))
+    ),
     antiderivative=lambda v, a: jnp.clip(v / a + 0.5, 0, 1),
     fwhm=lambda a: a,
     from_fwhm=lambda w: w,

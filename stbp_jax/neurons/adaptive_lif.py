@@ -142,7 +142,8 @@ def alif(
         return ALIFState(*(jnp.zeros(shape, dtype) for _ in range(3)))
 
     def step(params: Params, state: ALIFState, current: Array) -> tuple[ALIFState, Array]:
-        checks.state("state", state, jnp.shape(current))
+        checks.array("current", current)
+        checks.state("state", state, current.shape)
         c = in_dtype(with_batch(constants), state.membrane)
         membrane, adaptation = entered(c, state)
         membrane = membrane + current

@@ -174,7 +174,8 @@ def lif_step(
 
     Source: Wu et al. 2018, equations (4) and (5).
     """
-    checks.state("state", state, jnp.shape(current))
+    checks.array("current", current)
+    checks.state("state", state, current.shape)
     constants = in_dtype(constants, state.membrane)
     membrane = carry(constants, state) + current
     spikes = constants.surrogate(membrane - constants.threshold)
