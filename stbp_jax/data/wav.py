@@ -33,9 +33,9 @@ def read_wav(path: str | os.PathLike[str], *, rate: int) -> NDArray[np.float32]:
     PCM of 8 (unsigned), 16, 24 or 32 bits, with a plain or an extensible header. Nothing is
     resampled or mixed: other rates and several channels are refused.
 
-    A program that writes to a pipe cannot know the sizes in the header, and writes 0 or one of 2 GiB
-    and more for that of the samples. These then go on to the end of the file; whether such a file
-    is whole cannot be seen.
+    A program that writes to a pipe cannot know the sizes in the header, and writes 0 or one of
+    2 GiB and more for that of the samples. These then go on to the end of the file; whether such a
+    file is whole cannot be seen.
 
     Args:
       path: of the file.
