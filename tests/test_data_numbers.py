@@ -1,9 +1,11 @@
 """Numbers of every width and sign, masks and titles in the functions of events and of sound."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import stbp_jax as sj
 from stbp_jax import data
 
 INTEGERS = [np.dtype(f"{sign}{width}") for sign in "iu" for width in (1, 2, 4, 8)] + [
@@ -228,6 +230,11 @@ def test_shapes_of_a_narrow_type_do_not_wrap():
     assert packed(camera(), shape) == packed(camera(), (200, 200, 2))
 
 
+def test_a_dict_is_no_data_set():
+    with pytest.raises(TypeError, match="dataset must have a length and items by number, got dict"):
+        data.from_tonic({0: (camera(), 0)}, (3, 5, 2))
+
+
 @pytest.mark.parametrize("size", [5, (3, 4), None])
 def test_bad_sensor_sizes(size):
     class Sized(list):
@@ -277,6 +284,9 @@ def test_a_rest_longer_than_32_bits_can_count():
         (TypeError, "thresholds must be floats, got 'ab'", {"thresholds": "ab"}),
         (TypeError, "thresholds must be an array without a mask", {"thresholds": np.ma.ones(2)}),
         (ValueError, "thresholds must be positive and increasing", {"thresholds": 1.0}),
+        (ValueError, "thresholds must be .* to 1e30", {"thresholds": (1.0, np.inf)}),
+        (ValueError, "thresholds must be .* from 1e-30", {"thresholds": (1e-50, 1.0)}),
+        (ValueError, "floor must be positive and finite, got 1e-50", {"floor": 1e-50}),
         (ValueError, "rate must be at least 1000, got -8000", {"rate": np.int16(-8000)}),
     ],
 )
@@ -287,8 +297,41 @@ def test_bad_numbers_of_an_ear(hear, error, message, changed):
 
 
 @pytest.mark.parametrize("hear", [data.cochlea_events, data.cochleagram])
+def test_an_ear_of_another_type_and_samples_that_overflow(hear):
+    with pytest.raises(TypeError, match="cochlea must be a Cochlea, got dict"):
+        hear([TONE], {"rate": 8000})
+    with pytest.raises(ValueError, match=r"sounds\[0\]: sample 2 of -1e\+39 is too large"):
+        hear([np.r_[0, 1, -1e39, TONE]], EAR)
+
+
+@pytest.mark.parametrize("hear", [data.cochlea_events, data.cochleagram])
 def test_no_sound_and_masked_sound(hear):
     with pytest.raises(ValueError, match="sounds is empty, expected at least one sound"):
         hear([], EAR)
     with pytest.raises(TypeError, match=r"sounds\[1\] must be an array without a mask"):
         hear([TONE, np.ma.array(TONE)], EAR)
+
+
+# Masks elsewhere --------------------------------------------------------------------------------
+
+PIXELS, LABELS = np.full((2, 3), 0.5, np.float32), np.array([0, 1])
+MASKED_PIXELS = np.ma.masked_array(PIXELS, PIXELS > 1)
+MASKED_LABELS = np.ma.masked_array(LABELS, [True, False])
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("images", lambda: sj.bernoulli(jax.random.key(0), MASKED_PIXELS, 3)),
+        ("images", lambda: sj.constant(MASKED_PIXELS, 3)),
+        ("images", lambda: sj.latency(MASKED_PIXELS, 3)),
+        ("labels", lambda: sj.cross_entropy(PIXELS, MASKED_LABELS)),
+        ("targets", lambda: sj.squared_error(PIXELS, MASKED_LABELS)),
+        ("scores", lambda: sj.cross_entropy(MASKED_PIXELS, LABELS)),
+        ("events", lambda: sj.event_spikes(np.ma.ones((1, 3), "u4"), 3, shape=(2,))),
+        ("width", lambda: sj.rectangular(np.ma.array([1.0, 2.0]))),
+    ],
+)
+def test_masks_are_refused_by_encoders_losses_and_surrogates(name, call):
+    with pytest.raises(TypeError, match=f"{name} must be an array without a mask"):
+        call()

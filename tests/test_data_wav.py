@@ -48,6 +48,16 @@ def read(tmp_path, content):
     return data.read_wav(path, rate=RATE)
 
 
+def attempt(tmp_path, content):
+    """Samples, or None where the file is refused by name; other errors get through."""
+    try:
+        return read(tmp_path, content)
+    except ValueError as error:
+        if "some.wav: " not in str(error):
+            raise AssertionError("the error does not name the file") from error
+        return None
+
+
 def formed(form, width, values, *around):
     return riff(chunk(b"fmt ", form), *around, chunk(b"data", samples(values, width)))
 
@@ -185,15 +195,11 @@ def test_mutated_files_are_refused_or_read_as_the_standard_library_does(tmp_path
             else:
                 del out[at : at + int(rng.integers(1, 5))]
         content, wanted = bytes(out), by_the_standard_library(bytes(out))
-        try:
-            found = read(tmp_path, content)
-        except ValueError as error:
-            assert "some.wav: " in str(error)
+        found = attempt(tmp_path, content)
+        if found is None:
             refused += 1
-        else:
-            assert len(found)
-            if wanted is not None:
-                assert found.tolist() == [float(np.float32(v)) for v in wanted]
-                agreed += 1
+        elif wanted is not None:
+            assert found.tolist() == [float(np.float32(v)) for v in wanted]
+            agreed += 1
     assert agreed > 150
     assert refused > 30

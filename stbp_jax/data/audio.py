@@ -16,6 +16,7 @@ from .arrays import integer, plain
 from .events import pack_row, padded
 
 _FRAME = 1e-3  # seconds, nearly: of whole samples
+_LOUDEST = 1e30  # of a sample: envelopes are float32
 _FLOATS = ("low", "high", "smoothing", "floor", "leak", "refractory")
 _TOGETHER = 100  # sounds filtered at once, of like lengths: they are padded to the longest
 
@@ -75,8 +76,8 @@ def cochleagram(sounds: Sequence[NDArray[Any]], cochlea: Cochlea) -> list[NDArra
 
     Raises:
       TypeError: samples that are no floats, or have a mask; numbers of the ear that are none.
-      ValueError: no sound; an ear that cannot be; samples that are not finite or not `[E]`; fewer
-        samples than a frame has.
+      ValueError: no sound; an ear that cannot be; samples that are not finite, above 1e30 or not `[E]`;
+        fewer samples than a frame has.
 
     Source: Slaney 1993, An Efficient Implementation of the Patterson-Holdsworth Auditory Filter
     Bank.
@@ -209,6 +210,8 @@ def _spikes(envelopes: NDArray[np.float32], cochlea: Cochlea, frame: float) -> N
 
 def _checked(cochlea: Cochlea) -> Cochlea:
     """The ear with numbers of Python, which do not wrap; or what is wrong with it."""
+    if not isinstance(cochlea, Cochlea):
+        raise TypeError(f"cochlea must be a Cochlea, got {type(cochlea).__name__}")
     rate, channels = integer("rate", cochlea.rate, least=1000), cochlea.channels
     numbers: dict[str, Any] = {name: _float(name, getattr(cochlea, name)) for name in _FLOATS}
     cochlea = cochlea._replace(
@@ -220,7 +223,8 @@ def _checked(cochlea: Cochlea) -> Cochlea:
             f"{cochlea.low:g} and {cochlea.high:g}"
         )
     for name in ("smoothing", "floor", "leak"):
-        if not 0 < getattr(cochlea, name) < np.inf:
+        least = 1e-30 if name == "floor" else 0  # envelopes are divided by it in float32
+        if not least < getattr(cochlea, name) < np.inf:
             raise ValueError(f"{name} must be positive and finite, got {getattr(cochlea, name)}")
     if not 0 <= cochlea.refractory < np.inf:
         raise ValueError(f"refractory must be 0 or more and finite, got {cochlea.refractory}")
@@ -231,9 +235,11 @@ def _checked(cochlea: Cochlea) -> Cochlea:
         thresholds.ndim != 1
         or not len(thresholds)
         or not (np.diff(thresholds.astype(float), prepend=0) > 0).all()
+        or not (thresholds[0] > 1e-30 and thresholds[-1] < 1e30)  # membranes are float32
     ):
         raise ValueError(
-            f"thresholds must be positive and increasing, at least one, got {cochlea.thresholds}"
+            "thresholds must be positive and increasing, at least one, from 1e-30 to 1e30, got "
+            f"{cochlea.thresholds}"
         )
     return cochlea._replace(thresholds=tuple(thresholds.astype(float).tolist()))
 
@@ -254,3 +260,8 @@ def _check_sound(name: str, sound: NDArray[Any], hop: int) -> None:
         raise ValueError(f"{name} has {len(sound)} samples, expected at least {hop}, one frame")
     if not np.isfinite(sound).all():
         raise ValueError(f"{name}: sample {int(np.argmin(np.isfinite(sound)))} is not finite")
+    if (large := np.abs(sound.astype(float)) > _LOUDEST).any():
+        at = int(np.argmax(large))
+        raise ValueError(
+            f"{name}: sample {at} of {sound[at]:g} is too large, expected at most {_LOUDEST:g}"
+        )

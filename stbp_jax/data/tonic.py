@@ -55,8 +55,11 @@ def from_tonic(
 
     Source: the conventions of tonic 1.7 (Lenz et al. 2021, tonic: event-based datasets).
     """
-    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
-        raise TypeError(f"dataset must have a length and items, got {type(dataset).__name__}")
+    sized = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
+    if not sized or isinstance(dataset, dict):
+        raise TypeError(
+            f"dataset must have a length and items by number, got {type(dataset).__name__}"
+        )
     shape = _shape(dataset, shape)
     count = len(dataset)
     if limit is not None:
