@@ -286,7 +286,7 @@ def test_a_rest_longer_than_32_bits_can_count():
         (ValueError, "thresholds must be positive and increasing", {"thresholds": 1.0}),
         (ValueError, "thresholds must be .* to 1e30", {"thresholds": (1.0, np.inf)}),
         (ValueError, "thresholds must be .* from 1e-30", {"thresholds": (1e-50, 1.0)}),
-        (ValueError, "floor must be positive and finite, got 1e-50", {"floor": 1e-50}),
+        (ValueError, "floor must be at least 1e-30, got 1e-50", {"floor": 1e-50}),
         (ValueError, "rate must be at least 1000, got -8000", {"rate": np.int16(-8000)}),
     ],
 )

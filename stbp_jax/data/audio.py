@@ -76,8 +76,8 @@ def cochleagram(sounds: Sequence[NDArray[Any]], cochlea: Cochlea) -> list[NDArra
 
     Raises:
       TypeError: samples that are no floats, or have a mask; numbers of the ear that are none.
-      ValueError: no sound; an ear that cannot be; samples that are not finite, above 1e30 or not `[E]`;
-        fewer samples than a frame has.
+      ValueError: no sound; an ear that cannot be; samples that are not finite, above 1e30 or not
+        `[E]`; fewer samples than a frame has.
 
     Source: Slaney 1993, An Efficient Implementation of the Patterson-Holdsworth Auditory Filter
     Bank.
@@ -223,9 +223,10 @@ def _checked(cochlea: Cochlea) -> Cochlea:
             f"{cochlea.low:g} and {cochlea.high:g}"
         )
     for name in ("smoothing", "floor", "leak"):
-        least = 1e-30 if name == "floor" else 0  # envelopes are divided by it in float32
-        if not least < getattr(cochlea, name) < np.inf:
+        if not 0 < getattr(cochlea, name) < np.inf:
             raise ValueError(f"{name} must be positive and finite, got {getattr(cochlea, name)}")
+    if cochlea.floor < 1e-30:  # envelopes are divided by it in float32
+        raise ValueError(f"floor must be at least 1e-30, got {cochlea.floor}")
     if not 0 <= cochlea.refractory < np.inf:
         raise ValueError(f"refractory must be 0 or more and finite, got {cochlea.refractory}")
     thresholds = plain("thresholds", cochlea.thresholds)
