@@ -26,6 +26,7 @@ def number(name: str, x: Any, wanted: str, ok: Callable[[np.ndarray], np.ndarray
     """
     if not concrete(x):
         return x
+    unmasked(name, x)
     if not isinstance(x, bool) and isinstance(x, int | float):
         x = float(x)
     values = np.asarray(x)
@@ -75,6 +76,7 @@ def count(name: str, n: Any, *, least: int = 1) -> int:
 
 def rank(name: str, x: Any, axes: Sequence[str], hint: str = "") -> None:
     """An array with one axis for each letter of `axes`."""
+    unmasked(name, x)
     shape = jnp.shape(x)
     if len(shape) != len(axes):
         wanted = "[" + ", ".join(axes) + "]"
@@ -154,6 +156,7 @@ def _array(x: Any) -> Any:
 
 def images(name: str, x: Any) -> None:
     """Images as uint8, or as floats in [0, 1]."""
+    unmasked(name, x)
     dtype = jnp.result_type(_array(x))
     if dtype == jnp.uint8:
         return
@@ -170,6 +173,7 @@ def images(name: str, x: Any) -> None:
 
 def labels(name: str, x: Any, *, batch: int, classes: int) -> None:
     """Integer labels `[B]` in [0, C), as many as there are examples."""
+    unmasked(name, x)
     x = _array(x)
     if not jnp.issubdtype(jnp.result_type(x), jnp.integer):
         raise TypeError(f"{name} must be integers, got dtype {jnp.result_type(x)}")
@@ -184,3 +188,11 @@ def labels(name: str, x: Any, *, batch: int, classes: int) -> None:
         low, high = int(values.min()), int(values.max())
         if low < 0 or high >= classes:
             raise ValueError(f"{name} must lie in [0, {classes}), got values from {low} to {high}")
+
+
+def unmasked(name: str, x: Any) -> None:
+    """Refuses a NumPy array with a mask: most conversions drop the mask and keep what it hides."""
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} must be an array without a mask, got a masked array; use .filled(value)"
+        )

@@ -9,7 +9,7 @@ streams. NumPy out: no JAX is imported, and scikit-learn, SciPy, Pillow, h5py an
 tensorflow-datasets only when a set needs them.
 """
 
-from .audio import Cochlea, cochlea_events, cochleagram, read_wav
+from .audio import Cochlea, cochlea_events, cochleagram
 from .dataset import Dataset
 from .events import PAD, Events, Recordings, pack_events, unpack_events
 from .fsdd import SpokenDigits, read_fsdd
@@ -18,6 +18,7 @@ from .nmnist import NMNIST_SHAPE, read_nmnist, read_nmnist_file
 from .shd import SHD_SHAPE, Utterances, read_shd
 from .sources import NAMES, load
 from .tonic import from_tonic
+from .wav import read_wav
 
 __all__ = [
     "NAMES",

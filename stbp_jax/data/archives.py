@@ -50,7 +50,7 @@ def files(
         for top in tops:
             yield from _in_folder(path, top)
         return
-    archives = [path] if path.is_file() else sorted(path.glob("*.zip"))
+    archives = [path] if path.is_file() else sorted(_archives(path))
     if not archives:
         named = " and ".join(f"{top}/" for top in tops)
         raise FileNotFoundError(
@@ -58,6 +58,10 @@ def files(
         )
     for archive in archives:
         yield from (f for f in _in_zip(archive, stack, layout) if f.parts[0] in tops)
+
+
+def _archives(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.iterdir() if path.suffix.lower() == ".zip" and path.is_file())
 
 
 def _in_zip(path: Path, stack: contextlib.ExitStack, layout: str) -> Iterator[File]:

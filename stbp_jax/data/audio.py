@@ -1,24 +1,23 @@
-"""Sound: wav files, and a model of the inner ear that turns sound into packed events.
+"""A model of the inner ear that turns sound into packed events.
 
-Decides which wav files are read and how samples are scaled; the filters, the compression and the
-neurons of the ear, whose spikes come out in the packed form of `Recordings`. Leaves out levels: a
-louder sound gives more spikes, and who wants one level for all sounds scales them first. Nothing is
-resampled, mixed, cut or padded. SciPy is imported when the ear is used.
+The filters, the compression and the neurons of the ear, whose spikes come out in the packed form of
+`Recordings`. Levels are the caller's: a louder sound gives more spikes, and who wants one level for
+all sounds scales them first. Nothing is resampled, mixed, cut or padded. SciPy is imported when the
+ear is used.
 """
 
-import io
-import os
-import wave
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .events import pack_events
+from .arrays import integer, plain
+from .events import pack_row, padded
 
 _FRAME = 1e-3  # seconds, nearly: of whole samples
+_LOUDEST = 1e30  # of a sample: envelopes are float32
+_FLOATS = ("low", "high", "smoothing", "floor", "leak", "refractory")
 _TOGETHER = 100  # sounds filtered at once, of like lengths: they are padded to the longest
 
 
@@ -53,63 +52,13 @@ class Cochlea(NamedTuple):
     @property
     def shape(self) -> tuple[int, int]:
         """Of the cells that events come from: channels, thresholds."""
-        return self.channels, len(self.thresholds)
+        return int(self.channels), len(self.thresholds)  # a narrow integer wraps in a product
 
     @property
     def frequencies(self) -> NDArray[np.float64]:
         """Of the channels, `[channels]`, Hz (Glasberg and Moore 1990)."""
         low, high = (21.4 * np.log10(1 + 0.00437 * f) for f in (self.low, self.high))
         return (10 ** (np.linspace(low, high, self.channels) / 21.4) - 1) / 0.00437
-
-
-def read_wav(path: str | os.PathLike[str], *, rate: int) -> NDArray[np.float32]:
-    """Reads a wav file of one channel.
-
-    Plain PCM of 8 (unsigned), 16, 24 or 32 bits. Nothing is resampled or mixed: other rates and
-    several channels are refused.
-
-    Args:
-      path: of the file.
-      rate: samples a second that the file must have.
-
-    Returns:
-      `[E]`, in [-1, 1].
-
-    Raises:
-      ValueError: not a wav file of plain PCM, damaged, shorter than it says or without samples; of
-        another rate, or of several channels. The text names file and rule.
-      OSError: the file cannot be opened.
-    """
-    return decode_wav(Path(path).expanduser().read_bytes(), str(path), rate)
-
-
-def decode_wav(content: bytes, where: str, rate: int) -> NDArray[np.float32]:
-    """As `read_wav`, of bytes that `where` names."""
-    try:
-        with wave.open(io.BytesIO(content)) as file:
-            channels, width, found, promised, *_ = file.getparams()
-            raw = file.readframes(promised)
-    except Exception as error:  # a damaged header makes wave raise nearly anything
-        raise ValueError(
-            f"{where}: not a readable wav file of plain PCM ({type(error).__name__}: {error})"
-        ) from error
-    if channels != 1:
-        raise ValueError(f"{where}: {channels} channels, expected 1; nothing is mixed")
-    if found != rate:
-        raise ValueError(
-            f"{where}: {found} samples a second, expected {rate}; nothing is resampled"
-        )
-    if width not in (1, 2, 3, 4):
-        raise ValueError(f"{where}: samples of {8 * width} bits, expected 8, 16, 24 or 32")
-    if len(raw) != promised * width:
-        raise ValueError(f"{where}: truncated: {len(raw) // width} samples, expected {promised}")
-    if not promised:
-        raise ValueError(f"{where}: no samples, expected at least one")
-    bytewise = np.frombuffer(raw, np.uint8).reshape(promised, width)
-    # All widths as the high bytes of 32-bit integers; 8 bits alone are unsigned.
-    wide = np.zeros((promised, 4), np.uint8)
-    wide[:, 4 - width :] = bytewise ^ 128 if width == 1 else bytewise
-    return (wide.view("<i4")[:, 0] / 2**31).astype(np.float32)
 
 
 def cochleagram(sounds: Sequence[NDArray[Any]], cochlea: Cochlea) -> list[NDArray[np.float32]]:
@@ -126,13 +75,14 @@ def cochleagram(sounds: Sequence[NDArray[Any]], cochlea: Cochlea) -> list[NDArra
       `[frames, channels]` of each sound, at least 0; frames = E // (rate / 1000, rounded).
 
     Raises:
-      TypeError: samples that are no floats.
-      ValueError: an ear that cannot be; samples that are not finite or not `[E]`; fewer samples
-        than a frame has.
+      TypeError: samples that are no floats, or have a mask; numbers of the ear that are none.
+      ValueError: no sound; an ear that cannot be; samples that are not finite, above 1e30 or not
+        `[E]`; fewer samples than a frame has.
 
     Source: Slaney 1993, An Efficient Implementation of the Patterson-Holdsworth Auditory Filter
     Bank.
     """
+    cochlea = _checked(cochlea)
     found: dict[int, NDArray[np.float32]] = {}
     for which, lengths, envelopes in _envelopes(sounds, cochlea):
         for n, length, envelope in zip(which, lengths, envelopes, strict=True):
@@ -159,15 +109,17 @@ def cochlea_events(sounds: Sequence[NDArray[Any]], cochlea: Cochlea) -> NDArray[
       `[N, M]` uint32, as `Recordings.events`; the cells are of shape `cochlea.shape`.
 
     Raises:
-      TypeError, ValueError: as `cochleagram`; a sound without any spike, such as silence.
+      TypeError, ValueError: as `cochleagram`; a sound without any spike, such as silence; a spike
+        too late for a word, as `pack_events`.
 
     >>> tone = 0.1 * np.sin(2 * np.pi * 1000 * np.arange(800) / 8000)
     >>> events = cochlea_events([tone], Cochlea(channels=16))
     >>> bool(events.min() // 48 > 0)
     True
     """
-    pairs: dict[int, tuple[NDArray[Any], NDArray[Any]]] = {}
-    hop = _hop(cochlea)
+    cochlea = _checked(cochlea)
+    rows: dict[int, NDArray[np.uint32]] = {}
+    hop, num_cells = _hop(cochlea), int(np.prod(cochlea.shape))
     for which, lengths, envelopes in _envelopes(sounds, cochlea):
         spikes = _spikes(envelopes, cochlea, hop / cochlea.rate)
         for n, length, own in zip(which, lengths, spikes, strict=True):
@@ -177,8 +129,9 @@ def cochlea_events(sounds: Sequence[NDArray[Any]], cochlea: Cochlea) -> NDArray[
                     f"sounds[{n}]: no spike, expected at least one; it is silent or too faint for "
                     f"a floor of {cochlea.floor:g} and a threshold of {cochlea.thresholds[0]:g}"
                 )
-            pairs[n] = ((frames + 1) * hop * 1_000_000 // cochlea.rate, cells)
-    return pack_events([pairs[n] for n in range(len(sounds))], int(np.prod(cochlea.shape)))
+            times = (frames + 1) * hop * 1_000_000 // cochlea.rate
+            rows[n] = pack_row(times, cells, num_cells, f"sounds[{n}]")
+    return padded([rows[n] for n in range(len(sounds))])
 
 
 def _hop(cochlea: Cochlea) -> int:
@@ -192,9 +145,10 @@ def _envelopes(
     """Some sounds at a time: which, their frames, and envelopes `[some, frames, channels]`."""
     from scipy.signal import lfilter, sosfilt
 
-    _check_ear(cochlea)
     hop = _hop(cochlea)
-    sounds = [np.asarray(sound) for sound in sounds]
+    sounds = [plain(f"sounds[{n}]", sound) for n, sound in enumerate(sounds)]
+    if not sounds:
+        raise ValueError("sounds is empty, expected at least one sound")
     for n, sound in enumerate(sounds):
         _check_sound(f"sounds[{n}]", sound, hop)
     filters = [_gammatone(f, cochlea.rate) for f in cochlea.frequencies]
@@ -239,8 +193,8 @@ def _spikes(envelopes: NDArray[np.float32], cochlea: Cochlea, frame: float) -> N
     drives = np.log1p(envelopes / np.float32(cochlea.floor))
     thresholds = np.array(cochlea.thresholds, np.float32)
     pull = np.float32(1 - np.exp(-frame / cochlea.leak))
-    rests = round(cochlea.refractory / frame)
     some, frames, channels = drives.shape
+    rests = round(min(cochlea.refractory / frame, frames))  # more frames need no 32-bit count
     membrane = np.zeros((some, channels, len(thresholds)), np.float32)
     awake = np.zeros(membrane.shape, np.int32)  # the first frame after the rest
     spikes = np.zeros((some, frames, *membrane.shape[1:]), bool)
@@ -254,14 +208,15 @@ def _spikes(envelopes: NDArray[np.float32], cochlea: Cochlea, frame: float) -> N
     return spikes.reshape(some, frames, -1)
 
 
-def _check_ear(cochlea: Cochlea) -> None:
-    for name in ("rate", "channels"):
-        if not isinstance(getattr(cochlea, name), int | np.integer):
-            raise TypeError(f"{name} must be an integer, got {getattr(cochlea, name)!r}")
-    if cochlea.rate < 1000:
-        raise ValueError(f"rate must be at least 1000 samples a second, got {cochlea.rate}")
-    if cochlea.channels < 2:
-        raise ValueError(f"channels must be at least 2, got {cochlea.channels}")
+def _checked(cochlea: Cochlea) -> Cochlea:
+    """The ear with numbers of Python, which do not wrap; or what is wrong with it."""
+    if not isinstance(cochlea, Cochlea):
+        raise TypeError(f"cochlea must be a Cochlea, got {type(cochlea).__name__}")
+    rate, channels = integer("rate", cochlea.rate, least=1000), cochlea.channels
+    numbers: dict[str, Any] = {name: _float(name, getattr(cochlea, name)) for name in _FLOATS}
+    cochlea = cochlea._replace(
+        rate=rate, channels=integer("channels", channels, least=2), **numbers
+    )
     if not 0 < cochlea.low < cochlea.high < cochlea.rate / 2:
         raise ValueError(
             f"low and high must be 0 < low < high < {cochlea.rate / 2:g} Hz, half the rate; got "
@@ -270,17 +225,31 @@ def _check_ear(cochlea: Cochlea) -> None:
     for name in ("smoothing", "floor", "leak"):
         if not 0 < getattr(cochlea, name) < np.inf:
             raise ValueError(f"{name} must be positive and finite, got {getattr(cochlea, name)}")
+    if cochlea.floor < 1e-30:  # envelopes are divided by it in float32
+        raise ValueError(f"floor must be at least 1e-30, got {cochlea.floor}")
     if not 0 <= cochlea.refractory < np.inf:
         raise ValueError(f"refractory must be 0 or more and finite, got {cochlea.refractory}")
-    thresholds = np.array(cochlea.thresholds, float)
+    thresholds = plain("thresholds", cochlea.thresholds)
+    if thresholds.size and thresholds.dtype.kind not in "iuf":
+        raise TypeError(f"thresholds must be floats, got {cochlea.thresholds!r}")
     if (
         thresholds.ndim != 1
         or not len(thresholds)
-        or not (np.diff(thresholds, prepend=0) > 0).all()
+        or not (np.diff(thresholds.astype(float), prepend=0) > 0).all()
+        or not (thresholds[0] > 1e-30 and thresholds[-1] < 1e30)  # membranes are float32
     ):
         raise ValueError(
-            f"thresholds must be positive and increasing, at least one, got {cochlea.thresholds}"
+            "thresholds must be positive and increasing, at least one, from 1e-30 to 1e30, got "
+            f"{cochlea.thresholds}"
         )
+    return cochlea._replace(thresholds=tuple(thresholds.astype(float).tolist()))
+
+
+def _float(name: str, x: Any) -> float:
+    value = plain(name, x)
+    if value.ndim or value.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must be a number, got {x!r}")
+    return float(value)
 
 
 def _check_sound(name: str, sound: NDArray[Any], hop: int) -> None:
@@ -292,3 +261,8 @@ def _check_sound(name: str, sound: NDArray[Any], hop: int) -> None:
         raise ValueError(f"{name} has {len(sound)} samples, expected at least {hop}, one frame")
     if not np.isfinite(sound).all():
         raise ValueError(f"{name}: sample {int(np.argmin(np.isfinite(sound)))} is not finite")
+    if (large := np.abs(sound.astype(float)) > _LOUDEST).any():
+        at = int(np.argmax(large))
+        raise ValueError(
+            f"{name}: sample {at} of {sound[at]:g} is too large, expected at most {_LOUDEST:g}"
+        )

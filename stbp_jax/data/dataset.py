@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import plain
+
 
 class Dataset(NamedTuple):
     """Images and their classes; a pytree that a whole run takes as one argument.
@@ -36,6 +38,7 @@ def describe(x: NDArray[Any]) -> str:
 
 def make_dataset(images: NDArray[Any], labels: NDArray[Any], where: str) -> Dataset:
     """Brings two arrays read from `where` into the form of `Dataset`, or says what is wrong."""
+    images, labels = plain(f"{where}: images", images), plain(f"{where}: labels", labels)
     if images.dtype != np.uint8 or images.ndim < 2:
         raise ValueError(
             f"{where}: images must be uint8 [N, ...] with values 0..255, got {describe(images)}"
@@ -46,6 +49,8 @@ def make_dataset(images: NDArray[Any], labels: NDArray[Any], where: str) -> Data
         raise ValueError(f"{where}: {len(images)} images but {len(labels)} labels")
     if len(images) == 0:
         raise ValueError(f"{where}: holds no images")
+    if not images.size:
+        raise ValueError(f"{where}: images have no pixels, got {describe(images)}")
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high > np.iinfo(np.int32).max:
         raise ValueError(f"{where}: labels must be class indices from 0, got {low} to {high}")

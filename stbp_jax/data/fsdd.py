@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .archives import File, files
-from .audio import decode_wav
+from .wav import decode_wav
 
 _LAYOUT = "recordings/<digit>_<speaker>_<index>.wav"
 

@@ -8,8 +8,9 @@ import gzip
 import hashlib
 import math
 import os
+import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,17 @@ FILES = (
     "train-labels-idx1-ubyte",
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
+)
+
+LOOKED_FOR = (
+    f"{', '.join(FILES)}; plain or .gz, in any case, .idx for -idx, or as EMNIST's "
+    "emnist-<part>-train-... and emnist-<part>-test-..."
+)
+"""Names of the four files, for messages."""
+
+_NAME = re.compile(
+    r"(?:emnist-([a-z]+)-)?(train|t10k|test)-(images[-.]idx3|labels[-.]idx1)-ubyte(?:\.gz)?",
+    re.IGNORECASE,
 )
 
 
@@ -100,27 +112,29 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
 
     Source: the format's description on the MNIST page of LeCun, Cortes and Burges.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     return _parse(_unpack(path.read_bytes(), path), path)
 
 
-def read_idx_folder(folder: Path, sums: Mapping[str, Sums] | None = None) -> Pair:
+def read_idx_folder(folder: Path, name: str, sums: Mapping[str, Sums] | None = None) -> Pair:
     """Reads the four standard files of `folder`, checked against `sums` where they are official.
+
+    Of the parts of EMNIST that one folder holds, `name` says which: `emnist_letters`, `letters`.
 
     Raises `AbsentError` where there is none of the four, `FileNotFoundError` where some are.
     """
-    found = {stem: path for stem in FILES if (path := _find(folder, stem)) is not None}
-    if not found:
-        raise AbsentError(f"{folder} holds none of the four IDX files")
+    parts = _named(folder)
+    if not parts:
+        raise AbsentError(f"{folder} holds none of the four IDX files, {LOOKED_FOR}")
+    found = parts[_part(parts, name, folder)]
     if missing := [stem for stem in FILES if stem not in found]:
         raise FileNotFoundError(
-            f"{folder}: of the four IDX files these are missing (gzip or plain): "
-            + ", ".join(missing)
+            f"{folder}: of the four IDX files these are missing: {', '.join(missing)} (looked for "
+            f"are {LOOKED_FOR})"
         )
     arrays = {}
-    for stem, path in found.items():
-        raw = path.read_bytes()
-        content = _unpack(raw, path)
+    for stem in FILES:
+        path, raw, content = _content(found[stem])
         if sums is not None:
             _check_sum(raw, content, sums[stem], path)
         arrays[stem] = _parse(content, path)
@@ -129,8 +143,41 @@ def read_idx_folder(folder: Path, sums: Mapping[str, Sums] | None = None) -> Pai
     return train, test
 
 
-def _find(folder: Path, stem: str) -> Path | None:
-    return next((p for p in (folder / f"{stem}.gz", folder / stem) if p.is_file()), None)
+def _named(folder: Path) -> dict[str, dict[str, list[Path]]]:
+    """Files by part of EMNIST ("" for other sets) and standard name, gzip ones first."""
+    found: dict[str, dict[str, list[Path]]] = {}
+    for path in sorted(folder.iterdir(), key=lambda p: (p.suffix.lower() != ".gz", p.name)):
+        if (match := _NAME.fullmatch(path.name)) and path.is_file():
+            part, split, kind = (group.lower() for group in match.groups(""))
+            split = "train" if split == "train" else "t10k"
+            stem = f"{split}-{kind.replace('.', '-')}-ubyte"
+            found.setdefault(part, {}).setdefault(stem, []).append(path)
+    return found
+
+
+def _part(parts: Mapping[str, Any], name: str, folder: Path) -> str:
+    plain = name.lower().replace("_", "-")
+    wanted = plain.removeprefix("emnist").removeprefix("-")
+    of_emnist = plain.startswith("emnist")
+    if "" in parts and (len(parts) == 1 or not of_emnist):
+        return ""
+    if wanted in parts and wanted:
+        return wanted
+    if len(parts) == 1 and not (of_emnist and wanted):
+        return next(iter(parts))
+    held = ", ".join(f"emnist_{part}" for part in parts if part)
+    raise ValueError(f"{folder} holds {held}; load one of them by that name, got {name!r}")
+
+
+def _content(paths: Sequence[Path]) -> tuple[Path, bytes, bytes]:
+    """The file of one name, as it lies and unpacked; others of that name must hold the same."""
+    path, *others = paths
+    raw = path.read_bytes()
+    content = _unpack(raw, path)
+    for other in others:
+        if _unpack(other.read_bytes(), other) != content:
+            raise ValueError(f"{path} and {other} have one name but hold different data")
+    return path, raw, content
 
 
 def _unpack(raw: bytes, path: Path) -> bytes:

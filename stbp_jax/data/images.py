@@ -39,6 +39,9 @@ def read_npz(path: Path) -> Pair:
             f"{path}: arrays {', '.join(missing)} are missing; the file must hold "
             f"{', '.join(_KEYS)}, got {', '.join(names) or 'none'}"
         )
+    for key, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # NumPy gives what is no .npy file as bytes
+            raise ValueError(f"{path}: {key} is not an array but {type(array).__name__}")
     train, test = (
         make_dataset(arrays[f"x_{split}"], arrays[f"y_{split}"], f"{path}, arrays *_{split}")
         for split in _SPLITS

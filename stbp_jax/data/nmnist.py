@@ -47,7 +47,7 @@ def read_nmnist_file(path: str | os.PathLike[str]) -> Events:
 
     Source: Orchard, Jayawant, Cohen, Thakor 2015, and the reader that its authors published.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     return unpack_events(_decode([path.read_bytes()], [str(path)])[0])
 
 

@@ -93,6 +93,8 @@ def read_shd(path: str | os.PathLike[str]) -> Utterances:
         labels, speakers, classes = (
             _column(held, key, path) for key in ("labels", "extra/speaker", "extra/keys")
         )
+        if not len(classes):
+            raise ValueError(f"{path}: extra/keys is empty, expected the names of the classes")
         if speakers.dtype.kind == "U":
             speakers = np.unique(speakers, return_inverse=True)[1]
         _check_range(labels, len(classes), "label", path)

@@ -16,7 +16,7 @@ import numpy as np
 
 from . import tfds
 from .dataset import AbsentError, Pair, check_pair, make_dataset
-from .idx import FILES, OFFICIAL, read_idx_folder
+from .idx import FILES, LOOKED_FOR, OFFICIAL, read_idx_folder
 from .images import read_images, read_npz
 
 _VARIABLE = "STBP_DATA"
@@ -50,10 +50,13 @@ def load(name: str, *, path: str | os.PathLike[str] | None = None) -> Pair:
       3. the cache of tensorflow-datasets, under `$TFDS_DATA_DIR` where that is set;
       4. a download by tensorflow-datasets (needs tensorflow).
 
-    A folder may hold the four IDX files of MNIST (gzip or plain), `<name>.npz`, `<name>.zip`, the
-    two archives `<name>_train.zip` and `<name>_test.zip`, or image files. Archives and image
-    folders are sorted as `train/<class>/<file>` and `test/<class>/<file>`; a class's index is the
-    position of its name in order. An `.npz` file holds `x_train, y_train, x_test, y_test`.
+    A folder may hold the four IDX files of MNIST (gzip or plain, in any case, `.idx` for `-idx`),
+    those of EMNIST under its own names (`name` says which part, as `emnist_letters`; its images are
+    given as they are stored, rows and columns exchanged, and its letters count from 1),
+    `<name>.npz`, `<name>.zip`, the two archives `<name>_train.zip` and `<name>_test.zip`, or image
+    files. Archives and image folders are sorted as `train/<class>/<file>` and
+    `test/<class>/<file>`; a class's index is the position of its name in order. An `.npz` file
+    holds `x_train, y_train, x_test, y_test`.
 
     IDX files under the names `mnist` and `fashion_mnist` must have the official SHA-256. A set
     need not be whole otherwise: how many images there are is what the place holds. The order of
@@ -80,6 +83,8 @@ def load(name: str, *, path: str | os.PathLike[str] | None = None) -> Pair:
     Sources: MNIST, LeCun et al. 1998; Fashion-MNIST, Xiao et al. 2017; CIFAR-10, Krizhevsky 2009;
     digits, Alpaydin and Kaynak 1998, the test part of the UCI set.
     """
+    if not isinstance(name, str):
+        _own(name)  # says what is wrong
     if path is not None:
         return _check(name, _from_path(name, path), f"path={os.fspath(path)!r}")
     if name == "digits":
@@ -156,10 +161,10 @@ def _read_place(name: str, path: Path) -> Pair:
 
 
 def _read_folder(name: str, folder: Path) -> Pair:
-    npz, whole = folder / f"{name}.npz", folder / f"{name}.zip"
-    halves = [folder / f"{name}_{split}.zip" for split in ("train", "test")]
+    npz, whole = _member(folder, f"{name}.npz"), _member(folder, f"{name}.zip")
+    halves = [_member(folder, f"{name}_{split}.zip") for split in ("train", "test")]
     try:
-        return read_idx_folder(folder, OFFICIAL.get(name))
+        return read_idx_folder(folder, name, OFFICIAL.get(name))
     except AbsentError:
         pass
     if npz.is_file():
@@ -174,9 +179,18 @@ def _read_folder(name: str, folder: Path) -> Pair:
     if any((folder / split).is_dir() for split in ("train", "test")):
         return read_images([folder])
     raise AbsentError(
-        f"{folder} holds neither the four IDX files, nor {npz.name}, {whole.name}, "
+        f"{folder} holds neither the four IDX files ({LOOKED_FOR}), nor {npz.name}, {whole.name}, "
         f"{halves[0].name} with {halves[1].name}, nor folders train/ and test/"
     )
+
+
+def _member(folder: Path, name: str) -> Path:
+    """The file of that name; where there is none, of the same in other case."""
+    path = folder / name
+    if path.is_file():
+        return path
+    like = sorted(p for p in folder.iterdir() if p.name.lower() == name.lower() and p.is_file())
+    return like[0] if len(like) == 1 else path
 
 
 def _nothing_found(name: str, tried: list[str]) -> str:

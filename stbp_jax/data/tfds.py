@@ -89,4 +89,6 @@ def _columns(builder: Any, split: str) -> tuple[NDArray[Any], NDArray[Any]]:
         rows = source.__getitems__(list(range(start, min(start + _CHUNK, len(source)))))
         images.append(np.stack([row["image"] for row in rows]))
         labels += [row["label"] for row in rows]
+    if not labels or len(labels) != len(source):
+        raise ValueError(f"split {split} has {len(labels)} records of {len(source)}")
     return np.concatenate(images), np.array(labels)

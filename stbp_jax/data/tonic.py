@@ -6,12 +6,12 @@ that breaks a rule is refused.
 """
 
 import math
-import operator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import integer, plain, sides
 from .events import Recordings, pack_row, padded
 
 
@@ -21,8 +21,9 @@ def from_tonic(
     """Packs a data set whose items are those of tonic: `(events, label)`.
 
     Events are a structured array with a field `t` in microseconds, `x` from the left and, as the
-    sensor asks for them, `y` from the top and polarity `p`. tonic gives an audio sensor the size
-    (x, 1, 1), its events no `y`, and all the same `p`, which is not read.
+    sensor asks for them, `y` from the top and polarity `p`: integers of any width, of fields with
+    these names or NumPy titles. tonic gives an audio sensor the size (x, 1, 1), its events no `y`,
+    and all the same `p`, which is not read.
 
     A word of 32 bits holds the longer times the fewer cells there are: 0.131 s for 128x128x2,
     2.097 s for 32x32x2. Make a larger sensor smaller first, say by `tonic.transforms.Downsample`,
@@ -41,7 +42,8 @@ def from_tonic(
 
     Raises:
       TypeError: a data set without length or items; an item that is no pair, events that are no
-        structured array, times or coordinates that are no integers, a label that is none.
+        structured array or a masked one, times or coordinates that are no integers, a label that is
+        none.
       ValueError: no shape is known; a data set without items; fields are missing; an empty
         recording; coordinates outside the sensor; times that run backwards, start below 0 or are
         too long for a word; a negative label. The text names the item and the rule.
@@ -53,16 +55,15 @@ def from_tonic(
 
     Source: the conventions of tonic 1.7 (Lenz et al. 2021, tonic: event-based datasets).
     """
-    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
-        raise TypeError(f"dataset must have a length and items, got {type(dataset).__name__}")
+    sized = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
+    if not sized or isinstance(dataset, dict):
+        raise TypeError(
+            f"dataset must have a length and items by number, got {type(dataset).__name__}"
+        )
     shape = _shape(dataset, shape)
     count = len(dataset)
     if limit is not None:
-        if isinstance(limit, bool) or not isinstance(limit, int | np.integer):
-            raise TypeError(f"limit must be an integer, got {limit!r}")
-        if limit < 1:
-            raise ValueError(f"limit must be at least 1, got {limit}")
-        count = min(count, int(limit))
+        count = min(count, integer("limit", limit, least=1))
     if not count:
         raise ValueError("dataset is empty, expected at least one recording")
     rows, labels = [], np.empty(count, np.int32)
@@ -83,49 +84,49 @@ def _shape(dataset: Any, shape: tuple[int, ...] | None) -> tuple[int, ...]:
     if shape is None:
         if size is None:
             raise ValueError("dataset has no sensor_size, so shape must be given")
-        if len(size) != 3:
-            raise ValueError(f"dataset.sensor_size must be (x, y, p), got {size!r}")
-        columns, rows, polarities = size
+        try:
+            columns, rows, polarities = size
+        except (TypeError, ValueError):
+            raise ValueError(f"dataset.sensor_size must be (x, y, p), got {size!r}") from None
         shape = (columns,) if rows == polarities == 1 else (rows, columns, polarities)
-        name = f"dataset.sensor_size {size!r}"
+        name = f"shape (dataset.sensor_size is {size!r})"
     else:
-        name = f"shape {shape!r}"
-    try:
-        shape = tuple(operator.index(side) for side in shape)
-    except TypeError as error:
-        raise TypeError(f"{name} must hold integers") from error
-    if len(shape) not in (1, 3) or min(shape) < 1 or math.prod(shape) < 2:
+        name = "shape"
+    shape = sides(name, shape)
+    if len(shape) not in (1, 3) or math.prod(shape) < 2:
         raise ValueError(
             f"{name} must be of rows, columns, polarities or of channels alone, each at least 1 "
-            "and not all 1"
+            f"and not all 1, got {shape!r}"
         )
     return shape
 
 
 def _row(events: Any, shape: tuple[int, ...], where: str) -> NDArray[np.uint32]:
     rows, columns, polarities = (1, *shape, 1) if len(shape) == 1 else shape
-    sides = {"y": rows, "x": columns, "p": polarities}
-    wanted = ["t", *(name for name, side in sides.items() if side > 1)]
-    names = getattr(getattr(events, "dtype", None), "names", None)
-    if not isinstance(events, np.ndarray) or names is None or events.ndim != 1:
+    lengths = {"y": rows, "x": columns, "p": polarities}
+    wanted = ["t", *(name for name, side in lengths.items() if side > 1)]
+    if not isinstance(events, np.ndarray) or events.dtype.names is None or events.ndim != 1:
         raise TypeError(
             f"{where}: events must be a structured NumPy array [E] with fields "
             f"{', '.join(wanted)}, got {type(events).__name__}"
         )
-    if missing := [name for name in wanted if name not in names]:
+    events = plain(f"{where}: events", events)
+    fields = events.dtype.fields or {}  # by name and, where a field has one, by title
+    if missing := [name for name in wanted if name not in fields]:
         raise ValueError(
             f"{where}: events without field {', '.join(missing)}; expected {', '.join(wanted)}, "
-            f"got {', '.join(names)}"
+            f"got {', '.join(map(str, fields))} (names and titles)"
         )
     if not len(events):
         raise ValueError(f"{where}: an empty recording, expected at least one event")
-    there = [name for name in ("t", *sides) if name in names]
+    there = [name for name in ("t", *lengths) if name in fields]
     for name in there:
-        if events[name].dtype.kind not in ("iub" if name == "p" else "iu"):
-            raise TypeError(f"{where}: {name} must be integers, got {events[name].dtype}")
+        kinds, dtype = "iub" if name == "p" else "iu", fields[name][0]
+        if dtype.kind not in kinds:  # of a field with axes of its own it is V
+            raise TypeError(f"{where}: {name} must be integers, got {dtype}")
     cells = np.zeros(len(events), np.int64)
     for name in there[1:]:
-        side, values = sides[name], events[name].astype(np.int64)
+        side, values = lengths[name], events[name]
         # The one polarity of a sensor is 1 in tonic's audio sets, and 0 elsewhere.
         base = int(values[0]) if name == "p" and side == 1 else 0
         if (outside := (values < base) | (values >= base + side)).any():
@@ -134,13 +135,13 @@ def _row(events: Any, shape: tuple[int, ...], where: str) -> NDArray[np.uint32]:
                 f"{where}: event {at} has {name} = {values[at]}, outside the sensor; expected "
                 f"{name} in {base}..{base + side - 1}"
             )
-        cells = cells * side + (values - base)
+        cells = cells * side + (values.astype(np.int64) - base)
     return pack_row(events["t"], cells, math.prod(shape), where)
 
 
 def _label(label: Any, where: str) -> int:
-    kind = np.asarray(label).dtype.kind
-    if kind not in "iu" or np.ndim(label):
+    kind = "" if isinstance(label, np.ma.MaskedArray) else np.asarray(label).dtype.kind
+    if not kind or kind not in "iu" or np.ndim(label):
         hint = "; let target_transform turn text into class indices" if kind in "USO" else ""
         raise TypeError(f"{where}: label must be an integer, got {label!r}{hint}")
     if not 0 <= label < 2**31:
