@@ -113,3 +113,63 @@ def labels(name: str, x: Any, *, batch: int, classes: int) -> None:
         low, high = int(values.min()), int(values.max())
         if low < 0 or high >= classes:
             raise ValueError(f"{name} must lie in [0, {classes}), got values from {low} to {high}")
+
+
+# Arguments of training and sweeps -----------------------------------------------------------------
+
+
+def function(name: str, f: Any, *, optional: bool = False) -> Any:
+    """Something that can be called, or None where it is optional."""
+    if not callable(f) and not (optional and f is None):
+        wanted = "callable or None" if optional else "callable"
+        raise TypeError(f"{name} must be {wanted}, got {f!r}")
+    return f
+
+
+def array(name: str, x: Any) -> Any:
+    """An array of NumPy without a mask, or of JAX, traced or not; lists and other things are none.
+
+    The message names the type alone: a list may be long.
+    """
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{name} must have no mask, got a masked array; fill it or select from it")
+    if not isinstance(x, np.ndarray | np.generic | jax.Array):
+        raise TypeError(f"{name} must be an array of NumPy or JAX, got {type(x).__name__}")
+    return x
+
+
+def key(name: str, x: Any) -> Any:
+    """One random key: typed, or the `[words]` of an old-style one; known under a trace too."""
+    array(name, x)
+    typed = jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+    if not typed and x.dtype != np.uint32:
+        raise TypeError(f"{name} must be a random key, jax.random.key(0) for one, got {x.dtype}")
+    if x.ndim != (0 if typed else 1):
+        raise ValueError(f"{name} must be a single key, got keys of shape {list(x.shape)}")
+    return x
+
+
+def held(name: str, x: Any) -> Any:
+    """Numbers that keep their meaning in the types of the computation, 32 bits by default.
+
+    Floats may round, but not to 0 or infinity; integers may not change at all.
+    """
+    if not concrete(x) or jnp.issubdtype(jnp.result_type(x), jax.dtypes.extended):
+        return x
+    values = np.asarray(x)
+    dtype = jax.dtypes.canonicalize_dtype(values.dtype)
+    if dtype == values.dtype:
+        return x
+    with np.errstate(over="ignore", under="ignore"):
+        kept = values.astype(dtype)
+    if jnp.issubdtype(values.dtype, jnp.integer):
+        changed = kept.astype(values.dtype) != values
+        changed |= (kept < 0) != (values < 0)
+    else:
+        changed = (np.isfinite(kept) != np.isfinite(values)) | ((kept == 0) != (values == 0))
+    if np.any(changed):
+        raise ValueError(
+            f"{name} must hold numbers that {dtype} can hold, got {values[changed].flat[0]!r}; "
+            "jax_enable_x64 allows more"
+        )
+    return x
