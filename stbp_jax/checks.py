@@ -118,29 +118,12 @@ def labels(name: str, x: Any, *, batch: int, classes: int) -> None:
 # Arguments of training and sweeps -----------------------------------------------------------------
 
 
-def function(name: str, f: Any, *, optional: bool = False) -> Any:
-    """Something that can be called, or None where it is optional."""
-    if not callable(f) and not (optional and f is None):
-        wanted = "callable or None" if optional else "callable"
-        raise TypeError(f"{name} must be {wanted}, got {f!r}")
-    return f
-
-
-def array(name: str, x: Any) -> Any:
-    """An array of NumPy without a mask, or of JAX, traced or not; lists and other things are none.
-
-    The message names the type alone: a list may be long.
-    """
-    if isinstance(x, np.ma.MaskedArray):
-        raise TypeError(f"{name} must have no mask, got a masked array; fill it or select from it")
-    if not isinstance(x, np.ndarray | np.generic | jax.Array):
-        raise TypeError(f"{name} must be an array of NumPy or JAX, got {type(x).__name__}")
-    return x
-
-
 def key(name: str, x: Any) -> Any:
     """One random key: typed, or the `[words]` of an old-style one; known under a trace too."""
-    array(name, x)
+    if not isinstance(x, np.ndarray | jax.Array):
+        raise TypeError(
+            f"{name} must be a random key, jax.random.key(0) for one, got {type(x).__name__}"
+        )
     typed = jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
     if not typed and x.dtype != np.uint32:
         raise TypeError(f"{name} must be a random key, jax.random.key(0) for one, got {x.dtype}")

@@ -41,8 +41,8 @@ def check_form(images: Any, labels: Any, *, of: str = "", least: int = 1) -> tup
       TypeError: lists or other things that are no arrays; dtypes that no pipeline takes.
       ValueError: other shapes, fewer examples than `least`, images without pixels.
     """
-    checks.array(f"{of}images", images)
-    checks.array(f"{of}labels", labels)
+    _check_array(f"{of}images", images)
+    _check_array(f"{of}labels", labels)
     if images.ndim < 2 or len(images) < least:
         raise ValueError(
             f"{of}images must have shape [N, ...] with N >= {least}"
@@ -65,6 +65,17 @@ def check_form(images: Any, labels: Any, *, of: str = "", least: int = 1) -> tup
     if 0 in images.shape:
         raise ValueError(f"{of}images must have pixels, got shape {list(images.shape)}")
     return images, labels
+
+
+def _check_array(name: str, x: Any) -> None:
+    """An array of NumPy without a mask, or of JAX, traced or not; lists and other things are none.
+
+    The message names the type alone: a list may be long.
+    """
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be an array without a mask, got a masked array: fill it")
+    if not isinstance(x, np.ndarray | np.generic | jax.Array):
+        raise TypeError(f"{name} must be an array of NumPy or JAX, got {type(x).__name__}")
 
 
 def check_numbers(

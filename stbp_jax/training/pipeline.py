@@ -92,8 +92,8 @@ class History(NamedTuple):
       in_window: `[E, L]`, share of unit-steps inside the surrogate's window on the test set.
       operations: `[E, L]`, synaptic operations per test example.
       non_finite_updates: `[E]`, int32, updates of the epoch with a NaN or an infinity in the loss,
-        in the gradient or in what the optimizer makes of it. 0 in a sound run. A run whose
-        parameters are NaN has one in every update.
+        in the gradient or in the parameters after it. 0 in a sound run; once parameters are NaN,
+        all updates of an epoch.
     """
 
     loss: Array
@@ -110,6 +110,17 @@ class History(NamedTuple):
 # Checks: static, so that they hold under a trace too ----------------------------------------------
 
 
+def check_function(name: str, f: Any) -> Any:
+    """Something that can be called; gives it back.
+
+    Raises:
+      TypeError: it cannot.
+    """
+    if not callable(f):
+        raise TypeError(f"{name} must be callable, got {f!r}")
+    return f
+
+
 def check_pipeline(pipeline: Any) -> Pipeline:
     """A `Pipeline` whose fields are what they must be.
 
@@ -119,9 +130,10 @@ def check_pipeline(pipeline: Any) -> Pipeline:
     if not isinstance(pipeline, Pipeline):
         raise TypeError(f"a Pipeline is expected, got {type(pipeline).__name__}")
     for name in ("encode", "readout", "loss"):
-        checks.function(name, getattr(pipeline, name))
+        check_function(name, getattr(pipeline, name))
     for name in ("augment", "objective"):
-        checks.function(name, getattr(pipeline, name), optional=True)
+        if getattr(pipeline, name) is not None:
+            check_function(name, getattr(pipeline, name))
     if not isinstance(pipeline.network, Layer):
         raise TypeError(f"network must be a Layer, got {type(pipeline.network).__name__}")
     check_optimizer(pipeline.optimizer)

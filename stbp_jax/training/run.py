@@ -26,6 +26,7 @@ from stbp_jax.training.pipeline import (
     TrainState,
     build_pipeline,
     check_config,
+    check_function,
 )
 from stbp_jax.training.update import loss_of, make_watched_step
 
@@ -268,7 +269,7 @@ def num_updates(config: TrainConfig, train_set: Batch) -> int:
 
 def _checked(build: Any, config: Any) -> TrainConfig:
     """The config with plain integers, of a `build` that `jit` can keep a program for."""
-    checks.function("build", build)
+    check_function("build", build)
     try:
         hash(build)
     except TypeError:

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from stbp_jax import checks
 from stbp_jax.core import Array, Params, PyTree
 from stbp_jax.metrics import accuracy
 from stbp_jax.training.pipeline import (
@@ -15,6 +14,7 @@ from stbp_jax.training.pipeline import (
     LossFn,
     Pipeline,
     TrainState,
+    check_function,
     check_optimizer,
     mean_loss,
 )
@@ -57,7 +57,7 @@ def make_watched_step(
     loss_fn: LossFn, optimizer: optax.GradientTransformation
 ) -> Callable[[TrainState, PyTree], tuple[TrainState, tuple[Array, PyTree, Array]]]:
     """As `make_train_step`, and whether the update is finite: `(loss, report, finite)`."""
-    checks.function("loss_fn", loss_fn)
+    check_function("loss_fn", loss_fn)
     check_optimizer(optimizer)
 
     def step(state: TrainState, batch: PyTree) -> tuple[TrainState, tuple[Array, PyTree, Array]]:
@@ -68,8 +68,8 @@ def make_watched_step(
         (loss, report), grads = value_and_grad(state.params, key, batch)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        # The updates too: an infinite learning rate is in neither the loss nor the gradient.
-        finite = _all_finite((loss, grads, updates))
+        # The parameters too: an infinite learning rate is in neither the loss nor the gradient.
+        finite = _all_finite((loss, grads, params))
         return TrainState(params, opt_state, state.key, state.step + 1), (loss, report, finite)
 
     return step
@@ -96,4 +96,4 @@ def loss_of(pipeline: Pipeline) -> LossFn:
 
     if pipeline.objective is None:
         return loss_fn
-    return checks.function("what objective returns", pipeline.objective(loss_fn))
+    return check_function("what objective returns", pipeline.objective(loss_fn))
