@@ -210,6 +210,13 @@ def _report(folder: Path, progress: tqdm, epoch: int, history: sj.History) -> No
         loss=f"{history.loss:.4f}", test_accuracy=f"{history.test_accuracy:.4f}", refresh=False
     )
     progress.update()
+    if history.non_finite_updates:
+        progress.clear()
+        warnings.warn(
+            f"epoch {epoch}: {history.non_finite_updates} updates were not finite (loss, gradient "
+            "or parameters); lower the learning rate",
+            stacklevel=2,
+        )
     silent = [i for i, rate in enumerate(history.firing_rate) if rate == 0]
     if silent:
         progress.clear()

@@ -196,3 +196,46 @@ def unmasked(name: str, x: Any) -> None:
         raise TypeError(
             f"{name} must be an array without a mask, got a masked array; use .filled(value)"
         )
+
+
+# Arguments of training and sweeps -----------------------------------------------------------------
+
+
+def key(name: str, x: Any) -> Any:
+    """One random key: typed, or the `[words]` of an old-style one; known under a trace too."""
+    if not isinstance(x, np.ndarray | jax.Array):
+        raise TypeError(
+            f"{name} must be a random key, jax.random.key(0) for one, got {type(x).__name__}"
+        )
+    typed = jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+    if not typed and x.dtype != np.uint32:
+        raise TypeError(f"{name} must be a random key, jax.random.key(0) for one, got {x.dtype}")
+    if x.ndim != (0 if typed else 1):
+        raise ValueError(f"{name} must be a single key, got keys of shape {list(x.shape)}")
+    return x
+
+
+def held(name: str, x: Any) -> Any:
+    """Numbers that keep their meaning in the types of the computation, 32 bits by default.
+
+    Floats may round, but not to 0 or infinity; integers may not change at all.
+    """
+    if not concrete(x) or jnp.issubdtype(jnp.result_type(x), jax.dtypes.extended):
+        return x
+    values = np.asarray(x)
+    dtype = jax.dtypes.canonicalize_dtype(values.dtype)
+    if dtype == values.dtype:
+        return x
+    with np.errstate(over="ignore", under="ignore"):
+        kept = values.astype(dtype)
+    if jnp.issubdtype(values.dtype, jnp.integer):
+        changed = kept.astype(values.dtype) != values
+        changed |= (kept < 0) != (values < 0)
+    else:
+        changed = (np.isfinite(kept) != np.isfinite(values)) | ((kept == 0) != (values == 0))
+    if np.any(changed):
+        raise ValueError(
+            f"{name} must hold numbers that {dtype} can hold, got {values[changed].flat[0]!r}; "
+            "jax_enable_x64 allows more"
+        )
+    return x

@@ -133,6 +133,19 @@ def test_bad_arguments():
             sj.adversarial(linear, epsilon=epsilon)
     with pytest.raises(ValueError, match="share must be between 0 and 1"):
         sj.adversarial(linear, epsilon=0.1, share=1.1)
+    with pytest.raises(ValueError, match=r"epsilon must be a scalar, got shape \[4\]"):
+        sj.adversarial(linear, epsilon=np.full(4, 0.1, np.float32))
+    with pytest.raises(ValueError, match=r"share must be a scalar, got shape \[1\]"):
+        sj.adversarial(linear, epsilon=0.1, share=np.full(1, 0.1, np.float32))
+    with pytest.raises(TypeError, match="epsilon must be a float"):
+        sj.adversarial(linear, epsilon="0.1")
+    with pytest.raises(TypeError, match="loss_fn must be callable, got None"):
+        sj.adversarial(None, epsilon=0.1)
+    for batch in (KERNEL, {"images": KERNEL}):
+        with pytest.raises(TypeError, match=r"batch must be a pair \(images, labels\), got"):
+            sj.adversarial(linear, epsilon=0.1)(KERNEL, KEY, batch)
+    with pytest.raises(ValueError, match="images must be finite and in .*got values from 0 to 255"):
+        sj.adversarial(linear, epsilon=0.1)(KERNEL, KEY, (255 * np.eye(4, 6), LABELS))
     events = np.zeros((4, 2, 3), np.uint32)
     with pytest.raises(TypeError, match="images must be uint8, or floats in .* got dtype uint32"):
         sj.adversarial(linear, epsilon=0.1)(KERNEL, KEY, (events, LABELS))

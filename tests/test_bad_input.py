@@ -529,7 +529,7 @@ def test_chunks_of_nothing():
 
 @pytest.mark.parametrize(("shape", "rows"), [((2, 3, 4), 3), ((2, 3, 4), 1), ((3, 4), 3)])
 def test_summary_of_other_points(shape, rows):
-    history = sj.History(*[np.zeros(shape)] * 8)
+    history = sj.History(*[np.zeros(shape)] * len(sj.History._fields))
     with raises(ValueError, "rows", "[H, S, E]", f"got {rows}", f"{list(shape)}"):
         sj.summarise(history, [{}] * rows)
 

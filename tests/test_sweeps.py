@@ -127,7 +127,7 @@ def test_run_compiles_once(chunk):
 
     points, _ = grid(a=[1, 2, 3], b=[0.1, 0.2, 0.3])  # H = 9 is no multiple of 4
     run(counted, KEYS, points, *SETS, chunk=chunk)
-    assert len(traces) == 2  # one looks at the sets, one makes the program
+    assert len(traces) == 9 + 1  # each point is looked at, and one makes the program
 
 
 def test_run_takes_points_of_any_shape():
@@ -174,7 +174,8 @@ def test_summary_by_hand():
     assert first["best_mean"] == pytest.approx(0.75)
     assert first["best_sd"] == pytest.approx(0.3 / 2**0.5)
     assert second == {
-        "width": 1.0, "seeds": 2, "last_mean": 1.0, "last_sd": 0, "best_mean": 1.0, "best_sd": 0,
+        "width": 1.0, "seeds": 2, "diverged": 0, "last_mean": 1.0, "last_sd": 0,
+        "best_mean": 1.0, "best_sd": 0,
     }  # fmt: skip
 
 

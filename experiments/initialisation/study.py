@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import stbp_jax as sj
 from experiments import harness, images, sweeping
 from experiments.classification import load_named
-from experiments.settings import UsageError, setting
+from experiments.settings import setting
 from experiments.study import Plan, Row, Study, Variant
 from stbp_jax import data
 
@@ -47,11 +47,6 @@ def run(settings: Settings, seeds: list[int], folder: Path) -> Iterator[list[Row
         "bias": sweeping.numbers("biases", settings.biases),
     }
     cells = sj.grid(**axes)[1]
-    try:
-        for cell in cells:
-            sj.row_normalised(cell["gain"], cell["bias"])
-    except ValueError as error:
-        raise UsageError(str(error)) from error
     told, shared = sweeping.in_one_program(
         _measure(settings), cells, settings, seeds, [(seen, seen)], folder
     )
@@ -91,6 +86,11 @@ def _measure(settings: Settings) -> Measure:
             "gradient_norm": jnp.stack([jnp.linalg.norm(kernel) for kernel in kernels]),
         }
 
+    def check(hparams: images.HParams, _: Any) -> None:
+        sj.row_normalised(hparams["gain"], hparams["bias"])
+        images.STBP.hidden(hparams)
+
+    measure.check = check  # type: ignore[attr-defined]
     return measure
 
 

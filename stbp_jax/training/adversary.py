@@ -8,7 +8,8 @@ from jax import lax
 
 from stbp_jax import checks
 from stbp_jax.core import Array, Params
-from stbp_jax.training.pipeline import Batch, LossFn
+from stbp_jax.training.datasets import check_pair
+from stbp_jax.training.pipeline import Batch, LossFn, check_function
 
 
 def adversarial(loss_fn: LossFn, *, epsilon: Any, share: Any = 0.5) -> LossFn:
@@ -35,9 +36,11 @@ def adversarial(loss_fn: LossFn, *, epsilon: Any, share: Any = 0.5) -> LossFn:
       parameters alone are right.
 
     Raises:
-      TypeError: when it is called, images of another dtype.
-      ValueError: `epsilon` negative or not finite, `share` outside [0, 1]; when it is called,
-        images outside [0, 1].
+      TypeError: a loss that cannot be called, numbers that are no floats; when it is called, a
+        batch that is no pair, images of another dtype.
+      ValueError: `epsilon` negative or not finite, `share` outside [0, 1], either no scalar; when
+        it is called, images outside [0, 1]. In a compiled update the numbers of images are not
+        known, and those outside are cut.
 
     Source: Goodfellow, Shlens, Szegedy 2015, the fast gradient sign method, with half of each; a
     share of 1 is one step of Madry et al. 2018.
@@ -51,9 +54,13 @@ def adversarial(loss_fn: LossFn, *, epsilon: Any, share: Any = 0.5) -> LossFn:
     """
     epsilon = checks.not_negative("epsilon", epsilon)
     share = checks.unit_interval("share", share)
+    for name, value in (("epsilon", epsilon), ("share", share)):
+        if jnp.ndim(value):
+            raise ValueError(f"{name} must be a scalar, got shape {list(jnp.shape(value))}")
+    check_function("loss_fn", loss_fn)
 
     def mixed(params: Params, key: Array, batch: Batch) -> tuple[Array, Any]:
-        images, labels = batch
+        images, labels = check_pair("batch", batch)
         checks.images("images", images)
         if jnp.result_type(images) == jnp.uint8:
             images = jnp.asarray(images, jnp.result_type(float)) / 255

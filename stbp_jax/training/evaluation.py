@@ -9,7 +9,8 @@ from jax import lax
 from stbp_jax import checks, core
 from stbp_jax.core import Activity, Array, Params
 from stbp_jax.metrics import accuracy
-from stbp_jax.training.pipeline import Pipeline
+from stbp_jax.training.datasets import check_form, check_numbers
+from stbp_jax.training.pipeline import Pipeline, check_pipeline, mean_loss
 
 
 class Evaluation(NamedTuple):
@@ -43,18 +44,38 @@ def evaluate(
 ) -> Evaluation:
     """Encodes and classifies a whole set, without augmentation or dropout.
 
+    The set is checked before anything is computed. Under `jit` or `vmap` its numbers are not known:
+    lengths, shapes and dtypes are checked, pixels outside [0, 1] are taken as they are, and a label
+    out of range counts as an error with whatever loss the pipeline gives it.
+
     Args:
       pipeline: from images to loss.
       params: of its network.
       key: of the input spikes.
-      images: `[N, ...]`.
-      labels: `[N]`.
+      images: `[N, ...]`, uint8, floats in [0, 1], or packed events (uint32).
+      labels: `[N]`, integers.
       batch_size: examples at once; only memory and speed depend on it.
 
     Returns:
       An `Evaluation`.
+
+    Raises:
+      TypeError: arguments of a wrong type; images or labels of a wrong dtype or no arrays.
+      ValueError: no examples, labels of another length, a class that the network does not have,
+        pixels outside [0, 1] or not finite, images of a size that the network does not take.
     """
+    check_pipeline(pipeline)
+    checks.key("key", key)
     batch_size = checks.count("batch_size", batch_size)
+    images, labels = check_form(images, labels)
+    check_numbers(pipeline, params, images, labels, batch_size=batch_size)
+    return evaluate_unchecked(pipeline, params, key, images, labels, batch_size)
+
+
+def evaluate_unchecked(
+    pipeline: Pipeline, params: Params, key: Array, images: Array, labels: Array, batch_size: int
+) -> Evaluation:
+    """`evaluate` of a set that is checked already, inside an epoch for one."""
     loss, right, activities = _means(pipeline, params, key, images, labels, batch_size)
     rates = [a.firing_rate for a in activities]
     return Evaluation(
@@ -78,7 +99,7 @@ def _means(
         state, _ = pipeline.network.initial_state(params, xs.shape[1:])
         _, outs, activities = core.observe(pipeline.network, params, state, xs)
         scores = pipeline.readout(outs)
-        return jnp.mean(pipeline.loss(scores, labels)), accuracy(scores, labels), activities
+        return mean_loss(pipeline, scores, labels), accuracy(scores, labels), activities
 
     count = images.shape[0]
     batch_size = min(batch_size, count)

@@ -7,9 +7,13 @@ loss. Leaves out what those are: a `Build` says it, from hyper-parameters that m
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 
+from stbp_jax import checks
 from stbp_jax.core import Array, Layer, Params, PyTree
 
 Batch = tuple[Any, Any]
@@ -87,6 +91,9 @@ class History(NamedTuple):
       silent_fraction: `[E, L]`, share of units that fire nowhere in the test set.
       in_window: `[E, L]`, share of unit-steps inside the surrogate's window on the test set.
       operations: `[E, L]`, synaptic operations per test example.
+      non_finite_updates: `[E]`, int32, updates of the epoch with a NaN or an infinity in the loss,
+        in the gradient or in the parameters after it. 0 in a sound run; once parameters are NaN,
+        all updates of an epoch.
     """
 
     loss: Array
@@ -97,3 +104,93 @@ class History(NamedTuple):
     silent_fraction: Array
     in_window: Array
     operations: Array
+    non_finite_updates: Array
+
+
+# Checks: static, so that they hold under a trace too ----------------------------------------------
+
+
+def check_function(name: str, f: Any) -> Any:
+    """Something that can be called; gives it back.
+
+    Raises:
+      TypeError: it cannot.
+    """
+    if not callable(f):
+        raise TypeError(f"{name} must be callable, got {f!r}")
+    return f
+
+
+def check_pipeline(pipeline: Any) -> Pipeline:
+    """A `Pipeline` whose fields are what they must be.
+
+    Raises:
+      TypeError: it is not; the message names the field.
+    """
+    if not isinstance(pipeline, Pipeline):
+        raise TypeError(f"a Pipeline is expected, got {type(pipeline).__name__}")
+    for name in ("encode", "readout", "loss"):
+        check_function(name, getattr(pipeline, name))
+    for name in ("augment", "objective"):
+        if getattr(pipeline, name) is not None:
+            check_function(name, getattr(pipeline, name))
+    if not isinstance(pipeline.network, Layer):
+        raise TypeError(f"network must be a Layer, got {type(pipeline.network).__name__}")
+    check_optimizer(pipeline.optimizer)
+    return pipeline
+
+
+def check_optimizer(optimizer: Any) -> None:
+    """Something with `init` and `update`, as the optimizers of optax are.
+
+    Raises:
+      TypeError: it is not.
+    """
+    if not all(callable(getattr(optimizer, name, None)) for name in ("init", "update")):
+        raise TypeError(f"optimizer must be a GradientTransformation of optax, got {optimizer!r}")
+
+
+def check_config(config: Any) -> TrainConfig:
+    """The same `TrainConfig` with plain integers, each at least 1.
+
+    Raises:
+      TypeError, ValueError: another type, or a field that is no count.
+    """
+    if not isinstance(config, TrainConfig):
+        raise TypeError(f"config must be a TrainConfig, got {type(config).__name__}")
+    return TrainConfig(**{name: checks.count(name, n) for name, n in config._asdict().items()})
+
+
+def build_pipeline(build: Build, hparams: PyTree, num_updates: int) -> Pipeline:
+    """`build(hparams, num_updates)`, checked.
+
+    Raises:
+      TypeError: hyper-parameters that are no numbers; something other than a `Pipeline`.
+    """
+    if hparams is None:
+        raise TypeError("hparams must be a tree of numbers, got None; () where build reads none")
+    for path, leaf in jax.tree.leaves_with_path(hparams):
+        if not isinstance(leaf, bool | int | float | np.generic | np.ndarray | jax.Array):
+            name = f"hparams{jax.tree_util.keystr(path)}"
+            raise TypeError(f"{name} must be a number or an array, got {leaf!r}")
+        if isinstance(leaf, np.generic | np.ndarray):
+            checks.held(f"hparams{jax.tree_util.keystr(path)}", leaf)
+    pipeline = build(hparams, num_updates)
+    if not isinstance(pipeline, Pipeline):
+        raise TypeError(f"build must return a Pipeline, got {type(pipeline).__name__}")
+    return check_pipeline(pipeline)
+
+
+def mean_loss(pipeline: Pipeline, scores: Array, labels: Array) -> Array:
+    """Mean over the batch of the pipeline's loss.
+
+    Raises:
+      ValueError: a loss that is not `[B]`; one `[B, C]` has another mean.
+    """
+    losses = pipeline.loss(scores, labels)
+    if jnp.shape(losses) != scores.shape[:1]:
+        raise ValueError(
+            f"loss must return one number for each example, [{scores.shape[0]}], "
+            f"got {list(jnp.shape(losses))}"
+        )
+    return jnp.mean(losses)

@@ -1,5 +1,6 @@
 """One update of the parameters."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -8,7 +9,15 @@ import optax
 
 from stbp_jax.core import Array, Params, PyTree
 from stbp_jax.metrics import accuracy
-from stbp_jax.training.pipeline import Batch, LossFn, Pipeline, TrainState
+from stbp_jax.training.pipeline import (
+    Batch,
+    LossFn,
+    Pipeline,
+    TrainState,
+    check_function,
+    check_optimizer,
+    mean_loss,
+)
 
 
 def make_train_step(
@@ -23,6 +32,10 @@ def make_train_step(
     Returns:
       `(state, batch) -> (state, (loss, report))`.
 
+    Raises:
+      TypeError: a loss that cannot be called, an optimizer without `init` and `update`; when it is
+        called, a state that is no `TrainState`.
+
     >>> loss_fn = lambda w, key, x: (jnp.sum((w - x) ** 2), None)
     >>> optimizer = optax.sgd(0.25)
     >>> w = jnp.zeros(2)
@@ -31,16 +44,40 @@ def make_train_step(
     >>> state.params, float(loss)
     (Array([0.5, 0.5], dtype=float32), 2.0)
     """
+    watched = make_watched_step(loss_fn, optimizer)
 
     def step(state: TrainState, batch: PyTree) -> tuple[TrainState, tuple[Array, PyTree]]:
+        state, (loss, report, _) = watched(state, batch)
+        return state, (loss, report)
+
+    return step
+
+
+def make_watched_step(
+    loss_fn: LossFn, optimizer: optax.GradientTransformation
+) -> Callable[[TrainState, PyTree], tuple[TrainState, tuple[Array, PyTree, Array]]]:
+    """As `make_train_step`, and whether the update is finite: `(loss, report, finite)`."""
+    check_function("loss_fn", loss_fn)
+    check_optimizer(optimizer)
+
+    def step(state: TrainState, batch: PyTree) -> tuple[TrainState, tuple[Array, PyTree, Array]]:
+        if not isinstance(state, TrainState):
+            raise TypeError(f"state must be a TrainState, got {type(state).__name__}")
         key = jax.random.fold_in(state.key, state.step)
         value_and_grad = jax.value_and_grad(loss_fn, has_aux=True)
         (loss, report), grads = value_and_grad(state.params, key, batch)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        return TrainState(params, opt_state, state.key, state.step + 1), (loss, report)
+        # The parameters too: an infinite learning rate is in neither the loss nor the gradient.
+        finite = _all_finite((loss, grads, params))
+        return TrainState(params, opt_state, state.key, state.step + 1), (loss, report, finite)
 
     return step
+
+
+def _all_finite(tree: PyTree) -> Array:
+    leaves = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]
+    return functools.reduce(jnp.logical_and, leaves)
 
 
 def loss_of(pipeline: Pipeline) -> LossFn:
@@ -55,6 +92,8 @@ def loss_of(pipeline: Pipeline) -> LossFn:
         state, _ = pipeline.network.initial_state(params, xs.shape[1:], key=key_layers)
         _, outs = pipeline.network.unroll(params, state, xs)
         scores = pipeline.readout(outs)
-        return jnp.mean(pipeline.loss(scores, labels)), accuracy(scores, labels)
+        return mean_loss(pipeline, scores, labels), accuracy(scores, labels)
 
-    return loss_fn if pipeline.objective is None else pipeline.objective(loss_fn)
+    if pipeline.objective is None:
+        return loss_fn
+    return check_function("what objective returns", pipeline.objective(loss_fn))

@@ -1,0 +1,119 @@
+"""Checks of data sets: images and labels that fit each other and the pipeline, once, at entry.
+
+What is static, types, shapes and dtypes, is looked at under a trace too. Numbers are looked at only
+where they are known: not those of a set that is an argument of `jit`.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from stbp_jax import checks
+from stbp_jax.core import Array, Params
+from stbp_jax.training.pipeline import Pipeline
+
+
+def check_pair(name: str, data: Any) -> tuple[Any, Any]:
+    """Images and labels of a pair such as `data.Dataset`.
+
+    Raises:
+      TypeError, ValueError: something that is no pair.
+    """
+    if not isinstance(data, tuple | list):
+        raise TypeError(f"{name} must be a pair (images, labels), got {type(data).__name__}")
+    if len(data) != 2:
+        raise ValueError(f"{name} must be a pair (images, labels), got {len(data)} parts")
+    return data[0], data[1]
+
+
+def check_form(images: Any, labels: Any, *, of: str = "", least: int = 1) -> tuple[Array, Array]:
+    """What is static of a set; gives the same arrays back.
+
+    Args:
+      images: `[N, ...]`, uint8, floats, or uint32 `[N, M]` for packed events.
+      labels: `[N]`, integers.
+      of: in front of both names, `"train_set "` for one.
+      least: the least N.
+
+    Raises:
+      TypeError: lists or other things that are no arrays; dtypes that no pipeline takes.
+      ValueError: other shapes, fewer examples than `least`, images without pixels.
+    """
+    _check_array(f"{of}images", images)
+    _check_array(f"{of}labels", labels)
+    if images.ndim < 2 or len(images) < least:
+        raise ValueError(
+            f"{of}images must have shape [N, ...] with N >= {least}"
+            f"{' (batch_size)' if least > 1 else ''}, got {list(images.shape)}"
+        )
+    if labels.shape != (len(images),):
+        raise ValueError(
+            f"{of}labels must have shape [{len(images)}], one for each example, "
+            f"got {list(labels.shape)}"
+        )
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise TypeError(f"{of}labels must be integers, got dtype {labels.dtype}")
+    if images.dtype == np.uint32:  # packed events: the encoder knows what they mean
+        return images, labels
+    if images.dtype != np.uint8 and not jnp.issubdtype(images.dtype, jnp.floating):
+        raise TypeError(
+            f"{of}images must be uint8, or floats in [0, 1], or packed events (uint32), "
+            f"got dtype {images.dtype}"
+        )
+    if 0 in images.shape:
+        raise ValueError(f"{of}images must have pixels, got shape {list(images.shape)}")
+    return images, labels
+
+
+def _check_array(name: str, x: Any) -> None:
+    """An array of NumPy without a mask, or of JAX, traced or not; lists and other things are none.
+
+    The message names the type alone: a list may be long.
+    """
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be an array without a mask, got a masked array: fill it")
+    if not isinstance(x, np.ndarray | np.generic | jax.Array):
+        raise TypeError(f"{name} must be an array of NumPy or JAX, got {type(x).__name__}")
+
+
+def check_numbers(
+    pipeline: Pipeline,
+    params: Params,
+    images: Array,
+    labels: Array,
+    *,
+    batch_size: int,
+    of: str = "",
+) -> None:
+    """What only known numbers show, of a set whose form is checked.
+
+    Args:
+      pipeline: that the set goes through.
+      params: of its network, or their shapes and dtypes.
+      images: `[N, ...]`.
+      labels: `[N]`.
+      batch_size: examples at once.
+      of: in front of both names.
+
+    Raises:
+      TypeError, ValueError: pixels that are not finite or outside [0, 1], a label that the network
+        has no class for, images of a size that it does not take.
+    """
+    if images.dtype != np.uint32:
+        checks.images(f"{of}images", images)
+    if not checks.concrete(labels):
+        return
+
+    def scores(params: Params, images: Array) -> Array:
+        xs = pipeline.encode(jax.random.key(0), images)
+        state, _ = pipeline.network.initial_state(params, xs.shape[1:])
+        return pipeline.readout(pipeline.network.unroll(params, state, xs)[1])
+
+    # The shape of a batch, not of the set: some encoders refuse more than can be indexed.
+    shape = (min(batch_size, len(images)), *images.shape[1:])
+    found = jax.eval_shape(scores, params, jax.ShapeDtypeStruct(shape, images.dtype))
+    if len(found.shape) != 2:
+        raise ValueError(f"scores must have shape [B, C], got {list(found.shape)}")
+    checks.labels(f"{of}labels", labels, batch=len(images), classes=found.shape[1])

@@ -1,0 +1,229 @@
+"""Whatever takes a data set refuses a bad one by name, before anything is computed."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import stbp_jax as sj
+from stbp_jax import checks
+
+KEY = jax.random.key(0)
+CONFIG = sj.TrainConfig(epochs=1, batch_size=50, eval_batch_size=50)
+LABELS = np.random.default_rng(0).integers(0, 3, 100).astype(np.int32)
+IMAGES = np.eye(3, dtype=np.float32)[LABELS]  # the label is the bright pixel
+SET = IMAGES, LABELS
+IDENTITY = sj.dense(3, init=sj.initialiser(lambda key, shape, dtype: jnp.eye(3, dtype=dtype)))
+PIPELINE = sj.Pipeline(
+    lambda key, images: sj.constant(images, 2), IDENTITY, sj.rate, sj.squared_error, optax.sgd(0.1)
+)
+PARAMS, _ = IDENTITY.init(KEY, (3,))
+
+
+def build(hparams, num_updates):
+    return PIPELINE
+
+
+def state_of(pipeline=PIPELINE, shape=(3,)):
+    params, _ = pipeline.network.init(KEY, shape)
+    return sj.TrainState(params, pipeline.optimizer.init(params), KEY, jnp.int32(0))
+
+
+def evaluation(images, labels):
+    return sj.evaluate(PIPELINE, PARAMS, KEY, images, labels, batch_size=50)
+
+
+def run(*sets, build=build, config=CONFIG, key=KEY, hparams=()):
+    return sj.make_train(build, config)(key, hparams, *sets)
+
+
+def from_host(*sets, build=build, config=CONFIG, key=KEY, hparams=(), state=None):
+    return sj.epochs(build, config, key, hparams, *sets, state=state)  # the call itself refuses
+
+
+def start(train_set, *, build=build, config=CONFIG, key=KEY, hparams=()):
+    return sj.make_training(build, config).start(key, hparams, train_set)
+
+
+def epoch(*sets, build=build, config=CONFIG, key=KEY, hparams=(), state=None):
+    state = state_of() if state is None else state
+    return sj.make_training(build, config).epoch(key, hparams, state, *sets)
+
+
+# Whatever takes a set: how it is called with one, and what it calls it.
+TAKES = {
+    "evaluate": (lambda data: evaluation(*data), ""),
+    "make_train, to learn from": (lambda data: run(data, SET), "train_set "),
+    "make_train, to test on": (lambda data: run(SET, data), "test_set "),
+    "epochs, to learn from": (lambda data: from_host(data, SET), "train_set "),
+    "epochs, to test on": (lambda data: from_host(SET, data), "test_set "),
+    "start": (start, "train_set "),
+    "epoch, to learn from": (lambda data: epoch(data, SET), "train_set "),
+    "epoch, to test on": (lambda data: epoch(SET, data), "test_set "),
+}
+takes_set = pytest.mark.parametrize(("take", "of"), TAKES.values(), ids=TAKES)
+
+ONE_OUT_OF_RANGE = np.where(LABELS == 2, 7, LABELS)
+WIDE = LABELS.astype(np.int64) + 2**32  # 0, 1, 2 where 64 bits become 32
+LENGTH = "labels must have shape [100], one for each example, got "
+RANGE = "labels must lie in [0, 3), got values from "
+STATIC = {  # known under a trace too
+    "fewer labels": (IMAGES, LABELS[:90], ValueError, LENGTH + "[90]"),
+    "more labels": (IMAGES[:70], LABELS, ValueError, "shape [70], one for each example, got [100]"),
+    "one-hot labels": (IMAGES, np.eye(3)[LABELS], ValueError, LENGTH + "[100, 3]"),
+    "a column of labels": (IMAGES, LABELS[:, None], ValueError, LENGTH + "[100, 1]"),
+    "float labels": (IMAGES, LABELS * 1.0, TypeError, "labels must be integers, got dtype float"),
+    "bool labels": (IMAGES, LABELS > 0, TypeError, "labels must be integers, got dtype bool"),
+    "no examples": (IMAGES[:0], LABELS[:0], ValueError, "images must have shape [N, ...] with N"),
+    "no pixels": (IMAGES[:, :0], LABELS, ValueError, "images must have pixels, got shape [100, 0]"),
+    "an image a number": (IMAGES[:, 0], LABELS, ValueError, "images must have shape [N, ...]"),
+    "integer images": (IMAGES.astype(int), LABELS, TypeError, "images must be uint8, or floats in"),
+    "bool images": (IMAGES > 0, LABELS, TypeError, "images must be uint8, or floats in"),
+    "complex images": (IMAGES * 1j, LABELS, TypeError, "images must be uint8, or floats in"),
+    "swapped": (LABELS, IMAGES, ValueError, "images must have shape [N, ...]"),
+    "events": (
+        IMAGES.astype(np.uint32),
+        LABELS,
+        TypeError,
+        "uint8, or floats in [0, 1], got dtype",
+    ),
+}
+KNOWN = {
+    "larger images": (np.ones((100, 4), np.float32), LABELS, ValueError, "[B, 3], got [50, 4]"),
+    "labels from 1": (IMAGES, LABELS + 1, ValueError, RANGE + "1 to 3"),
+    "a label out of range": (IMAGES, ONE_OUT_OF_RANGE, ValueError, RANGE + "0 to 7"),
+    "a label below 0": (IMAGES, LABELS - 1, ValueError, RANGE + "-1 to 1"),
+    "labels that wrap": (IMAGES, WIDE, ValueError, RANGE + "4294967296 to 4294967298"),
+    "images to 255": (IMAGES * 255, LABELS, ValueError, "images must be finite and in [0, 1]"),
+    "images below 0": (IMAGES - 1, LABELS, ValueError, "images must be finite and in [0, 1]"),
+    "images of NaN": (IMAGES * np.nan, LABELS, ValueError, "images must be finite and in [0, 1]"),
+    "a list of labels": (IMAGES, [0] * 100, TypeError, "labels must be an array of NumPy or JAX"),
+    "a tuple of images": ((1.0,) * 100, LABELS, TypeError, "images must be an array of NumPy"),
+    "no labels": (IMAGES, None, TypeError, "labels must be an array of NumPy or JAX, got NoneType"),
+    "strings": (IMAGES.astype(str), LABELS, TypeError, "images must be uint8, or floats in"),
+    "objects": (IMAGES.astype(object), LABELS, TypeError, "images must be uint8, or floats in"),
+    "masked images": (np.ma.array(IMAGES), LABELS, TypeError, "images must be an array without a"),
+    "masked labels": (IMAGES, np.ma.array(LABELS), TypeError, "labels must be an array without a"),
+}
+
+
+def expects(error, *parts):
+    """Expects `error` with all parts in its message, in this order."""
+    return pytest.raises(error, match="(?s)" + ".*".join(map(re.escape, parts)))
+
+
+@takes_set
+@pytest.mark.parametrize(
+    ("images", "labels", "error", "message"), (STATIC | KNOWN).values(), ids=STATIC | KNOWN
+)
+def test_bad_sets(take, of, images, labels, error, message):
+    own = message.startswith(("images", "labels"))  # not the encoder's or the network's
+    with expects(error, of + message if own else message):
+        take((images, labels))
+
+
+@takes_set
+def test_bad_sets_on_the_device(take, of):
+    with expects(ValueError, f"{of}labels must lie in [0, 3), got values from 1 to 3"):
+        take((jnp.asarray(IMAGES), jnp.asarray(LABELS + 1)))
+
+
+@pytest.mark.parametrize(
+    "take", [take for name, (take, _) in TAKES.items() if "epochs" not in name]
+)
+@pytest.mark.parametrize(("images", "labels", "error", "message"), STATIC.values(), ids=STATIC)
+def test_shapes_and_dtypes_are_known_under_a_trace(take, images, labels, error, message):
+    with expects(error, message):
+        jax.eval_shape(lambda *data: take(data), images, labels)
+
+
+def test_numbers_are_not_known_under_a_trace():
+    # As the docstrings say: pixels are taken as they are, the labels count as errors.
+    found = jax.jit(evaluation)(IMAGES * 255, LABELS + 7)
+    assert float(found.accuracy) == 0
+    jax.eval_shape(run, (IMAGES * 255, LABELS + 7), (IMAGES * 255, LABELS + 7))
+    # A set that the jitted function closes over is known.
+    with expects(ValueError, "labels must lie in [0, 3)"):
+        jax.jit(lambda params: sj.evaluate(PIPELINE, params, KEY, IMAGES, LABELS + 1))(PARAMS)
+
+
+@pytest.mark.parametrize("take", [run, from_host, epoch])
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        ({"images": IMAGES, "labels": LABELS}, TypeError, "a pair (images, labels), got dict"),
+        (np.zeros((2, 100, 3)), TypeError, "a pair (images, labels), got ndarray"),
+        (None, TypeError, "a pair (images, labels), got NoneType"),
+        ((IMAGES,), ValueError, "a pair (images, labels), got 1 parts"),
+        ((*SET, LABELS), ValueError, "a pair (images, labels), got 3 parts"),
+    ],
+)
+def test_sets_that_are_no_pair(take, data, error, message):
+    for name, sets in (("train_set", (data, SET)), ("test_set", (SET, data))):
+        with expects(error, f"{name} must be {message}"):
+            take(*sets)
+    with expects(error, f"train_set must be {message}"):
+        sj.training.num_updates(CONFIG, data)
+
+
+@pytest.mark.parametrize("count", [1, 49, 50, 70, 100])
+def test_good_sets_are_right_whatever_their_length(count):
+    found = evaluation(IMAGES[:count], LABELS[:count])
+    assert float(found.accuracy) == 1.0
+    assert float(found.loss) == 0.0
+
+
+@pytest.mark.parametrize(
+    "of",
+    [lambda x: x.astype(np.int64), lambda x: x.astype(np.uint8), jnp.asarray, np.flip],
+    ids=["int64", "uint8", "jax", "strides"],
+)
+def test_labels_of_any_integer_type(of):
+    images = np.eye(3, dtype=np.uint8)[np.asarray(of(LABELS))] * np.uint8(255)
+    images.flags.writeable = False
+    assert float(evaluation(images, of(LABELS)).accuracy) == 1.0
+
+
+def test_packed_events_are_evaluated():
+    words = np.array([[0, 2**32 - 1], [1, 2**32 - 1], [2, 5]], np.uint32)  # pixel, or padding
+    encode = lambda key, events: sj.event_spikes(events, 1, shape=(3,))  # noqa: E731
+    found = sj.evaluate(PIPELINE._replace(encode=encode), PARAMS, KEY, words, np.arange(3))
+    assert float(found.accuracy) == 1.0
+    with expects(ValueError, "events must have shape [B, M]"):
+        sj.evaluate(PIPELINE._replace(encode=encode), PARAMS, KEY, words[..., None], np.arange(3))
+
+
+def test_a_set_may_be_larger_than_its_events_can_be_indexed_at_once():
+    # 2^31 cells in all, 2^21 in a batch.
+    encode = lambda key, events: sj.event_spikes(events, 2, shape=(1024, 1024))  # noqa: E731
+    network = sj.serial(sj.flatten(), sj.dense(3))
+    pipeline = PIPELINE._replace(encode=encode, network=network)
+    words = np.zeros((1025, 1), np.uint32)
+    config = sj.TrainConfig(1, batch_size=1, eval_batch_size=1)
+    train = sj.make_train(lambda hparams, num_updates: pipeline, config)
+    data = words, np.zeros(1025, np.int32)
+    jax.eval_shape(lambda: train(KEY, (), data, data))
+
+
+def test_numbers_are_looked_at_once(monkeypatch):
+    seen = []
+    images = checks.images
+
+    def counted(name, x):
+        if checks.concrete(x):
+            seen.append(name)
+        images(name, x)
+
+    monkeypatch.setattr(checks, "images", counted)
+    train = sj.make_train(build, CONFIG._replace(epochs=3))
+    jax.eval_shape(lambda: train(KEY, (), SET, SET))
+    assert sorted(seen) == ["test_set images", "train_set images"]
+    seen.clear()
+    from_host(SET, SET)
+    assert sorted(seen) == ["test_set images", "train_set images"]
+    seen.clear()
+    jax.eval_shape(evaluation, *SET)
+    assert seen == []
