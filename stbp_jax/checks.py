@@ -4,6 +4,7 @@ Values are looked at only when they are concrete; a traced value passes, because
 known when the program is made.
 """
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -113,3 +114,82 @@ def labels(name: str, x: Any, *, batch: int, classes: int) -> None:
         low, high = int(values.min()), int(values.max())
         if low < 0 or high >= classes:
             raise ValueError(f"{name} must lie in [0, {classes}), got values from {low} to {high}")
+
+
+# Arrays, integers and functions by their types ---------------------------------------------------
+
+
+def array(name: str, x: Any) -> None:
+    """An array of numbers, NumPy's or JAX's; no list, mask, text or foreign byte order."""
+    if not isinstance(x, np.ndarray | np.generic | jax.Array):
+        raise TypeError(f"{name} must be an array, got {type(x).__name__}")
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a plain array, got a masked one: fill or drop its values")
+    if isinstance(x, np.ndarray | np.generic):
+        if x.dtype.kind not in "biufc" and not jnp.issubdtype(x.dtype, jnp.number):
+            raise TypeError(f"{name} must be an array of numbers, got dtype {x.dtype}")
+        if not x.dtype.isnative:
+            raise TypeError(f"{name} must be in the byte order of this machine, got {x.dtype.str}")
+
+
+def integer(name: str, n: Any) -> int:
+    """An integer of any sign as Python's, so that nothing wraps in a narrow type."""
+    try:
+        if isinstance(n, bool) or not concrete(n):
+            raise TypeError
+        return operator.index(n)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {n!r}") from None
+
+
+def scalar(name: str, x: Any) -> None:
+    """One number, not an array with axes."""
+    if np.ndim(x):
+        raise ValueError(f"{name} must be one number, got shape {list(np.shape(x))}")
+
+
+def real(name: str, x: Any) -> None:
+    """One real number of any type, in Python, NumPy or JAX; a traced one passes by its type."""
+    if isinstance(x, bool) or not isinstance(x, int | float | np.generic | np.ndarray | jax.Array):
+        raise TypeError(f"{name} must be a number, got {x!r}")
+    dtype = np.dtype(type(x)) if isinstance(x, int | float) else x.dtype
+    if dtype.kind not in "iuf" and not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"{name} must be a number, got {x!r}")
+    scalar(name, x)
+
+
+def function(name: str, x: Any) -> None:
+    """Something that can be called."""
+    if not callable(x):
+        raise TypeError(f"{name} must be a function, got {x!r}")
+
+
+def sensor(shape: Any) -> tuple[int, ...]:
+    """The shape of a sensor as Python integers, whose cells fit a word of 32 bits."""
+    try:
+        sizes = (shape,) if np.ndim(shape) == 0 else tuple(shape)
+    except (TypeError, ValueError):
+        raise TypeError(f"shape must be a tuple of integers, got {shape!r}") from None
+    found = tuple(count("shape", size) for size in sizes)
+    if math.prod(found) >= 2**32:
+        raise ValueError(f"shape must have fewer than 2³² cells, got {list(found)}")
+    return found
+
+
+def iterable(name: str, x: Any) -> None:
+    """Something that gives one value after the other."""
+    try:
+        iter(x)
+    except TypeError:
+        raise TypeError(f"{name} must be iterable, got {type(x).__name__}") from None
+
+
+def key(name: str, x: Any) -> None:
+    """One random key, typed or raw."""
+    if not isinstance(x, np.ndarray | jax.Array):
+        raise TypeError(f"{name} must be a random key, as jax.random.key(0), got {x!r}")
+    raw = x.dtype == np.uint32
+    if not raw and not jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        raise TypeError(f"{name} must be a random key, as jax.random.key(0), got dtype {x.dtype}")
+    if x.ndim != raw:
+        raise ValueError(f"{name} must be one key, got shape {list(x.shape)}")
