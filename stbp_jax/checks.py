@@ -126,7 +126,8 @@ def array(name: str, x: Any) -> None:
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a plain array, got a masked one: fill or drop its values")
     if isinstance(x, np.ndarray | np.generic):
-        if x.dtype.kind not in "biufc" and not jnp.issubdtype(x.dtype, jnp.number):
+        known = x.dtype.kind in "biufc"
+        if not known and (x.dtype.kind != "V" or not jnp.issubdtype(x.dtype, jnp.number)):
             raise TypeError(f"{name} must be an array of numbers, got dtype {x.dtype}")
         if not x.dtype.isnative:
             raise TypeError(f"{name} must be in the byte order of this machine, got {x.dtype.str}")

@@ -5,6 +5,7 @@ files and the packing (`data`). Binning is a scatter of bytes: the cells of a ba
 once, and each event touches one of them.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -58,7 +59,7 @@ def by_time(microseconds: Any, *, start: Any = 0) -> Steps:
         )
 
     def steps(times: Array) -> Array:
-        return _floor_divided(_times(times), length, origin)
+        return _floor_divided(_times(times), _scalar(length), _scalar(origin))
 
     return steps
 
@@ -119,18 +120,23 @@ def _times(times: Any) -> Array:
     return jnp.asarray(times)
 
 
-def _floor_divided(times: Array, length: Any, start: Any) -> Array:
+def _scalar(value: Any) -> Any:
+    """A Python integer in the 32 bits that hold it."""
+    if not isinstance(value, int):
+        return value
+    return np.int32(value) if value < 2**31 else np.uint32(value)
+
+
+@functools.partial(jax.jit, inline=True)
+def _floor_divided(times: Array, length: Array, start: Array) -> Array:
     """(times - start) // length, without a difference that could wrap; int32.
 
     Each of the two is divided by itself, x = q · length + r, and the quotients are subtracted in
     halves of a word.
     """
-    if isinstance(start, int):
-        start = jnp.asarray(start, jnp.int32 if start < 2**31 else jnp.uint32)
-    wide = any(x.dtype.itemsize == 8 for x in (times, length, start) if not isinstance(x, int))
+    wide = any(x.dtype.itemsize == 8 for x in (times, length, start))
     word, signed, half = (jnp.uint64, jnp.int64, 32) if wide else (jnp.uint32, jnp.int32, 16)
-    mask = 2**half - 1
-    length = word(length) if isinstance(length, int) else length.astype(word)
+    length, mask = length.astype(word), 2**half - 1
 
     def divided(x: Array) -> tuple[Array, Array, Array]:
         """Upper and lower half of the quotient, and the remainder."""
