@@ -143,9 +143,8 @@ def make_stream(
             raise TypeError("counts must be a plain array, got a masked one: fill its values")
         wide = np.asarray(counts)
         if wide.dtype.kind not in "biu" or wide.min() < 0:
-            raise TypeError(
-                f"counts must be integers of at least 0, got dtype {wide.dtype}, least {wide.min()}"
-            )
+            least = f", least {wide.min()}" if wide.dtype.kind in "biuf" else ""
+            raise TypeError(f"counts must be integers of at least 0, got dtype {wide.dtype}{least}")
         if wide.dtype.itemsize > 1:  # a byte cannot hold the limit, and needs none
             wide = np.minimum(wide, np.array(_MOST, np.uint16))
         return program(params, state, wide.astype(np.uint16))

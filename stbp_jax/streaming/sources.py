@@ -165,7 +165,7 @@ def _live(
 
     began = heard = time.monotonic()
     latest = -1
-    patience = min(microseconds / 10**6, threading.TIMEOUT_MAX if timeout is None else timeout)
+    patience = min(min(microseconds, 10**15) / 10**6, 10**9 if timeout is None else timeout)
     threading.Thread(target=read, daemon=True, name="stbp_jax.live").start()
     try:
         while True:
