@@ -125,6 +125,8 @@ _WORD = 32  # inputs whose spikes one word holds
 @jax.custom_vjp
 def _gathered(x: Array, kernel: Array) -> Array:
     size = x.shape[1]
+    if not size:  # no word to look into
+        return jnp.zeros((x.shape[0], kernel.shape[1]), kernel.dtype)
     count = -(-size // _WORD)
     spikes = jnp.pad(x != 0, ((0, 0), (0, _WORD * count - size))).reshape((-1, count, _WORD))
     bits = jnp.uint32(1) << jnp.arange(_WORD, dtype=jnp.uint32).reshape((1, 1, -1))
@@ -149,8 +151,6 @@ def _gathered(x: Array, kernel: Array) -> Array:
         total = jax.lax.while_loop(lambda carried: carried[0] < count, add, start)[2]
         return total.astype(kernel.dtype)
 
-    if not size:
-        return jnp.zeros((x.shape[0], kernel.shape[1]), kernel.dtype)
     return jax.lax.map(row, (x, words))
 
 
