@@ -187,16 +187,17 @@ def _decisions(
         times, cells, latest = _checked(chunk, num_cells, latest)
         if latest is None:
             continue
-        inside = (times >= start) & (times < end)
-        binned += int(inside.sum())
-        left_out += len(times) - int(inside.sum())
         if begins:
             begun_at = int(times[0]) if len(times) else latest
             if begun_at < 2 * start - end or begun_at > 2 * end - start:
                 _warn(f"the source's clock begins at {begun_at} us, far from", start, end)
-        # Outside, a difference of 64 bits could wrap.
-        bins = (times[inside] - start) // microseconds
-        cells = cells[inside]
+        if len(times) and (times[0] < start or latest >= end):
+            # Outside, a difference of 64 bits could wrap.
+            inside = (times >= start) & (times < end)
+            left_out += len(times) - int(inside.sum())
+            times, cells = times[inside], cells[inside]
+        binned += len(times)
+        bins = (times - start) // microseconds
         if len(bins):
             last_bin = int(bins[-1])
         # Bins before this one are closed: the clock, or an event, has passed them.

@@ -33,7 +33,8 @@ def parse(chunk: Chunk) -> tuple[np.ndarray, np.ndarray | None]:
     """
     if not isinstance(chunk, tuple | list) or len(chunk) != 2:
         raise TypeError(f"a chunk must be (times, cells) or (time, None), got {chunk!r}")
-    if any(isinstance(part, np.ma.MaskedArray) for part in chunk):
+    masked = np.ma.MaskedArray
+    if isinstance(chunk[0], masked) or isinstance(chunk[1], masked):
         raise TypeError("times and cells must be plain arrays, got a masked one: drop its events")
     times = np.atleast_1d(np.asarray(chunk[0]))
     clock = chunk[1] is None
@@ -45,15 +46,15 @@ def parse(chunk: Chunk) -> tuple[np.ndarray, np.ndarray | None]:
         )
     if not len(times):
         return _SILENT, None if clock else _SILENT
-    for name, values in (("times", times), ("cells", cells)):
-        if values.dtype.kind == "O" and all(type(v) is int for v in values):
-            # What NumPy makes of Python integers beyond 64 bits.
-            raise ValueError(f"{name} must lie in [-2⁶³, 2⁶³), got {list(values)}")
     if times.dtype.kind not in "iu" or cells.dtype.kind not in "iu":
+        for values in (times, cells):
+            if values.dtype.kind == "O" and all(type(v) is int for v in values):
+                # What NumPy makes of Python integers beyond 64 bits.
+                raise ValueError(f"times and cells must lie in [-2⁶³, 2⁶³), got {list(values)}")
         raise TypeError(f"times and cells must be integers, got {times.dtype} and {cells.dtype}")
-    for name, values in (("times", times), ("cells", cells)):
-        if values.dtype == np.uint64 and len(values) and values.max() >= 2**63:
-            raise ValueError(f"{name} must lie in [-2⁶³, 2⁶³), got {values.max()}")
+    for values in (times, cells):
+        if values.dtype.char in "LQ" and len(values) and values.max() >= 2**63:
+            raise ValueError(f"times and cells must lie in [-2⁶³, 2⁶³), got {values.max()}")
     return times.astype(np.int64), None if clock else cells.astype(np.int64)
 
 
