@@ -33,13 +33,21 @@ def elastic(key: Array, images: Any, *, sigma: float = 4.0, alpha: float = 34.0)
       Images of the same shape and dtype.
 
     Raises:
-      ValueError: images of another rank; `sigma` not positive, `alpha` negative.
+      TypeError: a key that is none; images that are no array, or neither uint8 nor floats;
+        `sigma` or `alpha` no floats.
+      ValueError: images of another rank or without pixels; `sigma` not positive, `alpha` negative;
+        one of them not a scalar. Traced numbers are not checked.
 
     Source: Simard, Steinkraus, Platt 2003; its defaults for MNIST.
     """
+    checks.key("key", key)
     checks.positive("sigma", sigma)
     checks.number("alpha", alpha, "0 or more and finite", lambda a: np.isfinite(a) & (a >= 0))
+    checks.scalar("sigma", sigma)
+    checks.scalar("alpha", alpha)
     images = _batch(images)
+    if images.dtype != jnp.uint8 and not jnp.issubdtype(images.dtype, jnp.floating):
+        raise TypeError(f"images must be uint8 or floats, got dtype {images.dtype}")
     batch, height, width = images.shape[:3]
     ways = jax.random.uniform(key, (2, batch, height, width), jnp.float32, -1, 1)
     ways = alpha * jnp.einsum("ij,dbjk,kl->dbil", _blur(height, sigma), ways, _blur(width, sigma))
@@ -68,12 +76,16 @@ def horizontal_flip(key: Array, images: Any, *, probability: float = 0.5) -> Arr
       Images of the same shape and dtype.
 
     Raises:
-      ValueError: images of another rank; `probability` outside [0, 1].
+      TypeError: a key that is none; images that are no array; `probability` no float.
+      ValueError: images of another rank or without pixels; `probability` outside [0, 1] or not a
+        scalar. A traced number is not checked.
 
     >>> horizontal_flip(jax.random.key(0), jnp.array([[[1, 2, 3]]]), probability=1.0)
     Array([[[3, 2, 1]]], dtype=int32)
     """
+    checks.key("key", key)
     checks.unit_interval("probability", probability)
+    checks.scalar("probability", probability)
     images = _batch(images)
     mirrored = jax.random.bernoulli(key, probability, images.shape[:1])
     over = mirrored.reshape(-1, *(1,) * (images.ndim - 1))
@@ -81,11 +93,14 @@ def horizontal_flip(key: Array, images: Any, *, probability: float = 0.5) -> Arr
 
 
 def _batch(images: Any) -> Array:
-    if jnp.ndim(images) not in (3, 4):
+    checks.array("images", images)
+    if images.ndim not in (3, 4):
         raise ValueError(
             "images must have shape [B, height, width] or [B, height, width, channels], got "
-            f"{list(jnp.shape(images))}"
+            f"{list(images.shape)}"
         )
+    if 0 in images.shape[1:]:
+        raise ValueError(f"images must have pixels, got shape {list(images.shape)}")
     return jnp.asarray(images)
 
 

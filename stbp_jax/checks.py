@@ -4,6 +4,7 @@ Values are looked at only when they are concrete; a traced value passes, because
 known when the program is made.
 """
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -84,14 +85,16 @@ def rank(name: str, x: Any, axes: Sequence[str], hint: str = "") -> None:
 
 
 def array(name: str, x: Any) -> None:
-    """An array of real numbers or bools, without a mask."""
-    if not hasattr(x, "shape") or not hasattr(x, "dtype"):
+    """An array of numbers, NumPy's or JAX's; no list, mask, text or foreign byte order."""
+    if not isinstance(x, np.ndarray | np.generic | jax.Array):
         raise TypeError(f"{name} must be an array, got {type(x).__name__}")
-    if isinstance(x, np.ma.MaskedArray):
-        raise TypeError(f"{name} must be an array without a mask, got a masked array: fill it")
-    real = jnp.issubdtype(x.dtype, jnp.floating) or jnp.issubdtype(x.dtype, jnp.integer)
-    if not (real or x.dtype == bool):
+    unmasked(name, x)
+    kinds = jnp.floating, jnp.integer, jnp.bool_
+    real = any(jnp.issubdtype(x.dtype, kind) for kind in kinds)
+    if not real or jnp.issubdtype(x.dtype, np.timedelta64):
         raise TypeError(f"{name} must be an array of real numbers, got dtype {x.dtype}")
+    if not getattr(x.dtype, "isnative", True):
+        raise TypeError(f"{name} must be in the byte order of this machine, got {x.dtype.str}")
 
 
 def sequence(name: str, xs: Any) -> None:
@@ -143,7 +146,7 @@ def instance(name: str, x: Any, kind: Any, wanted: str) -> Any:
     return x
 
 
-def function(name: str, x: Any, wanted: str) -> Any:
+def function(name: str, x: Any, wanted: str = "a function") -> Any:
     """Something that can be called; `wanted` describes it."""
     if not callable(x) or isinstance(x, type):
         raise TypeError(f"{name} must be {wanted}, got {x!r}")
@@ -239,3 +242,52 @@ def held(name: str, x: Any) -> Any:
             "jax_enable_x64 allows more"
         )
     return x
+
+
+# Arrays, integers and functions by their types ---------------------------------------------------
+
+
+def integer(name: str, n: Any) -> int:
+    """An integer of any sign as Python's, so that nothing wraps in a narrow type."""
+    try:
+        if isinstance(n, bool) or not concrete(n):
+            raise TypeError
+        return operator.index(n)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {n!r}") from None
+
+
+def scalar(name: str, x: Any) -> None:
+    """One number, not an array with axes."""
+    if np.ndim(x):
+        raise ValueError(f"{name} must be one number, got shape {list(np.shape(x))}")
+
+
+def real(name: str, x: Any) -> None:
+    """One real number of any type, in Python, NumPy or JAX; a traced one passes by its type."""
+    if isinstance(x, bool) or not isinstance(x, int | float | np.generic | np.ndarray | jax.Array):
+        raise TypeError(f"{name} must be a number, got {x!r}")
+    dtype = np.dtype(type(x)) if isinstance(x, int | float) else x.dtype
+    if dtype.kind not in "iuf" and not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"{name} must be a number, got {x!r}")
+    scalar(name, x)
+
+
+def sensor(shape: Any) -> tuple[int, ...]:
+    """The shape of a sensor as Python integers, whose cells fit a word of 32 bits."""
+    try:
+        sizes = (shape,) if np.ndim(shape) == 0 else tuple(shape)
+    except (TypeError, ValueError):
+        raise TypeError(f"shape must be a tuple of integers, got {shape!r}") from None
+    found = tuple(count("shape", size) for size in sizes)
+    if math.prod(found) >= 2**32:
+        raise ValueError(f"shape must have fewer than 2³² cells, got {list(found)}")
+    return found
+
+
+def iterable(name: str, x: Any) -> None:
+    """Something that gives one value after the other."""
+    try:
+        iter(x)
+    except TypeError:
+        raise TypeError(f"{name} must be iterable, got {type(x).__name__}") from None

@@ -7,9 +7,11 @@ matplotlib, `pip install stbp_jax[plots]`.
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from stbp_jax import checks
 from stbp_jax.surrogates import Surrogate
 
 Axes = Any  # matplotlib.axes.Axes, which the library does not need to import
@@ -27,11 +29,22 @@ def raster(axes: Axes, spikes: Any, *, label: int | None = None) -> Axes:
       The same axes.
 
     Raises:
-      ValueError: spikes of another rank.
+      TypeError: no Axes; spikes that are no array of numbers; a label that is no integer.
+      ValueError: spikes of another rank, without steps or units, or with NaN; a label that is no
+        unit.
     """
-    spikes = np.asarray(spikes)
-    if spikes.ndim != 2:
-        raise ValueError(f"spikes must have shape [T, N], got {list(spikes.shape)}")
+    spikes = _numbers("spikes", spikes)
+    if spikes.ndim != 2 or not spikes.size:
+        raise ValueError(
+            f"spikes must have shape [T, N], at least one each, got {list(spikes.shape)}"
+        )
+    if np.isnan(spikes).any():
+        raise ValueError(f"spikes must be numbers, got {int(np.isnan(spikes).sum())} NaN")
+    if label is not None:
+        label = checks.count("label", label, least=0)
+        if label >= spikes.shape[1]:
+            raise ValueError(f"label must be a unit in [0, {spikes.shape[1]}), got {label}")
+    _axes(axes)
     steps, units = np.nonzero(spikes)
     right = units == label
     axes.scatter(steps[~right], units[~right], marker="|", s=60, color="0.45")
@@ -57,10 +70,28 @@ def curves(axes: Axes, surrogates: Sequence[Surrogate], *, extent: float = 3.0) 
 
     Returns:
       The same axes.
+
+    Raises:
+      TypeError: no Axes; surrogates that are no sequence of them; an extent that is no number.
+      ValueError: no surrogate, or a stack of several in one; an extent that is not positive.
     """
+    if not isinstance(surrogates, list | tuple) or not all(
+        isinstance(s, Surrogate) for s in surrogates
+    ):
+        raise TypeError(f"surrogates must be a list of surrogates, got {surrogates!r}")
+    if not surrogates:
+        raise ValueError("surrogates must be at least one, got none")
+    for s in surrogates:
+        for width in jax.tree.leaves(s.width):
+            checks.scalar("width of each surrogate", width)
+    checks.real("extent", extent)
+    if not 0 < extent < np.inf:
+        raise ValueError(f"extent must be positive and finite, got {extent}")
+    _axes(axes)
     distance = jnp.linspace(-extent, extent, 1001)
     for s in surrogates:
-        label = f"{s.family.name}({float(s.width):.3g}), FWHM {float(s.fwhm):.3g}"
+        widths = ", ".join(f"{float(width):.3g}" for width in jax.tree.leaves(s.width))
+        label = f"{s.family.name}({widths}), FWHM {float(s.fwhm):.3g}"
         axes.plot(distance, np.asarray(s.derivative(distance)), label=label)
     axes.set(xlabel="u - Vth", ylabel="h(u - Vth)", xlim=(-extent, extent))
     axes.set_ylim(bottom=0)
@@ -73,13 +104,37 @@ def learning_curve(axes: Axes, history: Any) -> Axes:
 
     Args:
       axes: where to draw.
-      history: a `History` with leaves `[E]`.
+      history: a `History` of one run, with leaves `[E]`. NaN is left out.
 
     Returns:
       The same axes.
+
+    Raises:
+      TypeError: no Axes; a history without accuracies, or with some that are no numbers.
+      ValueError: accuracies of another rank, without epochs, of two lengths, or outside [0, 1].
     """
-    train = 100 * (1 - np.asarray(history.train_accuracy, np.float64))
-    test = 100 * (1 - np.asarray(history.test_accuracy, np.float64))
+    found = []
+    for name in ("train_accuracy", "test_accuracy"):
+        if not hasattr(history, name):
+            raise TypeError(f"history must have {name}, got {type(history).__name__}")
+        accuracy = _numbers(f"history.{name}", getattr(history, name)).astype(np.float64)
+        if accuracy.ndim != 1 or not accuracy.size:
+            raise ValueError(
+                f"history.{name} must have shape [E], of one run with at least one epoch, got "
+                f"{list(accuracy.shape)}"
+            )
+        if ((accuracy < 0) | (accuracy > 1)).any():  # false for NaN
+            raise ValueError(
+                f"history.{name} must lie in [0, 1], got values from {np.nanmin(accuracy):g} to "
+                f"{np.nanmax(accuracy):g}"
+            )
+        found.append(100 * (1 - accuracy))
+    train, test = found
+    if len(train) != len(test):
+        raise ValueError(
+            f"history must have as many epochs in both accuracies, got {len(train)} and {len(test)}"
+        )
+    _axes(axes)
     number = np.arange(1, len(test) + 1)
     # A batch without errors has no place on a logarithmic axis; it breaks the line.
     axes.plot(number, np.where(train > 0, train, np.nan), color="0.6", label="training batches")
@@ -87,3 +142,18 @@ def learning_curve(axes: Axes, history: Any) -> Axes:
     axes.set(xlabel="epoch", ylabel="error (%)", yscale="log")
     axes.legend(frameon=False, fontsize="small")
     return axes
+
+
+def _axes(axes: Any) -> None:
+    """Something to draw into; `subplots(2)` gives an array of them."""
+    if not (hasattr(axes, "plot") and hasattr(axes, "scatter") and hasattr(axes, "set")):
+        raise TypeError(f"axes must be one Axes of matplotlib, got {type(axes).__name__}")
+
+
+def _numbers(name: str, x: Any) -> np.ndarray:
+    """An array of real numbers, also from a list."""
+    values = np.asarray(x) if isinstance(x, list | tuple) else x
+    checks.array(name, values)
+    if jnp.issubdtype(values.dtype, jnp.complexfloating):
+        raise TypeError(f"{name} must be real, got dtype {values.dtype}")
+    return np.asarray(values)

@@ -3,6 +3,9 @@
 Decides in which precision the sums of a synapse are made. Membranes stay in the dtype of the
 weights, and so do the weights that an optimiser holds. Leaves out convolutions, which run in the
 dtype of their weights.
+
+Each of them raises a TypeError for operands that are no arrays or weights that are no floats, and a
+ValueError for shapes that do not fit.
 """
 
 from collections.abc import Callable
@@ -10,9 +13,28 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from stbp_jax import checks
 from stbp_jax.core import Array
 
 Product = Callable[[Array, Array], Array]
+
+
+def _operands(x: Array, kernel: Array) -> tuple[Array, Array]:
+    """Both as they are multiplied, in the dtype of the weights."""
+    checks.array("x", x)
+    checks.array("kernel", kernel)
+    if not jnp.issubdtype(kernel.dtype, jnp.floating):
+        raise TypeError(f"kernel must be of floats, got dtype {kernel.dtype}")
+    if jnp.issubdtype(x.dtype, jnp.complexfloating):
+        raise TypeError(f"x must be real, got dtype {x.dtype}")
+    checks.rank("x", x, ("B", "in"))
+    checks.rank("kernel", kernel, ("in", "out"))
+    if x.shape[1] != kernel.shape[0]:
+        raise ValueError(
+            f"x and kernel must have one number of inputs, got {list(x.shape)} and "
+            f"{list(kernel.shape)}"
+        )
+    return jnp.asarray(x).astype(kernel.dtype), jnp.asarray(kernel)
 
 
 def full_product(x: Array, kernel: Array) -> Array:
@@ -25,7 +47,8 @@ def full_product(x: Array, kernel: Array) -> Array:
     Returns:
       `[B, out]`, in the kernel's dtype.
     """
-    return x.astype(kernel.dtype) @ kernel
+    x, kernel = _operands(x, kernel)
+    return x @ kernel
 
 
 def bfloat16_product(x: Array, kernel: Array) -> Array:
@@ -45,7 +68,7 @@ def bfloat16_product(x: Array, kernel: Array) -> Array:
     >>> bfloat16_product(jnp.ones((1, 1)), jnp.array([[1 + 2**-9]])).tolist()
     [[1.0]]
     """
-    return _bfloat16(x.astype(kernel.dtype), kernel)
+    return _bfloat16(*_operands(x, kernel))
 
 
 def split_product(x: Array, kernel: Array) -> Array:
@@ -62,10 +85,16 @@ def split_product(x: Array, kernel: Array) -> Array:
     Returns:
       `[B, out]`, in the kernel's dtype.
 
+    Raises:
+      TypeError: a kernel wider than float32.
+
     >>> split_product(jnp.ones((1, 1)), jnp.array([[1 + 2**-9]])).tolist()
     [[1.001953125]]
     """
-    return _split(x.astype(kernel.dtype), kernel)
+    x, kernel = _operands(x, kernel)
+    if kernel.dtype.itemsize > 4:
+        raise TypeError(f"kernel must be float32, whose 24 bits are kept, got {kernel.dtype}")
+    return _split(x, kernel)
 
 
 def gathered_product(x: Array, kernel: Array) -> Array:
@@ -74,7 +103,8 @@ def gathered_product(x: Array, kernel: Array) -> Array:
     A row costs what its non-zero inputs cost, where the full product reads all weights: on one core
     less for up to a third of the inputs. Each row of `x` is summed by itself in the order of its
     cells, so that `step` and `unroll` agree to the last bit. For large batches and accelerators
-    the full product is faster. Both gradients are those of the full product.
+    the full product is faster. Both gradients are those of the full product. Weights that no input
+    drives are not read: where those are NaN or infinite, the full product is NaN and this is not.
 
     Args:
       x: `[B, in]`.
@@ -86,7 +116,7 @@ def gathered_product(x: Array, kernel: Array) -> Array:
     >>> gathered_product(jnp.array([[0.0, 2.0]]), jnp.array([[1.0], [3.0]])).tolist()
     [[6.0]]
     """
-    return _gathered(x.astype(kernel.dtype), kernel)
+    return _gathered(*_operands(x, kernel))
 
 
 _WORD = 32  # inputs whose spikes one word holds
@@ -95,6 +125,8 @@ _WORD = 32  # inputs whose spikes one word holds
 @jax.custom_vjp
 def _gathered(x: Array, kernel: Array) -> Array:
     size = x.shape[1]
+    if not size:  # no word to look into
+        return jnp.zeros((x.shape[0], kernel.shape[1]), kernel.dtype)
     count = -(-size // _WORD)
     spikes = jnp.pad(x != 0, ((0, 0), (0, _WORD * count - size))).reshape((-1, count, _WORD))
     bits = jnp.uint32(1) << jnp.arange(_WORD, dtype=jnp.uint32).reshape((1, 1, -1))

@@ -88,3 +88,81 @@ def test_a_flip_names_what_it_cannot_take():
         horizontal_flip(KEY, IMAGES[0])
     with pytest.raises(ValueError, match="probability must be between 0 and 1"):
         horizontal_flip(KEY, IMAGES, probability=1.5)
+
+
+AUGMENT = {"elastic": elastic, "flip": horizontal_flip}
+augment = pytest.mark.parametrize("change", AUGMENT.values(), ids=AUGMENT)
+
+
+@augment
+@pytest.mark.parametrize(
+    ("images", "error", "message"),
+    [
+        (IMAGES.tolist(), TypeError, "images must be an array, got list"),
+        ((IMAGES, IMAGES), TypeError, "images must be an array, got tuple"),
+        ({"images": IMAGES}, TypeError, "images must be an array, got dict"),
+        ("images", TypeError, "images must be an array, got str"),
+        (None, TypeError, "images must be an array, got NoneType"),
+        (IMAGES.astype(object), TypeError, "images must be an array of numbers, got dtype object"),
+        (IMAGES.astype(">f4"), TypeError, "images must be in the byte order of this machine"),
+        (np.ma.array(IMAGES), TypeError, "images must be a plain array, got a masked one"),
+        (IMAGES[:, :0], ValueError, r"images must have pixels, got shape \[3, 0, 20\]"),
+        (IMAGES[..., :0], ValueError, r"images must have pixels, got shape \[3, 28, 0\]"),
+        (IMAGES[..., None][..., :0], ValueError, "images must have pixels"),
+        (IMAGES[..., None, None], ValueError, r"images must have shape .* got \[3, 28, 20, 1, 1\]"),
+    ],
+)
+def test_images_of_another_kind(change, images, error, message):
+    with pytest.raises(error, match=message):
+        change(KEY, images)
+
+
+@augment
+@pytest.mark.parametrize("key", [0, None, "key", np.zeros(2, np.float32), np.int32(3)])
+def test_keys_of_another_kind(change, key):
+    with pytest.raises(TypeError, match="key must be a random key, jax.random.key"):
+        change(key, IMAGES)
+
+
+@augment
+def test_keys(change):
+    with pytest.raises(ValueError, match=r"key must be one key, got shape \[2\]"):
+        change(jax.random.split(KEY), IMAGES)
+    for key in (jax.random.PRNGKey(0), KEY, jax.random.key(0, impl="rbg")):
+        assert jax.eval_shape(change, key, IMAGES).shape == IMAGES.shape
+    assert jax.eval_shape(jax.vmap(change, (0, None)), jax.random.split(KEY), IMAGES).ndim == 4
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.int32, np.uint16, np.complex64])
+def test_pixels_that_elastic_cannot_interpolate(dtype):
+    with pytest.raises(TypeError, match="images must be uint8 or floats, got dtype"):
+        elastic(KEY, np.ones((2, 4, 4), dtype))
+
+
+NUMBERS = {
+    "sigma": lambda x: elastic(KEY, IMAGES, sigma=x),
+    "alpha": lambda x: elastic(KEY, IMAGES, alpha=x),
+    "probability": lambda x: horizontal_flip(KEY, IMAGES, probability=x),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_of_another_kind(name):
+    for bad in ("0.5", None, True, 0.5j, [0.5], (0.5,), {}, jnp.int32(1)):
+        with pytest.raises(TypeError, match=f"{name} must be a float"):
+            NUMBERS[name](bad)
+    for bad in (np.nan, np.inf, -0.5):
+        with pytest.raises(ValueError, match=f"{name} must be .*, got {bad}"):
+            NUMBERS[name](bad)
+    with pytest.raises(ValueError, match=rf"{name} must be one number, got shape \[3\]"):
+        NUMBERS[name](np.full(3, 0.5, np.float32))
+    with pytest.raises(ValueError, match=rf"{name} must be one number, got shape \[3\]"):
+        jax.eval_shape(NUMBERS[name], np.full(3, 0.5, np.float32))
+
+
+@augment
+def test_views_are_read_as_their_copies(change):
+    view = np.repeat(IMAGES, 2, axis=2)[:, :, ::2]
+    view.flags.writeable = False
+    run = jax.jit(change)
+    np.testing.assert_array_equal(run(KEY, view), run(KEY, IMAGES))

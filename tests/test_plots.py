@@ -76,3 +76,111 @@ def test_plots_can_be_drawn(axes):
     # Layout problems, such as a log axis without positive values, only show when it is rendered.
     plots.raster(axes, np.eye(4), label=1)
     axes.figure.canvas.draw()
+
+
+# What is refused ---------------------------------------------------------------------------------
+
+SPIKES = np.eye(4)
+
+
+@pytest.mark.parametrize(
+    ("spikes", "label", "error", "message"),
+    [
+        (SPIKES[0], None, ValueError, r"spikes must have shape \[T, N\].*got \[4\]"),
+        (SPIKES[None], None, ValueError, r"got \[1, 4, 4\]"),
+        (SPIKES[:0], None, ValueError, r"at least one each, got \[0, 4\]"),
+        (SPIKES[:, :0], None, ValueError, r"at least one each, got \[4, 0\]"),
+        ([], None, ValueError, r"got \[0\]"),
+        (SPIKES * np.nan, None, ValueError, "spikes must be numbers, got 16 NaN"),
+        (SPIKES.astype(str), None, TypeError, "spikes must be an array of numbers, got dtype <U"),
+        ("1010", None, TypeError, "spikes must be an array, got str"),
+        ({0: [1]}, None, TypeError, "spikes must be an array, got dict"),
+        (None, None, TypeError, "spikes must be an array, got NoneType"),
+        (SPIKES + 0j, None, TypeError, "spikes must be real, got dtype complex128"),
+        (np.ma.array(SPIKES), None, TypeError, "got a masked one"),
+        (SPIKES, 4, ValueError, r"label must be a unit in \[0, 4\), got 4"),
+        (SPIKES, -1, ValueError, "label must be at least 0, got -1"),
+        (SPIKES, 1.0, TypeError, "label must be a static integer, got 1.0"),
+        (SPIKES, True, TypeError, "label must be a static integer, got True"),
+        (SPIKES, "1", TypeError, "label must be a static integer, got '1'"),
+    ],
+)
+def test_rasters_refuse_by_name(axes, spikes, label, error, message):
+    with pytest.raises(error, match=message):
+        plots.raster(axes, spikes, label=label)
+    assert not axes.collections
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.uint8, np.float16])
+def test_rasters_take_every_type_of_spikes(axes, dtype):
+    plots.raster(axes, SPIKES.astype(dtype), label=np.int64(2))
+    assert sorted(map(len, dots(axes))) == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("surrogates", "extent", "error", "message"),
+    [
+        ([], 3.0, ValueError, "surrogates must be at least one, got none"),
+        (gaussian(1.0), 3.0, TypeError, "surrogates must be a list of surrogates, got"),
+        (["gaussian"], 3.0, TypeError, r"surrogates must be a list of surrogates, got \['gauss"),
+        ([gaussian], 3.0, TypeError, "surrogates must be a list of surrogates, got"),
+        ([gaussian(np.ones(2, np.float32))], 3.0, ValueError, r"one number, got shape \[2\]"),
+        ([gaussian(1.0)], 0, ValueError, "extent must be positive and finite, got 0"),
+        ([gaussian(1.0)], np.nan, ValueError, "extent must be positive and finite, got nan"),
+        ([gaussian(1.0)], np.inf, ValueError, "extent must be positive and finite, got inf"),
+        ([gaussian(1.0)], "3", TypeError, "extent must be a number, got '3'"),
+        ([gaussian(1.0)], True, TypeError, "extent must be a number, got True"),
+        ([gaussian(1.0)], [1, 3], TypeError, r"extent must be a number, got \[1, 3\]"),
+    ],
+)
+def test_curves_refuse_by_name(axes, surrogates, extent, error, message):
+    with pytest.raises(error, match=message):
+        plots.curves(axes, surrogates, extent=extent)
+    assert not axes.lines
+
+
+def history(train, test):
+    return types.SimpleNamespace(train_accuracy=train, test_accuracy=test)
+
+
+GOOD = np.array([0.5, 0.75])
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        (history(GOOD[:0], GOOD[:0]), ValueError, r"train_accuracy must have shape \[E\].*\[0\]"),
+        (history(0.5, 0.5), TypeError, "train_accuracy must be an array, got float"),
+        (history(np.stack([GOOD] * 2), GOOD), ValueError, r"of one run .*got \[2, 2\]"),
+        (history(GOOD, np.stack([GOOD] * 2)), ValueError, r"test_accuracy must .*got \[2, 2\]"),
+        (history(GOOD, GOOD[:1]), ValueError, "as many epochs in both .*got 2 and 1"),
+        (history(100 * GOOD, GOOD), ValueError, r"train_accuracy must lie in \[0, 1\].* 50 to 75"),
+        (history(GOOD, -GOOD), ValueError, r"test_accuracy must lie in \[0, 1\], .* -0.75 to -0.5"),
+        (history(GOOD, GOOD.astype(str)), TypeError, "test_accuracy must be an array of numbers"),
+        ({"train_accuracy": GOOD}, TypeError, "history must have train_accuracy, got dict"),
+        (GOOD, TypeError, "history must have train_accuracy, got ndarray"),
+    ],
+)
+def test_learning_curves_refuse_by_name(axes, given, error, message):
+    with pytest.raises(error, match=message):
+        plots.learning_curve(axes, given)
+    assert not axes.lines
+
+
+def test_learning_curves_leave_nan_out(axes):
+    plots.learning_curve(axes, history([np.nan, 0.5], [np.nan, 0.75]))
+    train, test = (line.get_ydata() for line in axes.lines)
+    np.testing.assert_array_equal(train, [np.nan, 50])
+    np.testing.assert_array_equal(test, [np.nan, 25])
+
+
+def test_axes_of_another_kind():
+    several = figure.Figure().subplots(2)
+    for bad in (None, several, "axes", figure.Figure()):
+        for draw in (
+            lambda bad=bad: plots.raster(bad, SPIKES),
+            lambda bad=bad: plots.curves(bad, [gaussian(1.0)]),
+            lambda bad=bad: plots.learning_curve(bad, history(GOOD, GOOD)),
+        ):
+            with pytest.raises(TypeError, match="axes must be one Axes of matplotlib, got"):
+                draw()

@@ -212,7 +212,8 @@ def test_an_early_end_between_two_bins_adds_none():
     found = streamed(three, [([0, 10], [1, 2]), (2 * BIN, None)])
     assert [(d.steps, d.ended) for d in found] == [(2, "source")]
     assert streamed(stream, []) == streamed(stream, [(0, None)]) == []
-    assert streamed(stream, [(5, 1)], start=10) == []
+    with pytest.warns(UserWarning, match="all 1 events of the source lie outside"):
+        assert streamed(stream, [(5, 1)], start=10) == []
 
 
 def test_a_rule_decides_early():

@@ -74,9 +74,10 @@ def make_stream(
       A `Stream`.
 
     Raises:
-      TypeError: `steps_per_call` no integer.
-      ValueError: `steps_per_call` below 1; a network that does not end in `[C]`, or that does not
-        take what `encode` makes.
+      TypeError: `steps_per_call` or a size in `shape` no integer; a network, encoder, readout or
+        parameters of another type.
+      ValueError: `steps_per_call` or a size below 1; a network that does not end in `[C]`, or that
+        does not take what `encode` makes.
 
     >>> from stbp_jax import dense, flatten, lif, serial
     >>> network = serial(flatten(), dense(10, lif()))
@@ -87,11 +88,20 @@ def make_stream(
     (1, 10)
     """
     steps = checks.count("steps_per_call", steps_per_call)
-    shape = tuple(checks.count("shape", size) for size in np.atleast_1d(shape).tolist())
-    params = jax.tree.map(jnp.asarray, params)
+    shape = checks.sensor(shape)
     read = running_rate() if readout is None else readout
+    for name, value, kind in (("network", network, Layer), ("readout", read, Neuron)):
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} must be a {kind.__name__}, got {type(value).__name__}")
+    checks.function("encode", encode)
+    for leaf in jax.tree.leaves(params):
+        if not isinstance(leaf, int | float | complex):
+            checks.array("params", leaf)
+    params = jax.tree.map(jnp.asarray, params)
     counts = jax.ShapeDtypeStruct((steps, 1, *shape), jnp.uint16)
     xs = jax.eval_shape(encode, counts)
+    if not isinstance(xs, jax.ShapeDtypeStruct):
+        raise TypeError(f"encode must give one array, got {type(xs).__name__}")
     if xs.ndim < 2 or xs.shape[:2] != (steps, 1):
         raise ValueError(f"encode must keep the axes [{steps}, 1, ...], got {list(xs.shape)}")
 
@@ -105,6 +115,16 @@ def make_stream(
         return StreamState(state, read.initial_state(outs.shape[1:], outs.dtype))
 
     def run(params: Params, state: StreamState, counts: Array) -> tuple[StreamState, Array]:
+        wanted = jax.eval_shape(rest, params)
+        structure: Any = jax.tree.structure(wanted)
+        if jax.tree.structure(state) != structure:
+            raise TypeError("state must be of this stream, got one of another structure")
+        for got, want in zip(jax.tree.leaves(state), jax.tree.leaves(wanted), strict=True):
+            if (got.shape, got.dtype) != (want.shape, want.dtype):
+                raise ValueError(
+                    f"state must be of this stream, with {want.dtype} {list(want.shape)}, got "
+                    f"{got.dtype} {list(got.shape)}"
+                )
         inner, outs = network.unroll(params, state.network, encode(counts.reshape((-1, 1, *shape))))
         told, scores = read.unroll((), state.readout, outs)
         return StreamState(inner, told), scores[:, 0]
@@ -117,12 +137,17 @@ def make_stream(
                 f"counts must have shape {[steps, *shape]}, one array of the sensor's cells for "
                 f"each of steps_per_call bins, got {list(np.shape(counts))}"
             )
+        if not isinstance(state, StreamState):
+            raise TypeError(f"state must be a StreamState, got {type(state).__name__}")
+        if isinstance(counts, np.ma.MaskedArray):
+            raise TypeError("counts must be a plain array, got a masked one: fill its values")
         wide = np.asarray(counts)
         if wide.dtype.kind not in "biu" or wide.min() < 0:
-            raise TypeError(
-                f"counts must be integers of at least 0, got dtype {wide.dtype}, least {wide.min()}"
-            )
-        return program(params, state, np.minimum(wide, _MOST).astype(np.uint16))
+            least = f", least {wide.min()}" if wide.dtype.kind in "biuf" else ""
+            raise TypeError(f"counts must be integers of at least 0, got dtype {wide.dtype}{least}")
+        if wide.dtype.itemsize > 1:  # a byte cannot hold the limit, and needs none
+            wide = np.minimum(wide, np.array(_MOST, np.uint16))
+        return program(params, state, wide.astype(np.uint16))
 
     stream = Stream(lambda: start(params), advance, shape, steps)
     jax.block_until_ready(advance(stream.start(), np.zeros((steps, *shape), np.uint16)))

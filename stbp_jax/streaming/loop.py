@@ -5,6 +5,7 @@ source that may stay silent brings a clock with it (`sources`).
 """
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from stbp_jax import checks
 from stbp_jax.streaming.compiled import Stream
-from stbp_jax.streaming.sources import Chunk
+from stbp_jax.streaming.sources import Chunk, parse
 
 Rule = Callable[[np.ndarray], bool]
 """Scores `[C]` so far -> whether they suffice to decide."""
@@ -28,6 +29,7 @@ class Decision(NamedTuple):
       label: of the highest score, the first of equals; with no output spike yet that is 0.
       ended: why it is the last one: `"rule"`, `"steps"` (all bins are there) or `"source"` (it
         ended early); "" before.
+      left_out: events of the chunks so far that lie in no bin, before `start` or after the last.
     """
 
     time: int
@@ -35,16 +37,32 @@ class Decision(NamedTuple):
     scores: np.ndarray
     label: int
     ended: str
+    left_out: int = 0
 
 
 def lead(least: float) -> Rule:
     """Decides as soon as the best score is so much above the second.
 
+    Args:
+      least: the difference of scores that suffices, at least 0; with one class, the score itself.
+
+    Returns:
+      A rule.
+
+    Raises:
+      TypeError: `least` is no number.
+      ValueError: `least` is NaN or below 0.
+
     >>> lead(0.2)(np.array([0.1, 0.4, 0.2]))
     True
     """
+    checks.real("least", least)
+    if not least >= 0:  # true for NaN
+        raise ValueError(f"least must be at least 0, got {least}")
 
     def rule(scores: np.ndarray) -> bool:
+        if np.ndim(scores) != 1 or not len(scores):
+            raise ValueError(f"scores must have shape [C], got {list(np.shape(scores))}")
         second, best = np.partition(scores, -2)[-2:] if len(scores) > 1 else (0, scores[0])
         return bool(best - second >= least)
 
@@ -71,7 +89,8 @@ def decisions(
     by the first event of a later bin or by the clock, `(time, None)`: a source that is silent can
     go on with that, else the loop waits for it (`live` gives the clock, and an error after too long
     a silence). Empty bins are steps like any other, so that membranes leak. Events before `start`
-    and after the last bin are left out.
+    and after the last bin are left out and counted, as `left_out`. A warning says so where the
+    source's clock begins farther from the bins than they are long, and where no event is in any.
 
     Where the source ends before the last bin, the bin that it ended in is closed as it is, and the
     decision of the bins so far is the last one, `ended="source"`; where the clock stood between two
@@ -90,9 +109,14 @@ def decisions(
       Decisions; the last one alone has `ended`. None where the source ends before `start`.
 
     Raises:
-      TypeError: times, cells or a count of steps that are no integers.
+      TypeError: times, cells, `start` or a count of steps that are no integers; a stream, source or
+        rule of another type.
       ValueError: times that run backwards, also behind the clock; cells outside the sensor; times
-        and cells of different shapes; `num_steps` no multiple of `steps_per_call`.
+        and cells of different shapes; times, or ends of bins, that 64 bits do not hold;
+        `num_steps` no multiple of `steps_per_call`; scores that are NaN.
+
+    Warns:
+      UserWarning: events are left out because the clock of the source is another.
 
     >>> import jax
     >>> from stbp_jax import dense, lif, make_stream
@@ -103,10 +127,18 @@ def decisions(
     >>> [(d.time, d.ended) for d in decisions(stream, source)]
     [(10000, ''), (20000, ''), (30000, 'source')]
     """
+    if not isinstance(stream, Stream):
+        raise TypeError(f"stream must be a Stream of make_stream, got {type(stream).__name__}")
+    checks.iterable("source", source)
+    checks.function("rule", rule)
     microseconds = checks.count("microseconds", microseconds)
     num_steps, together = checks.count("num_steps", num_steps), stream.steps_per_call
-    if not isinstance(start, int | np.integer):
-        raise TypeError(f"start must be an integer, got {start!r}")
+    start = checks.integer("start", start)
+    if start < -(2**63) or max(start, 0) + num_steps * microseconds >= 2**63:
+        raise ValueError(
+            "start and the end of the last bin, start + num_steps · microseconds, must lie in "
+            f"[-2⁶³, 2⁶³), got {start} and {start + num_steps * microseconds}"
+        )
     if num_steps % together:
         raise ValueError(
             f"num_steps must be a multiple of the stream's steps_per_call, {together}, got "
@@ -125,9 +157,11 @@ def _decisions(
 ) -> Iterator[Decision]:
     together, num_cells = stream.steps_per_call, math.prod(stream.shape)
     state, counts = stream.start(), np.zeros((together, num_cells), np.int64)
+    end = start + num_steps * microseconds
     first = 0  # bin of the next call; `counts` holds it and those that go with it
     latest: int | None = None
     last_bin = -1  # with an event
+    binned = left_out = 0  # events
     told: Decision | None = None
 
     def advance() -> np.ndarray:
@@ -139,12 +173,30 @@ def _decisions(
         return scores
 
     def decided(scores: np.ndarray, steps: int, ended: str) -> Decision:
-        return Decision(start + steps * microseconds, steps, scores, int(scores.argmax()), ended)
+        time = start + steps * microseconds
+        if np.isnan(scores).any():
+            raise ValueError(
+                f"scores are NaN at {time} us, got {scores}: look for NaN in the parameters"
+            )
+        if ended and left_out and not binned:
+            _warn(f"all {left_out} events so far lie outside", start, end, level=4)
+        return Decision(time, steps, scores, int(scores.argmax()), ended, left_out)
 
     for chunk in source:
+        begins = latest is None
         times, cells, latest = _checked(chunk, num_cells, latest)
         if latest is None:
             continue
+        if begins:
+            begun_at = int(times[0]) if len(times) else latest
+            if begun_at < 2 * start - end or begun_at > 2 * end - start:
+                _warn(f"the source's clock begins at {begun_at} us, far from", start, end)
+        if len(times) and (times[0] < start or latest >= end):
+            # Outside, a difference of 64 bits could wrap.
+            inside = (times >= start) & (times < end)
+            left_out += len(times) - int(inside.sum())
+            times, cells = times[inside], cells[inside]
+        binned += len(times)
         bins = (times - start) // microseconds
         if len(bins):
             last_bin = int(bins[-1])
@@ -162,6 +214,8 @@ def _decisions(
             if ended:
                 return
     if latest is None or latest < start:
+        if left_out:
+            _warn(f"all {left_out} events of the source lie outside", start, end)
         return
     # A bin has begun with an event in it, or where the clock stands past its start.
     begun = max(-(-(latest - start) // microseconds), last_bin + 1) - first
@@ -170,28 +224,26 @@ def _decisions(
         ended = "steps" if steps == num_steps else "source"
         yield decided(advance()[begun - 1], steps, ended)
     elif told is not None:
-        yield told._replace(ended="source")
+        yield decided(told.scores, told.steps, "source")
+
+
+def _warn(what: str, start: int, end: int, level: int = 3) -> None:
+    """Says that events are left out, at the line that asks for the decision."""
+    warnings.warn(
+        f"{what} the bins, which go from {start} to {end} us: events outside are left out; "
+        "set `start` to where the clock of the source begins",
+        stacklevel=level,
+    )
 
 
 def _checked(
     chunk: Chunk, num_cells: int, latest: int | None
 ) -> tuple[np.ndarray, np.ndarray, int | None]:
     """Times and cells `[E]` of a chunk, and the latest time so far."""
-    if not isinstance(chunk, tuple | list) or len(chunk) != 2:
-        raise TypeError(f"a chunk must be (times, cells) or (time, None), got {chunk!r}")
-    times = np.atleast_1d(np.asarray(chunk[0]))
-    clock = chunk[1] is None
-    cells = np.zeros(0, np.int64) if clock else np.atleast_1d(np.asarray(chunk[1]))
-    if times.ndim != 1 or (times.shape != cells.shape and not (clock and len(times) == 1)):
-        raise ValueError(
-            "times and cells of a chunk must have one shape [E], or one time and None for cells; "
-            f"got {list(times.shape)} and {'None' if clock else list(cells.shape)}"
-        )
+    times, found = parse(chunk)
+    cells = times[:0] if found is None else found
     if not len(times):
-        return np.zeros(0, np.int64), np.zeros(0, np.int64), latest
-    if times.dtype.kind not in "iu" or cells.dtype.kind not in "iu":
-        raise TypeError(f"times and cells must be integers, got {times.dtype} and {cells.dtype}")
-    times, cells = times.astype(np.int64), cells.astype(np.int64)
+        return times, cells, latest
     before = np.concatenate([[times[0] if latest is None else latest], times[:-1]])
     if (wrong := times < before).any():
         at = int(np.argmax(wrong))
@@ -204,4 +256,4 @@ def _checked(
             f"cells must lie in [0, {num_cells}), got {cells[at]} in the event at {times[at]} us"
         )
     now = int(times[-1])
-    return (times[:0] if clock else times), cells, now
+    return (times[:0] if found is None else times), cells, now

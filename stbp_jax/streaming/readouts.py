@@ -15,6 +15,8 @@ def running_rate() -> Neuron:
 
     A running readout is a `Neuron` that learns nothing: the outputs are its currents, the scores so
     far its output. `leaky(decay=...)` forgets, `stateless(lambda y: y)` takes the last output.
+    Sums are in float32, or in the type of the outputs where that is wider: spikes of a unit are
+    counted exactly up to 2²⁴.
 
     >>> readout = running_rate()
     >>> state = readout.initial_state((1, 1), jnp.float32)
@@ -27,7 +29,8 @@ def running_rate() -> Neuron:
         return jnp.zeros(shape, wide), jnp.zeros((), jnp.int32)
 
     def step(params: Params, state: State, out: Array) -> tuple[State, Array]:
-        total, count = state[0] + out, state[1] + 1
+        total = state[0] + out
+        count = jnp.minimum(state[1], 2**31 - 2) + 1  # int32 would wrap to a negative rate
         return (total, count), total / count.astype(total.dtype)
 
     return Neuron(lambda key, shape: (), initial_state, step, scan(step))
@@ -37,7 +40,11 @@ def running_peak() -> Neuron:
     """Maximum of the outputs so far: at step t what `peak_membrane` gives of the first t steps."""
 
     def initial_state(shape: Shape, dtype: Any) -> State:
-        return jnp.full(shape, -jnp.inf, dtype)
+        if jnp.issubdtype(dtype, jnp.floating):
+            return jnp.full(shape, -jnp.inf, dtype)
+        if dtype == jnp.bool_:
+            return jnp.zeros(shape, dtype)
+        return jnp.full(shape, jnp.iinfo(dtype).min, dtype)
 
     def step(params: Params, peak: State, out: Array) -> tuple[State, Array]:
         peak = jnp.maximum(peak, out)

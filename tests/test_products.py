@@ -1,0 +1,74 @@
+"""Products refuse what they would multiply wrongly, and take every shape that has a product."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import stbp_jax as sj
+
+PRODUCTS = [sj.full_product, sj.bfloat16_product, sj.split_product, sj.gathered_product]
+X, KERNEL = np.ones((2, 3), np.float32), np.ones((3, 4), np.float32)
+each = pytest.mark.parametrize("product", PRODUCTS)
+
+
+@each
+@pytest.mark.parametrize(
+    ("x", "kernel", "error", "message"),
+    [
+        (X[:, :2], KERNEL, ValueError, r"one number of inputs, got \[2, 2\] and \[3, 4\]"),
+        (np.ones((2, 5)), KERNEL, ValueError, r"one number of inputs, got \[2, 5\] and \[3, 4\]"),
+        (X[0], KERNEL, ValueError, r"x must have shape \[B, in\], got \[3\]"),
+        (X[None], KERNEL, ValueError, r"x must have shape \[B, in\], got \[1, 2, 3\]"),
+        (X, KERNEL[0], ValueError, r"kernel must have shape \[in, out\], got \[4\]"),
+        (X.tolist(), KERNEL, TypeError, "x must be an array, got list"),
+        (X, KERNEL.tolist(), TypeError, "kernel must be an array, got list"),
+        (X, {"kernel": KERNEL}, TypeError, "kernel must be an array, got dict"),
+        (X, None, TypeError, "kernel must be an array, got NoneType"),
+        ("x", KERNEL, TypeError, "x must be an array, got str"),
+        (X, KERNEL.astype(int), TypeError, "kernel must be of floats, got dtype int"),
+        (X, KERNEL > 0, TypeError, "kernel must be of floats, got dtype bool"),
+        (X, KERNEL + 0j, TypeError, "kernel must be of floats, got dtype complex"),
+        (X + 0j, KERNEL, TypeError, "x must be real, got dtype complex"),
+        (np.ma.array(X), KERNEL, TypeError, "x must be a plain array, got a masked one"),
+    ],
+)
+def test_refused_by_name(product, x, kernel, error, message):
+    with pytest.raises(error, match=message):
+        product(x, kernel)
+
+
+@each
+def test_shapes_are_checked_under_a_trace_too(product):
+    with pytest.raises(ValueError, match="x and kernel must have one number of inputs"):
+        jax.eval_shape(product, X[:, :2], KERNEL)
+
+
+@pytest.mark.skipif(
+    jax.__version_info__ < (0, 10), reason="older CPU backends lack bfloat16 products in float32"
+)
+@each
+def test_empty_and_narrow_operands(product):
+    run = jax.jit(product)
+    for shape in ((0, 3, 4), (2, 0, 4), (2, 3, 0)):
+        got = run(np.ones(shape[:2], np.float32), np.ones(shape[1:], np.float32))
+        assert got.dtype == jnp.float32
+        np.testing.assert_array_equal(got, np.zeros((shape[0], shape[2])))
+    for x in (X.astype(np.int8), X.astype(np.uint8), X > 0):
+        np.testing.assert_array_equal(run(x, KERNEL), np.full((2, 4), 3))
+
+
+def test_wide_weights_are_not_split(x64):
+    with pytest.raises(TypeError, match="kernel must be float32, .* got float64"):
+        sj.split_product(X, KERNEL.astype(np.float64))
+    assert sj.full_product(X, KERNEL.astype(np.float64)).dtype == jnp.float64
+
+
+@pytest.mark.skipif(
+    jax.__version_info__ < (0, 10), reason="older CPU backends lack bfloat16 products in float32"
+)
+@each
+def test_nan_reaches_the_product(product):
+    run = jax.jit(product)
+    assert np.isnan(run(X, KERNEL * np.nan)).all()
+    assert np.isnan(run(X * np.nan, KERNEL)).all()
