@@ -113,3 +113,111 @@ def labels(name: str, x: Any, *, batch: int, classes: int) -> None:
         low, high = int(values.min()), int(values.max())
         if low < 0 or high >= classes:
             raise ValueError(f"{name} must lie in [0, {classes}), got values from {low} to {high}")
+
+
+# Arguments of codings, losses and layers ----------------------------------------------------------
+
+
+def function(name: str, f: Any, *, optional: bool = False) -> Any:
+    """Something that can be called, or None where it is optional."""
+    if not callable(f) and not (optional and f is None):
+        wanted = "callable or None" if optional else "callable"
+        raise TypeError(f"{name} must be {wanted}, got {f!r}")
+    return f
+
+
+def array(name: str, x: Any) -> Any:
+    """An array of NumPy without a mask, or of JAX, traced or not; lists and other things are none.
+
+    The message names the type alone: a list may be long.
+    """
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{name} must have no mask, got a masked array; fill it or select from it")
+    if not isinstance(x, np.ndarray | jax.Array):
+        raise TypeError(f"{name} must be an array of NumPy or JAX, got {type(x).__name__}")
+    return x
+
+
+def key(name: str, x: Any) -> Any:
+    """One random key: typed, or the `[words]` of an old-style one; known under a trace too."""
+    array(name, x)
+    typed = jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+    if not typed and x.dtype != np.uint32:
+        raise TypeError(f"{name} must be a random key, jax.random.key(0) for one, got {x.dtype}")
+    if x.ndim != (0 if typed else 1):
+        raise ValueError(f"{name} must be a single key, got keys of shape {list(x.shape)}")
+    return x
+
+
+def held(name: str, x: Any) -> Any:
+    """Numbers that keep their meaning in the types of the computation, 32 bits by default.
+
+    Floats may round, but not to 0 or infinity; integers may not change at all.
+    """
+    if not concrete(x) or jnp.issubdtype(jnp.result_type(x), jax.dtypes.extended):
+        return x
+    values = np.asarray(x)
+    dtype = jax.dtypes.canonicalize_dtype(values.dtype)
+    if dtype == values.dtype:
+        return x
+    with np.errstate(over="ignore", under="ignore"):
+        kept = values.astype(dtype)
+    if jnp.issubdtype(values.dtype, jnp.integer):
+        changed = kept.astype(values.dtype) != values
+        changed |= (kept < 0) != (values < 0)
+    else:
+        changed = (np.isfinite(kept) != np.isfinite(values)) | ((kept == 0) != (values == 0))
+    if np.any(changed):
+        raise ValueError(
+            f"{name} must hold numbers that {dtype} can hold, got {values[changed].flat[0]!r}; "
+            "jax_enable_x64 allows more"
+        )
+    return x
+
+
+def real(name: str, x: Any, wanted: str = "real numbers") -> Any:
+    """An array of floats, integers or bools."""
+    array(name, x)
+    if not any(jnp.issubdtype(x.dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
+        raise TypeError(f"{name} must be {wanted}, got dtype {x.dtype}")
+    return x
+
+
+def listed(name: str, x: Any) -> Any:
+    """An array, or a list or tuple of numbers made one; without any they are integers."""
+    if not isinstance(x, list | tuple):
+        return array(name, x)
+    try:
+        values = np.asarray(x)
+    except ValueError as error:  # rows of unequal lengths
+        raise ValueError(f"{name} must be an array: {error}") from None
+    return values if values.size else values.astype(np.int32)
+
+
+def scalar(name: str, x: Any) -> None:
+    """A number without axes; the shape of a traced one is known too."""
+    if jnp.shape(x) != ():
+        raise ValueError(f"{name} must be a scalar, got shape {list(jnp.shape(x))}")
+
+
+def shape(name: str, sizes: Any) -> tuple[int, ...]:
+    """The sizes of axes: static integers of at least 0."""
+    try:
+        if isinstance(sizes, str):
+            raise TypeError
+        return tuple(count(name, size, least=0) for size in sizes)
+    except TypeError:
+        raise TypeError(f"{name} must be a tuple of static integers, got {sizes!r}") from None
+
+
+def dtype(name: str, x: Any, wanted: str, *kinds: Any) -> Any:
+    """A dtype of one of the kinds, or None."""
+    if x is None:
+        return x
+    try:
+        found = jnp.dtype(x)
+    except (TypeError, ValueError, SyntaxError):
+        raise TypeError(f"{name} must be {wanted}, got {x!r}") from None
+    if not any(jnp.issubdtype(found, kind) for kind in kinds):
+        raise TypeError(f"{name} must be {wanted}, got {found}")
+    return x
