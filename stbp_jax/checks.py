@@ -31,8 +31,6 @@ def number(name: str, x: Any, wanted: str, ok: Callable[[np.ndarray], np.ndarray
     if not isinstance(x, bool) and isinstance(x, int | float):
         x = float(x)
     values = np.asarray(x)
-    if isinstance(x, np.ma.MaskedArray):
-        raise TypeError(f"{name} must be an array without a mask, got a masked array: fill it")
     if isinstance(x, list | tuple) or not jnp.issubdtype(values.dtype, jnp.floating):
         raise TypeError(f"{name} must be a float or an array of floats, got {x!r}")
     if values.size == 0:
@@ -84,17 +82,18 @@ def rank(name: str, x: Any, axes: Sequence[str], hint: str = "") -> None:
         raise ValueError(f"{name} must have shape {wanted}, got {list(shape)}{hint}")
 
 
-def array(name: str, x: Any) -> None:
-    """An array of numbers, NumPy's or JAX's; no list, mask, text or foreign byte order."""
+def array(name: str, x: Any, wanted: str = "an array of real numbers") -> Any:
+    """An array of real numbers or bools of NumPy or JAX; no list, mask or foreign byte order."""
     if not isinstance(x, np.ndarray | np.generic | jax.Array):
         raise TypeError(f"{name} must be an array, got {type(x).__name__}")
     unmasked(name, x)
     kinds = jnp.floating, jnp.integer, jnp.bool_
     real = any(jnp.issubdtype(x.dtype, kind) for kind in kinds)
     if not real or jnp.issubdtype(x.dtype, np.timedelta64):
-        raise TypeError(f"{name} must be an array of real numbers, got dtype {x.dtype}")
+        raise TypeError(f"{name} must be {wanted}, got dtype {x.dtype}")
     if not getattr(x.dtype, "isnative", True):
         raise TypeError(f"{name} must be in the byte order of this machine, got {x.dtype.str}")
+    return x
 
 
 def sequence(name: str, xs: Any) -> None:
@@ -146,10 +145,10 @@ def instance(name: str, x: Any, kind: Any, wanted: str) -> Any:
     return x
 
 
-def function(name: str, x: Any, wanted: str = "a function") -> Any:
-    """Something that can be called; `wanted` describes it."""
-    if not callable(x) or isinstance(x, type):
-        raise TypeError(f"{name} must be {wanted}, got {x!r}")
+def function(name: str, x: Any, wanted: str = "a function", *, optional: bool = False) -> Any:
+    """Something that can be called, or None where it is optional; `wanted` describes it."""
+    if isinstance(x, type) or not (callable(x) or (optional and x is None)):
+        raise TypeError(f"{name} must be {wanted}{' or None' if optional else ''}, got {x!r}")
     return x
 
 
@@ -291,3 +290,40 @@ def iterable(name: str, x: Any) -> None:
         iter(x)
     except TypeError:
         raise TypeError(f"{name} must be iterable, got {type(x).__name__}") from None
+
+
+# Arguments of encodings, losses and layers --------------------------------------------------------
+
+
+def listed(name: str, x: Any) -> Any:
+    """An array, or a list or tuple of numbers made one; without any they are integers."""
+    if not isinstance(x, list | tuple):
+        return array(name, x)
+    try:
+        values = np.asarray(x)
+    except ValueError as error:  # rows of unequal lengths
+        raise ValueError(f"{name} must be an array: {error}") from None
+    return values if values.size else values.astype(np.int32)
+
+
+def shape(name: str, sizes: Any) -> tuple[int, ...]:
+    """The sizes of axes: static integers of at least 0."""
+    try:
+        if isinstance(sizes, str):
+            raise TypeError
+        return tuple(count(name, size, least=0) for size in sizes)
+    except TypeError:
+        raise TypeError(f"{name} must be a tuple of static integers, got {sizes!r}") from None
+
+
+def dtype(name: str, x: Any, wanted: str, *kinds: Any) -> Any:
+    """A dtype of one of the kinds, or None."""
+    if x is None:
+        return x
+    try:
+        found = jnp.dtype(x)
+    except (TypeError, ValueError, SyntaxError):
+        raise TypeError(f"{name} must be {wanted}, got {x!r}") from None
+    if not any(jnp.issubdtype(found, kind) for kind in kinds):
+        raise TypeError(f"{name} must be {wanted}, got {found}")
+    return x

@@ -19,8 +19,11 @@ from stbp_jax.core import Array, Shape
 # caches; 15 and the byte that rounds the limits fill four words.
 LONGEST_BLOCK, BLOCK = 32, 15
 
+_SPIKES = "a dtype of floats, integers or bools", jnp.floating, jnp.integer, jnp.bool_
+
 
 def _intensities(images: Any, dtype: Any) -> Array:
+    checks.array("images", images, "uint8, or floats in [0, 1]")
     checks.images("images", images)
     if jnp.result_type(images) == jnp.uint8:
         return jnp.asarray(images, dtype) / jnp.asarray(255, dtype)
@@ -36,8 +39,8 @@ def bernoulli(key: Array, images: Any, num_steps: int, *, dtype: Any = None) -> 
     of a pixel share no more than that rounding, a covariance below 4e-6.
 
     Args:
-      key: of any kind; `jax.random.key(0, impl="rbg")` is faster on accelerators.
-      images: `[B, ...]`, uint8 or floats in [0, 1].
+      key: one key of any kind; `jax.random.key(0, impl="rbg")` is faster on accelerators.
+      images: `[B, ...]`, uint8 or floats in [0, 1]. The values of traced images are not checked.
       num_steps: T.
       dtype: of the spikes; default the float type.
 
@@ -45,17 +48,20 @@ def bernoulli(key: Array, images: Any, num_steps: int, *, dtype: Any = None) -> 
       Spikes `[T, B, ...]`, 0 or 1.
 
     Raises:
-      TypeError: images of another integer dtype; `num_steps` not an integer.
-      ValueError: values outside [0, 1] or not finite; `num_steps` below 1.
+      TypeError: `key` not a random key; images that are no array, or of another dtype; `num_steps`
+        not an integer; `dtype` not a dtype of real numbers.
+      ValueError: more than one key; values outside [0, 1] or not finite; `num_steps` below 1.
 
     >>> bernoulli(jax.random.key(0), jnp.array([[0.0, 1.0]]), 2).tolist()
     [[[0.0, 1.0]], [[0.0, 1.0]]]
 
     Source: Wu et al. 2018, section 3.1.
     """
+    checks.key("key", key)
     num_steps = checks.count("num_steps", num_steps)
+    dtype = checks.dtype("dtype", dtype, *_SPIKES)
     scaled = jnp.round(_intensities(images, jnp.float32) * 65536).astype(jnp.uint32)
-    dtype = dtype or jnp.result_type(float)
+    dtype = jnp.result_type(float) if dtype is None else dtype
     if num_steps <= LONGEST_BLOCK:
         return _block(key, scaled, num_steps, dtype)
     blocks = -(-num_steps // BLOCK)
@@ -120,20 +126,22 @@ def constant(images: Any, num_steps: int, *, dtype: Any = None) -> Array:
     Args:
       images: `[B, ...]`, uint8 or floats in [0, 1].
       num_steps: T.
-      dtype: of the result; default the float type.
+      dtype: of the result, a float type; default the float type.
 
     Returns:
       `[T, B, ...]`, the same slice T times.
 
     Raises:
-      TypeError: images of another integer dtype; `num_steps` not an integer.
+      TypeError: images that are no array, or of another dtype; `num_steps` not an integer; `dtype`
+        not a float type, in which an intensity would be 0 or 1.
       ValueError: values outside [0, 1] or not finite; `num_steps` below 1.
 
     >>> constant(jnp.array([[0.5]]), 3).ravel()
     Array([0.5, 0.5, 0.5], dtype=float32)
     """
     num_steps = checks.count("num_steps", num_steps)
-    values = _intensities(images, dtype or jnp.result_type(float))
+    dtype = checks.dtype("dtype", dtype, "a dtype of floats", jnp.floating)
+    values = _intensities(images, jnp.result_type(float) if dtype is None else dtype)
     return jnp.broadcast_to(values[None], (num_steps, *values.shape))
 
 
@@ -143,7 +151,7 @@ def latency(images: Any, num_steps: int, *, dtype: Any = None) -> Array:
     It comes at step round((1 - p)(T - 1)): p = 1 at the first step, p near 0 at the last.
 
     Args:
-      images: `[B, ...]`, uint8 or floats in [0, 1].
+      images: `[B, ...]`, uint8 or floats in [0, 1]. The values of traced images are not checked.
       num_steps: T.
       dtype: of the spikes; default the float type.
 
@@ -151,16 +159,19 @@ def latency(images: Any, num_steps: int, *, dtype: Any = None) -> Array:
       Spikes `[T, B, ...]`, 0 or 1.
 
     Raises:
-      TypeError: images of another integer dtype; `num_steps` not an integer.
+      TypeError: images that are no array, or of another dtype; `num_steps` not an integer; `dtype`
+        not a dtype of real numbers.
       ValueError: values outside [0, 1] or not finite; `num_steps` below 1.
 
     >>> latency(jnp.array([[1.0, 0.5, 0.0]]), 3)[:, 0].tolist()
     [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
     """
     num_steps = checks.count("num_steps", num_steps)
+    dtype = checks.dtype("dtype", dtype, *_SPIKES)
     values = _intensities(images, jnp.float32)
     times = jnp.round((1 - values) * (num_steps - 1)).astype(jnp.int32)
-    fires = jax.nn.one_hot(times, num_steps, dtype=dtype or jnp.result_type(float), axis=0)
+    dtype = jnp.result_type(float) if dtype is None else dtype
+    fires = jax.nn.one_hot(times, num_steps, dtype=dtype, axis=0)
     return fires * (values > 0)[None]
 
 
@@ -168,27 +179,38 @@ def pack(spikes: Any) -> Array:
     """Spikes as bits, eight units a byte: an input of 1/32 of the memory, for `unpack`.
 
     Args:
-      spikes: `[T, B, *in]`; whatever is not 0 is a spike.
+      spikes: `[T, B, *in]`; whatever is not 0 is a spike, a traced NaN too.
 
     Returns:
       `[T, B, ceil(prod(in) / 8)]`, uint8.
 
     Raises:
-      ValueError: no T or no B axis.
+      TypeError: spikes that are no array of real numbers.
+      ValueError: no T or no B axis; NaN.
 
     >>> pack(jnp.array([[[1.0, 0.0, 1.0]]])).tolist()
     [[[160]]]
     """
-    if jnp.ndim(spikes) < 2:
-        raise ValueError(f"spikes must be sequences [T, B, ...], got {list(jnp.shape(spikes))}")
-    flat = jnp.asarray(spikes).reshape((*spikes.shape[:2], math.prod(spikes.shape[2:])))
-    return jnp.packbits(flat != 0, axis=-1)
+    checks.array("spikes", spikes)
+    if spikes.ndim < 2:
+        raise ValueError(f"spikes must be sequences [T, B, ...], got {list(spikes.shape)}")
+    _no_nan("spikes", spikes)
+    # NumPy compares NumPy's: 64 bits in 32 may become 0.
+    flat = jnp.asarray(spikes != 0).reshape((*spikes.shape[:2], math.prod(spikes.shape[2:])))
+    return jnp.packbits(flat, axis=-1)
+
+
+def _no_nan(name: str, x: Any) -> None:
+    known = checks.concrete(x) and jnp.issubdtype(x.dtype, jnp.floating)
+    if known and np.any(np.isnan(np.asarray(x))):
+        raise ValueError(f"{name} must hold no NaN, which is neither a spike nor silence")
 
 
 def _check_outs(outs: Any) -> None:
-    if jnp.ndim(outs) < 2 or jnp.shape(outs)[0] == 0:
+    checks.array("outs", outs)
+    if outs.ndim < 2 or outs.shape[0] == 0:
         raise ValueError(
-            f"outs must be time-major, [T, B, ...] with T >= 1, got {list(jnp.shape(outs))}"
+            f"outs must be time-major, [T, B, ...] with T >= 1, got {list(outs.shape)}"
         )
 
 
@@ -196,18 +218,19 @@ def rate(outs: Array) -> Array:
     """Mean over time: 1/T Σₜ oᵗ, `[T, B, C]` to `[B, C]`.
 
     Args:
-      outs: spikes or membranes, `[T, B, ...]`.
+      outs: spikes or membranes, `[T, B, ...]`, of any real dtype.
 
     Returns:
-      `[B, ...]`.
+      `[B, ...]`, floats.
 
     Raises:
-      ValueError: no T or no B axis.
+      TypeError: outputs that are no array of real numbers.
+      ValueError: no T or no B axis, or T = 0; numbers that 32 bits cannot hold.
 
     Source: Wu et al. 2018, equation (9).
     """
     _check_outs(outs)
-    return jnp.mean(outs, axis=0)
+    return jnp.mean(checks.held("outs", outs), axis=0)
 
 
 def first_spike(spikes: Array) -> Array:
@@ -216,18 +239,20 @@ def first_spike(spikes: Array) -> Array:
     The earliest unit wins: take `-first_spike(outs)` as scores for `accuracy`. It has no gradient.
 
     Args:
-      spikes: `[T, B, ...]`, 0 or 1.
+      spikes: `[T, B, ...]`, 0 or 1. A traced NaN is not seen, and counts as silence.
 
     Returns:
       int32 `[B, ...]`.
 
     Raises:
-      ValueError: no T or no B axis.
+      TypeError: spikes that are no array of real numbers.
+      ValueError: no T or no B axis, or T = 0; NaN.
 
     >>> first_spike(jnp.array([[[0.0, 0.0]], [[1.0, 0.0]]])).tolist()
     [[1, 2]]
     """
     _check_outs(spikes)
+    _no_nan("spikes", spikes)
     fired = spikes > 0
     return jnp.where(jnp.any(fired, axis=0), jnp.argmax(fired, axis=0), spikes.shape[0]).astype(
         jnp.int32
@@ -243,13 +268,14 @@ def peak_membrane(membranes: Array) -> Array:
       membranes: `[T, B, ...]`.
 
     Returns:
-      `[B, ...]`.
+      `[B, ...]`, NaN where a membrane is.
 
     Raises:
-      ValueError: no T or no B axis.
+      TypeError: membranes that are no array of real numbers.
+      ValueError: no T or no B axis, or T = 0; numbers that 32 bits cannot hold.
     """
     _check_outs(membranes)
-    return jnp.max(membranes, axis=0)
+    return jnp.max(checks.held("membranes", membranes), axis=0)
 
 
 def mean_log_probability(outs: Array) -> Array:
@@ -259,16 +285,22 @@ def mean_log_probability(outs: Array) -> Array:
     step shall tell the class, and the early ones learn too.
 
     Args:
-      outs: membranes or spikes, `[T, B, C]`.
+      outs: membranes or spikes, `[T, B, C]`, of any real dtype.
 
     Returns:
-      `[B, C]`, at most 0.
+      `[B, C]`, floats of at most 0.
 
     Raises:
-      ValueError: no T or no B axis.
+      TypeError: outputs that are no array of real numbers.
+      ValueError: no T, B or C axis, T = 0 or C = 0; numbers that 32 bits cannot hold.
 
     >>> mean_log_probability(jnp.zeros((3, 1, 2))).round(3)
     Array([[-0.693, -0.693]], dtype=float32)
     """
     _check_outs(outs)
+    if outs.ndim < 3 or outs.shape[-1] == 0:  # of [T, B] the softmax would be over examples
+        raise ValueError(f"outs must have shape [T, B, C] with C >= 1, got {list(outs.shape)}")
+    outs = checks.held("outs", outs)
+    if not jnp.issubdtype(outs.dtype, jnp.floating):
+        outs = jnp.asarray(outs, jnp.result_type(float))
     return jnp.mean(jax.nn.log_softmax(outs, axis=-1), axis=0)

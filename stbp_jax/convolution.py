@@ -11,6 +11,7 @@ from functools import partial
 import jax.numpy as jnp
 from jax import lax
 
+from stbp_jax import checks
 from stbp_jax.core import Array
 
 
@@ -27,7 +28,12 @@ def convolve(x: Array, kernel: Array, padding: str) -> Array:
 
     Returns:
       `[B, height', width', features]`.
+
+    Raises:
+      ValueError: an unknown padding, in capitals too; shapes that do not fit.
+      TypeError: another dtype than the kernel's.
     """
+    _check(x, kernel, padding)
     if 0 in x.shape:
         return direct(x, kernel, padding)
     return lax.platform_dependent(
@@ -36,6 +42,22 @@ def convolve(x: Array, kernel: Array, padding: str) -> Array:
         cpu=partial(banded, padding=padding),
         default=partial(direct, padding=padding),
     )
+
+
+def _check(x: Array, kernel: Array, padding: str) -> None:
+    if padding not in ("valid", "same"):
+        raise ValueError(f"padding must be 'valid' or 'same', got {padding!r}")
+    checks.rank("x", checks.array("x", x), ("B", "height", "width", "channels"))
+    checks.rank("kernel", checks.array("kernel", kernel), ("kh", "kw", "channels", "features"))
+    if x.dtype != kernel.dtype:
+        raise TypeError(f"x must have the kernel's dtype {kernel.dtype}, got {x.dtype}")
+    if x.shape[3] != kernel.shape[2]:
+        raise ValueError(f"x must have {kernel.shape[2]} channels, got {list(x.shape)}")
+    if padding == "valid" and (x.shape[1] < kernel.shape[0] or x.shape[2] < kernel.shape[1]):
+        raise ValueError(
+            f"x must be at least as large as the kernel {list(kernel.shape[:2])}, got "
+            f"{list(x.shape)}"
+        )
 
 
 def direct(x: Array, kernel: Array, padding: str) -> Array:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from stbp_jax import checks
 from stbp_jax.core import Array, Shape
@@ -25,6 +26,44 @@ class Weights(NamedTuple):
 Initialiser = Callable[[Array, Shape, Any], Weights]
 
 
+def drawn(name: str, init: Initialiser, key: Array, shape: Shape) -> Weights:
+    """The weights that `init` makes for a kernel of that shape, in the default float type.
+
+    Raises:
+      TypeError: `key` not a random key; what `init` makes is no `Weights` of floats.
+      ValueError: a kernel or a bias of another shape.
+    """
+    checks.key("key", key)
+    weights = init(key, shape, jnp.result_type(float))
+    if not isinstance(weights, Weights):
+        raise TypeError(
+            f"{name}: init must return Weights(kernel, bias), got {type(weights).__name__}; "
+            "initialiser(...) makes one that does of those of jax.nn.initializers"
+        )
+    for part, x, wanted in (
+        ("kernel", weights.kernel, shape),
+        ("bias", weights.bias, shape[-1:]),
+    ):
+        if x is None and part == "bias":
+            continue
+        x = checks.array(f"{name}: init's {part}", x)
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            raise TypeError(f"{name}: init's {part} must be floats, got dtype {x.dtype}")
+        if x.shape != wanted:
+            raise ValueError(
+                f"{name}: init's {part} must have shape {list(wanted)}, got {list(x.shape)}"
+            )
+    return weights
+
+
+def _checked(shape: Any, dtype: Any) -> tuple[int, ...]:
+    shape = checks.shape("shape", shape)
+    checks.dtype("dtype", dtype, "a dtype of floats", jnp.floating)
+    if not shape or 0 in shape[:-1]:
+        raise ValueError(f"shape must be [*in, out] with at least one input, got {list(shape)}")
+    return shape
+
+
 def plus_bias(y: Array, weights: Weights) -> Array:
     """Y + b over the last axis of `y [..., out]`; y where there is no bias."""
     if weights.bias is None:
@@ -35,13 +74,23 @@ def plus_bias(y: Array, weights: Weights) -> Array:
 def fan_in_uniform(scale: float = 1.0) -> Initialiser:
     """Weights and biases ~ U[-a, a] with a = scale / √fan-in; the authors' code (scale 1).
 
+    Args:
+      scale: a positive number; may be traced, and is not checked then.
+
+    Raises:
+      ValueError: `scale` not positive, finite and a scalar; once used, a kernel without inputs.
+      TypeError: `scale` not a float; once used, a `dtype` that is no float type.
+
     >>> from stbp_jax import dense
     >>> dense(3, init=fan_in_uniform()).init(jax.random.key(0), (4,))[0].synapse.kernel.shape
     (4, 3)
     """
     checks.positive("scale", scale)
+    checks.scalar("scale", scale)
 
     def init(key: Array, shape: Shape, dtype: Any) -> Weights:
+        checks.key("key", key)
+        shape = _checked(shape, dtype)
         key_kernel, key_bias = jax.random.split(key)
         bound = scale / math.sqrt(math.prod(shape[:-1]))
         kernel = jax.random.uniform(key_kernel, shape, dtype, -bound, bound)
@@ -56,15 +105,31 @@ def row_normalised(gain: float = 1.0, bias: float = 0.0) -> Initialiser:
     At gain 1 and bias 0, the paper's literal values, a hidden layer on MNIST stays silent at
     Vth = 1.5: raise one of them until 5 to 20 % of the units fire in a step.
 
+    Args:
+      gain: a positive number; may be traced, and is not checked then.
+      bias: 0 or more; may be traced, and is not checked then.
+
+    Raises:
+      ValueError: numbers out of range or not scalars; once used, a kernel without inputs.
+      TypeError: numbers that are no floats; once used, a `dtype` that is no float type.
+
     Source: Wu et al. 2018, equations (29) and (30).
     """
     checks.positive("gain", gain)
-    checks.number("bias", bias, "0 or more", lambda b: b >= 0)
+    checks.number("bias", bias, "0 or more and finite", lambda b: (b >= 0) & np.isfinite(b))
+    checks.scalar("gain", gain)
+    checks.scalar("bias", bias)
 
     def init(key: Array, shape: Shape, dtype: Any) -> Weights:
+        checks.key("key", key)
+        shape = _checked(shape, dtype)
         key_kernel, key_bias = jax.random.split(key)
         kernel = jax.random.uniform(key_kernel, shape, dtype, -1, 1)
         norm = jnp.sqrt(jnp.sum(kernel**2, axis=range(len(shape) - 1), keepdims=True))
+        # A draw in bfloat16 is 0 once in 256: a post-neuron of few inputs may draw nothing else.
+        nothing = norm == 0
+        kernel = jnp.where(nothing, jnp.ones((), dtype), kernel)
+        norm = jnp.where(nothing, math.sqrt(math.prod(shape[:-1])), norm).astype(norm.dtype)
         return Weights(gain * kernel / norm, bias * jax.random.uniform(key_bias, shape[-1:], dtype))
 
     return init
@@ -75,13 +140,24 @@ def initialiser(
 ) -> Initialiser:
     """An initialiser from those of `jax.nn.initializers`; without `bias` there is none.
 
+    Args:
+      kernel: `(key, shape, dtype) -> array`, shape `[*in, out]`.
+      bias: the same for `[out]`, `jax.nn.initializers.zeros` for one; None for no bias.
+
+    Raises:
+      TypeError: `kernel` or `bias` not callable.
+
     >>> from stbp_jax import dense
     >>> init = initialiser(jax.nn.initializers.orthogonal())
     >>> dense(3, init=init).init(jax.random.key(0), (4,))[0].synapse.bias is None
     True
     """
+    checks.function("kernel", kernel)
+    checks.function("bias", bias, optional=True)
 
     def init(key: Array, shape: Shape, dtype: Any) -> Weights:
+        checks.key("key", key)
+        shape = _checked(shape, dtype)
         key_kernel, key_bias = jax.random.split(key)
         made_bias = None if bias is None else bias(key_bias, shape[-1:], dtype)
         return Weights(kernel(key_kernel, shape, dtype), made_bias)

@@ -14,23 +14,38 @@ from stbp_jax.core import Array
 def accuracy(scores: Array, labels: Any) -> Array:
     """Share of examples whose largest score is at the label; ties go to the lowest class.
 
+    An example with a NaN among its scores has no largest one: it counts as wrong.
+
     Args:
-      scores: `[B, C]`.
-      labels: integers `[B]`.
+      scores: `[B, C]`, of any real dtype.
+      labels: integers `[B]`. The values of traced ones are not checked: outside [0, C) they count
+        as wrong.
 
     Returns:
       Scalar in [0, 1].
 
     Raises:
-      ValueError: shapes that do not fit, labels outside [0, C).
-      TypeError: labels that are not integers.
+      ValueError: shapes that do not fit, no examples or classes, labels outside [0, C).
+      TypeError: labels that are not integers, scores that are no real numbers.
 
     >>> float(accuracy(jnp.array([[0.9, 0.1], [0.8, 0.2]]), jnp.array([0, 1])))
     0.5
     """
+    checks.array("scores", scores)
     checks.rank("scores", scores, "BC")
+    _check_not_empty("scores", scores)
+    labels = checks.listed("labels", labels)
     checks.labels("labels", labels, batch=scores.shape[0], classes=scores.shape[1])
-    return jnp.mean(jnp.argmax(scores, axis=-1) == jnp.asarray(labels), dtype=jnp.float32)
+    right = jnp.argmax(scores, axis=-1) == jnp.asarray(labels)
+    if jnp.issubdtype(scores.dtype, jnp.floating):
+        right &= ~jnp.any(jnp.isnan(scores), axis=-1)
+    return jnp.mean(right, dtype=jnp.float32)
+
+
+def _check_not_empty(name: str, x: Any) -> None:
+    """A mean over nothing would be NaN."""
+    if 0 in x.shape:
+        raise ValueError(f"{name} must not be empty, got shape {list(x.shape)}")
 
 
 def firing_rate(spikes: Array) -> Array:
@@ -41,7 +56,13 @@ def firing_rate(spikes: Array) -> Array:
 
     Returns:
       Scalar in [0, 1].
+
+    Raises:
+      ValueError: no spikes to count, T = 0 for one.
+      TypeError: spikes that are no array of real numbers.
     """
+    checks.held("spikes", checks.array("spikes", spikes))
+    _check_not_empty("spikes", spikes)
     return jnp.mean(spikes, dtype=jnp.float32)
 
 
@@ -54,9 +75,17 @@ def silent_fraction(spikes: Array) -> Array:
     Returns:
       Scalar in [0, 1].
 
+    Raises:
+      ValueError: no units axis; no step, example or unit.
+      TypeError: spikes that are no array of real numbers.
+
     >>> float(silent_fraction(jnp.array([[[0.0, 1.0, 0.0, 1.0]]])))
     0.5
     """
+    checks.array("spikes", spikes)
+    if spikes.ndim < 3:
+        raise ValueError(f"spikes must have shape [T, B, *units], got {list(spikes.shape)}")
+    _check_not_empty("spikes", spikes)
     return jnp.mean(jnp.all(spikes == 0, axis=(0, 1)), dtype=jnp.float32)
 
 
@@ -72,9 +101,21 @@ def synaptic_operations(spikes: Array, fan_out: Any) -> Array:
     Returns:
       `[B]`.
 
+    Raises:
+      ValueError: no T or no B axis; `fan_out` of another shape.
+      TypeError: spikes that are no array of real numbers.
+
     >>> synaptic_operations(jnp.array([[[1.0, 0.0, 1.0]]]), 10)
     Array([20.], dtype=float32)
     """
+    checks.array("spikes", spikes)
+    if spikes.ndim < 2:
+        raise ValueError(f"spikes must have shape [T, B, *in], got {list(spikes.shape)}")
+    if jnp.shape(fan_out) not in ((), spikes.shape[2:]):
+        raise ValueError(
+            f"fan_out must be a number or have the inputs' shape {list(spikes.shape[2:])}, got "
+            f"{list(jnp.shape(fan_out))}"
+        )
     if jnp.ndim(fan_out):
         fan_out = jnp.asarray(fan_out)[None, None]
     weighted = (spikes != 0) * jnp.asarray(fan_out, jnp.float32)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import optax
 
+from stbp_jax import checks
 from stbp_jax.coding import bernoulli, constant
 from stbp_jax.core import Array, Neuron
 from stbp_jax.initialisers import Initialiser, fan_in_uniform, row_normalised
@@ -59,7 +60,20 @@ class Preset(NamedTuple):
         )
 
     def optimizer(self, updates_per_epoch: int) -> optax.GradientTransformation:
-        """The preset's Adam with its schedule."""
+        """The preset's Adam with its schedule.
+
+        Args:
+          updates_per_epoch: updates in an epoch.
+
+        Raises:
+          ValueError: fewer than one; a rate or a schedule that is not positive.
+          TypeError: numbers of another type.
+        """
+        updates_per_epoch = checks.count("updates_per_epoch", updates_per_epoch)
+        # With one of these at 0, optax would leave the rate constant.
+        checks.count("decay_epochs", self.decay_epochs)
+        checks.positive("decay_factor", self.decay_factor)
+        checks.positive("learning_rate", self.learning_rate)
         schedule = optax.exponential_decay(
             self.learning_rate,
             transition_steps=self.decay_epochs * updates_per_epoch,

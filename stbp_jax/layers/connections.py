@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from stbp_jax import checks
 from stbp_jax.convolution import convolve
 from stbp_jax.core import Array, Layer, Neuron, Shape, name_of
-from stbp_jax.initialisers import Initialiser, Weights, fan_in_uniform, plus_bias
+from stbp_jax.initialisers import Initialiser, Weights, drawn, fan_in_uniform, plus_bias
 from stbp_jax.layers.synapse import Inputs, Synapse, changing, layer_of
 from stbp_jax.products import Product, full_product
 
@@ -45,8 +45,11 @@ def dense(
       A `Layer` from `[T, B, in]` to `[T, B, features]`.
 
     Raises:
-      ValueError: inputs of another rank or size; a constraint that changes the kernel's shape.
-      TypeError: `neuron` is no `Neuron`; what must be a function is none.
+      ValueError: inputs of another rank or size, or none at all; weights or products of another
+        shape; a constraint that changes the kernel's shape.
+      TypeError: `features` not a static integer; `neuron` is no `Neuron`; `init`, `product`,
+        `constraint` or `inputs` not callable, or `init` not making `Weights` of floats; inputs that
+        are no real numbers.
 
     >>> import jax
     >>> params, shape = dense(3).init(jax.random.key(0), (4,))
@@ -56,25 +59,37 @@ def dense(
     Source: Wu et al. 2018, equation (3).
     """
     features = checks.count("features", features)
+    for argument, f in (("init", init), ("product", product), ("inputs", inputs)):
+        checks.function(argument, f)
     name = f"dense({features})"
 
     def init_(key: Array, shape: Shape) -> tuple[Weights, Shape]:
+        shape = checks.shape("shape", shape)
         if len(shape) != 1:
             raise ValueError(
                 f"{name} needs inputs of shape [in], got {list(shape)}; put flatten() before it"
             )
-        weights = init(key, (shape[0], features), jnp.result_type(float))
+        if shape[0] == 0:
+            raise ValueError(f"{name} needs at least one input, got shape [0]")
+        weights = drawn(name, init, key, (shape[0], features))
         check_constraint(constraint, weights.kernel)
         return weights, (features,)
 
     def apply(weights: Weights, x: Array) -> Array:
         wanted = weights.kernel.shape[0]
+        checks.array(f"{name}: inputs", x)
         if x.ndim != 2 or x.shape[1] != wanted:
             raise ValueError(
                 f"{name} needs time slices [B, {wanted}], got {list(x.shape)}; sequences are "
                 "time-major, [T, B, ...]"
             )
-        return plus_bias(product(x, _constrained(weights, constraint)), weights)
+        y = product(x, _constrained(weights, constraint))
+        if y.shape != (x.shape[0], weights.kernel.shape[1]):
+            raise ValueError(
+                f"{name}: product must have shape {[x.shape[0], weights.kernel.shape[1]]}, got "
+                f"{list(y.shape)}"
+            )
+        return plus_bias(y, weights)
 
     def fan_out(weights: Weights, shape: Shape) -> Array:
         return jnp.sum(_present(weights, constraint), axis=1)
@@ -114,9 +129,12 @@ def conv(
       A `Layer` from `[T, B, height, width, channels]` to `[T, B, height', width', features]`.
 
     Raises:
-      ValueError: inputs of another rank, another number of channels, or smaller than the kernel;
-        an unknown padding; a constraint that changes the kernel's shape.
-      TypeError: `neuron` is no `Neuron`; what must be a function is none.
+      ValueError: inputs of another rank, another number of channels, none at all, or smaller than
+        the kernel; an unknown padding; weights of another shape; a constraint that changes the
+        kernel's shape.
+      TypeError: `features` or `kernel` not static integers; `neuron` is no `Neuron`; `init`,
+        `constraint` or `inputs` not callable, or `init` not making `Weights` of floats; inputs that
+        are no real numbers.
 
     >>> import jax
     >>> conv(15, 5).init(jax.random.key(0), (28, 28, 1))[1]
@@ -127,8 +145,10 @@ def conv(
     if len(sizes) != 2:
         raise ValueError(f"kernel must be one integer or two, got {kernel!r}")
     height, width = (checks.count("kernel", size) for size in sizes)
-    if padding not in ("valid", "same"):
+    if not isinstance(padding, str) or padding not in ("valid", "same"):
         raise ValueError(f"padding must be 'valid' or 'same', got {padding!r}")
+    for argument, f in (("init", init), ("inputs", inputs)):
+        checks.function(argument, f)
     name = f"conv({features}, {height}x{width})"
 
     def check(shape: Shape) -> None:
@@ -138,14 +158,18 @@ def conv(
             raise ValueError(f"{name} with valid padding needs larger images than {list(shape)}")
 
     def init_(key: Array, shape: Shape) -> tuple[Weights, Shape]:
+        shape = checks.shape("shape", shape)
         check(shape)
-        weights = init(key, (height, width, shape[2], features), jnp.result_type(float))
+        if 0 in shape:
+            raise ValueError(f"{name} needs pixels and channels, got {list(shape)}")
+        weights = drawn(name, init, key, (height, width, shape[2], features))
         check_constraint(constraint, weights.kernel)
         if padding == "same":
             return weights, (shape[0], shape[1], features)
         return weights, (shape[0] - height + 1, shape[1] - width + 1, features)
 
     def apply(weights: Weights, x: Array) -> Array:
+        checks.array(f"{name}: inputs", x)
         check(x.shape[1:])
         if x.shape[3] != weights.kernel.shape[2]:
             raise ValueError(

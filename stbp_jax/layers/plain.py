@@ -29,22 +29,32 @@ def avg_pool(window: int) -> Layer:
       `[T, B, height // window, width // window, channels]`.
 
     Raises:
-      ValueError: inputs that are not images, or smaller than the window.
+      ValueError: inputs that are not images, without channels, or smaller than the window.
+      TypeError: `window` not a static integer; inputs that are no real numbers.
 
     >>> avg_pool(2).init(jax.random.key(0), (5, 4, 3))[1]
     (2, 2, 3)
     """
     window = checks.count("window", window)
+    name = f"avg_pool({window})"
 
     def out_shape(shape: Shape) -> Shape:
         if len(shape) != 3 or min(shape[:2]) < window:
             raise ValueError(
-                f"avg_pool({window}) needs images [height, width, channels] of at least "
+                f"{name} needs images [height, width, channels] of at least "
                 f"{window}x{window} pixels, got {list(shape)}"
             )
         return (shape[0] // window, shape[1] // window, shape[2])
 
+    def init(key: Array, shape: Shape) -> tuple[Params, Shape]:
+        shape = checks.shape("shape", shape)
+        out = out_shape(shape)
+        if out[2] == 0:
+            raise ValueError(f"{name} needs images with channels, got {list(shape)}")
+        return (), out
+
     def apply(params: Params, x: Array) -> Array:
+        checks.array(f"{name}: inputs", x)
         rows, columns, channels = out_shape(x.shape[1:])
         x = x[:, : rows * window, : columns * window]
         tiles = x.reshape((x.shape[0], rows, window, columns, window, channels))
@@ -53,7 +63,7 @@ def avg_pool(window: int) -> Layer:
     def named() -> dict[str, Any]:
         return {"layer": "avg_pool", "window": window}
 
-    return pointwise(Synapse(lambda key, shape: ((), out_shape(shape)), apply, constants=named))
+    return pointwise(Synapse(init, apply, constants=named))
 
 
 def flatten() -> Layer:
@@ -64,9 +74,10 @@ def flatten() -> Layer:
     """
 
     def init(key: Array, shape: Shape) -> tuple[Params, Shape]:
-        return (), (math.prod(shape),)
+        return (), (math.prod(checks.shape("shape", shape)),)
 
     def apply(params: Params, x: Array) -> Array:
+        checks.array("flatten(): inputs", x)
         return x.reshape((x.shape[0], math.prod(x.shape[1:])))
 
     return pointwise(Synapse(init, apply, constants=lambda: {"layer": "flatten"}))
@@ -103,6 +114,7 @@ def unpack(*shape: int) -> Layer:
         return shape
 
     def apply(params: Params, x: Array) -> Array:
+        checks.array(f"unpack{shape}: inputs", x)
         out_shape(x.shape[1:])
         if x.dtype != jnp.uint8:
             raise TypeError(f"unpack{shape} needs uint8, got {x.dtype}")
@@ -110,7 +122,7 @@ def unpack(*shape: int) -> Layer:
         return bits.reshape((x.shape[0], *shape)).astype(jnp.result_type(float))
 
     def init(key: Array, given: Shape) -> tuple[Params, Shape]:
-        return (), out_shape(given)
+        return (), out_shape(checks.shape("shape", given))
 
     def named() -> dict[str, Any]:
         return {"layer": "unpack", "shape": list(shape)}
@@ -133,15 +145,20 @@ def dropout(rate: Any) -> Layer:
     and both schedules, see the same. Without a key the layer is the identity.
 
     Args:
-      rate: in [0, 1); a scalar, may be traced.
+      rate: in [0, 1); a scalar. It may be traced, and its value is not checked then.
 
     Returns:
       A `Layer` that keeps shapes.
 
     Raises:
-      ValueError: `rate` outside [0, 1).
+      ValueError: `rate` outside [0, 1), or not a scalar; more than one key.
+      TypeError: `rate` not a float, a key that is none, inputs that are no real numbers.
     """
     checks.number("rate", rate, "in [0, 1)", lambda r: (r >= 0) & (r < 1))
+    checks.scalar("rate", rate)
+
+    def init(key: Array, shape: Shape) -> tuple[Params, Shape]:
+        return (), checks.shape("shape", shape)
 
     def initial_state(
         params: Params, shape: Shape, *, key: Array | None = None
@@ -149,10 +166,12 @@ def dropout(rate: Any) -> Layer:
         check_slice(shape)
         if key is None:
             return (), shape
+        checks.key("key", key)
         kept = jax.random.bernoulli(key, 1 - rate, shape)
         return kept / (1 - jnp.asarray(rate, jnp.result_type(float))), shape
 
     def masked(state: State, x: Array) -> Array:
+        checks.array("dropout: inputs", x)
         checks.batch("state", state, len(x))
         return x if isinstance(state, tuple) else x * state.astype(_float_type(x))
 
@@ -164,7 +183,7 @@ def dropout(rate: Any) -> Layer:
         return state, jax.vmap(masked, (None, 0))(state, xs)
 
     return Layer(
-        lambda key, shape: ((), shape),
+        init,
         initial_state,
         step,
         unroll,
