@@ -6,7 +6,6 @@ interrupted (the run folder stays usable).
 
 import argparse
 import dataclasses
-import datetime
 import sys
 from pathlib import Path
 
@@ -95,8 +94,10 @@ def _main(args: argparse.Namespace) -> int:
     settings = changed(variant.settings, [*plan.changes, *assignments])
     if args.seeds < 1:
         raise UsageError(f"--seeds must be at least 1, got {args.seeds}")
-    now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    out = harness.make_folder(args.out or Path("runs") / f"{chosen.name}-{now}")
+    if args.out is None:
+        out = harness.new_folder(Path("runs"), chosen.name)
+    else:
+        out = harness.make_folder(args.out)
 
     print(f"{chosen.claim}\n{dataclasses.asdict(settings)}")
     results = [results_file(chosen.name, settings.data, harness.HERE)] if args.record else []

@@ -109,9 +109,7 @@ def train(model: Model, settings: Any, seed: int, folder: Path) -> Row:
         before = sj.make_training(build, config).start(key, hparams, train_set).params
     except (TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
-    harness.write_json(
-        folder / "config.json", {"seed": seed, "settings": asdict(settings), **source}
-    )
+    harness.claim(folder, {"seed": seed, "settings": asdict(settings), **source})
     params, told, interrupt = before, [], None
     validation: list[float] = []
     validate = _validator(build(hparams, sj.training.num_updates(config, train_set)), key)

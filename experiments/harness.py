@@ -6,12 +6,14 @@ A row is one JSON object on one line, written as soon as its run ends and never 
 import contextlib
 import dataclasses
 import datetime
+import itertools
 import json
 import os
 import platform
 import shlex
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,21 +99,56 @@ class CompileClock:
 
 
 def make_folder(folder: Path) -> Path:
-    """A new, writable run folder.
+    """A writable folder for a run, which `claim` then makes its own.
 
     Raises:
       UsageError: it cannot be written to, or holds a run already.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".probe"
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise UsageError(f"--out must be a folder that can be written to: {error}") from None
     if (folder / "config.json").exists():
-        raise UsageError(f"--out {folder} holds a run already; name another folder")
+        raise _taken(folder)
     return folder
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    """A folder of its own for every caller, in all processes: `name-date-time`, `...-2`, ...
+
+    Raises:
+      UsageError: it cannot be made.
+    """
+    stem = f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for n in itertools.count(1):
+            folder = parent / (stem if n == 1 else f"{stem}-{n}")
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()  # of several callers one succeeds
+                break
+    except OSError as error:
+        raise UsageError(f"{parent} must be a folder that can be written to: {error}") from None
+    return folder
+
+
+def claim(folder: Path, config: Any) -> None:
+    """Writes `config.json`, by which a folder belongs to one run.
+
+    Raises:
+      UsageError: another run was there first.
+    """
+    try:
+        with (folder / "config.json").open("x") as file:
+            file.write(json.dumps(config, indent=2, default=_plain) + "\n")
+    except FileExistsError:
+        raise _taken(folder) from None
+
+
+def _taken(folder: Path) -> UsageError:
+    return UsageError(f"--out {folder} holds a run already; name another folder")
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -7,7 +7,6 @@ usage; 130 interrupted.
 """
 
 import argparse
-import datetime
 import sys
 import time
 import traceback
@@ -199,8 +198,7 @@ def _main(args: argparse.Namespace) -> int:
     if args.list or not _seeds(wanted):
         return 0
 
-    now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    folder = (args.results or Path()) / "runs" / f"reproduce-{now}"
+    folder = harness.new_folder((args.results or Path()) / "runs", "reproduce")
     broken: list[str] = []
 
     def failed(one: Missing) -> None:

@@ -135,9 +135,7 @@ def in_one_program(
       UsageError: what `train` refuses.
     """
     source = harness.provenance()
-    harness.write_json(
-        folder / "config.json", {"seeds": seeds, "settings": asdict(settings), **source}
-    )
+    harness.claim(folder, {"seeds": seeds, "settings": asdict(settings), **source})
     print(f"{len(cells)} cells with {len(seeds)} seeds each, in one program", flush=True)
     points = {name: jnp.asarray([float(cell[name]) for cell in cells]) for name in cells[0]}
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])

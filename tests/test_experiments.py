@@ -1,7 +1,9 @@
 """The command line of the studies: run folders, exit codes, wrong usage, tables."""
 
+import concurrent.futures
 import dataclasses
 import json
+import threading
 
 import jax
 import numpy as np
@@ -265,3 +267,35 @@ def test_networks_of_a_notation():
 def test_a_wrong_network_is_told(tmp_path, capsys):
     assert main(quick(tmp_path, "--set", "hidden=3-P2")) == 2
     assert "hidden: network must end in its dense layers, got 'P2'" in capsys.readouterr().err
+
+
+def in_parallel(function, calls=8):
+    """What every call gives, or its error, all started at once."""
+    barrier = threading.Barrier(calls)
+
+    def one(n):
+        barrier.wait()
+        try:
+            return function(n)
+        except UsageError as error:
+            return error
+
+    with concurrent.futures.ThreadPoolExecutor(calls) as pool:
+        return list(pool.map(one, range(calls)))
+
+
+def test_runs_started_together_get_folders_of_their_own(tmp_path):
+    folders = in_parallel(lambda n: harness.new_folder(tmp_path / "runs", "digits"))
+    assert len(set(folders)) == len(folders)
+    assert all(folder.is_dir() for folder in folders)
+
+
+def test_one_of_several_runs_claims_a_folder(tmp_path):
+    def start(n):
+        harness.claim(harness.make_folder(tmp_path / "out"), {"n": n})
+        return n
+
+    found = in_parallel(start)
+    (winner,) = [n for n in found if isinstance(n, int)]
+    assert json.loads((tmp_path / "out" / "config.json").read_text()) == {"n": winner}
+    assert all("holds a run already" in str(n) for n in found if n != winner)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import stbp_jax as sj
@@ -76,6 +77,18 @@ def test_a_spiking_neuron_without_a_window(wrap):
 @sj.initialiser
 def ones(key, shape, dtype):
     return jnp.ones(shape, dtype)
+
+
+def test_a_missing_layer_is_nan_in_an_evaluation():
+    net = sj.serial(sj.dense(3, sj.lif()), by_hand(5), sj.dense(2, sj.lif()))
+    params, _ = net.init(jax.random.key(1), (6,))
+    pipeline = sj.Pipeline(
+        lambda key, x: sj.constant(x, 2), net, sj.rate, sj.squared_error, optax.sgd(0.1)
+    )
+    images, labels = np.ones((4, 6), np.float32), np.array([0, 1, 0, 1])
+    found = sj.evaluate(pipeline, params, jax.random.key(0), images, labels)
+    for name in ("firing_rate", "silent_fraction", "in_window", "operations"):
+        np.testing.assert_array_equal(np.isnan(getattr(found, name)), [False, True, False])
 
 
 # Operations -------------------------------------------------------------------------------------

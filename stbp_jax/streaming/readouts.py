@@ -33,7 +33,7 @@ def running_rate() -> Neuron:
         count = jnp.minimum(state[1], 2**31 - 2) + 1  # int32 would wrap to a negative rate
         return (total, count), total / count.astype(total.dtype)
 
-    return Neuron(lambda key, shape: (), initial_state, step, scan(step))
+    return Neuron(lambda key, shape: (), initial_state, step, scan(step), spiking=False)
 
 
 def running_peak() -> Neuron:
@@ -50,4 +50,4 @@ def running_peak() -> Neuron:
         peak = jnp.maximum(peak, out)
         return peak, peak
 
-    return Neuron(lambda key, shape: (), initial_state, step, scan(step))
+    return Neuron(lambda key, shape: (), initial_state, step, scan(step), spiking=False)

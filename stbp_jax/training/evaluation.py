@@ -23,6 +23,8 @@ class Evaluation(NamedTuple):
       silent_fraction: `[L]`, share of units that fire nowhere in the set.
       in_window: `[L]`, share of unit-steps inside the surrogate's window.
       operations: `[L]`, synaptic operations per example.
+
+    A number that a layer does not report is NaN.
     """
 
     loss: Array
@@ -82,7 +84,7 @@ def evaluate_unchecked(
         loss,
         right,
         firing_rate=_per_layer(jnp.mean(r) for r in rates),
-        silent_fraction=_per_layer(jnp.mean(r == 0, dtype=jnp.float32) for r in rates),
+        silent_fraction=_per_layer(map(_silent, rates)),
         in_window=_per_layer(a.in_window for a in activities),
         operations=_per_layer(a.operations for a in activities),
     )
@@ -116,6 +118,11 @@ def _means(
         tail = on_batch((keys[full], images[-rest:], labels[-rest:]))
         means = jax.tree.map(lambda m, t: m + (t - m) * (rest / count), means, tail)
     return means
+
+
+def _silent(rates: Array) -> Array:
+    """Share of units that never fire; NaN where a rate is not known."""
+    return jnp.where(jnp.any(jnp.isnan(rates)), jnp.nan, jnp.mean(rates == 0, dtype=jnp.float32))
 
 
 def _per_layer(numbers: Any) -> Array:
