@@ -84,7 +84,7 @@ def curves(axes: Axes, surrogates: Sequence[Surrogate], *, extent: float = 3.0) 
     for s in surrogates:
         for width in jax.tree.leaves(s.width):
             checks.scalar("width of each surrogate", width)
-    checks.array("extent", extent)
+    checks.real("extent", extent)
     if not 0 < extent < np.inf:
         raise ValueError(f"extent must be positive and finite, got {extent}")
     _axes(axes)
