@@ -147,7 +147,7 @@ def instance(name: str, x: Any, kind: Any, wanted: str) -> Any:
 
 def function(name: str, x: Any, wanted: str = "a function", *, optional: bool = False) -> Any:
     """Something that can be called, or None where it is optional; `wanted` describes it."""
-    if isinstance(x, type) or not (callable(x) or (optional and x is None)):
+    if not (callable(x) or (optional and x is None)):
         raise TypeError(f"{name} must be {wanted}{' or None' if optional else ''}, got {x!r}")
     return x
 

@@ -103,9 +103,13 @@ augment = pytest.mark.parametrize("change", AUGMENT.values(), ids=AUGMENT)
         ({"images": IMAGES}, TypeError, "images must be an array, got dict"),
         ("images", TypeError, "images must be an array, got str"),
         (None, TypeError, "images must be an array, got NoneType"),
-        (IMAGES.astype(object), TypeError, "images must be an array of numbers, got dtype object"),
+        (
+            IMAGES.astype(object),
+            TypeError,
+            "images must be an array of real numbers, got dtype object",
+        ),
         (IMAGES.astype(">f4"), TypeError, "images must be in the byte order of this machine"),
-        (np.ma.array(IMAGES), TypeError, "images must be a plain array, got a masked one"),
+        (np.ma.array(IMAGES), TypeError, "images must be an array without a mask"),
         (IMAGES[:, :0], ValueError, r"images must have pixels, got shape \[3, 0, 20\]"),
         (IMAGES[..., :0], ValueError, r"images must have pixels, got shape \[3, 28, 0\]"),
         (IMAGES[..., None][..., :0], ValueError, "images must have pixels"),
@@ -126,7 +130,7 @@ def test_keys_of_another_kind(change, key):
 
 @augment
 def test_keys(change):
-    with pytest.raises(ValueError, match=r"key must be one key, got shape \[2\]"):
+    with pytest.raises(ValueError, match=r"key must be a single key, got keys of shape \[2\]"):
         change(jax.random.split(KEY), IMAGES)
     for key in (jax.random.PRNGKey(0), KEY, jax.random.key(0, impl="rbg")):
         assert jax.eval_shape(change, key, IMAGES).shape == IMAGES.shape
@@ -135,7 +139,7 @@ def test_keys(change):
 
 @pytest.mark.parametrize("dtype", [bool, np.int8, np.int32, np.uint16, np.complex64])
 def test_pixels_that_elastic_cannot_interpolate(dtype):
-    with pytest.raises(TypeError, match="images must be uint8 or floats, got dtype"):
+    with pytest.raises(TypeError, match="images must be .*, got dtype"):
         elastic(KEY, np.ones((2, 4, 4), dtype))
 
 

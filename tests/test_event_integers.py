@@ -192,11 +192,11 @@ def test_events_that_are_no_array(events):
 @pytest.mark.parametrize(
     ("events", "message"),
     [
-        (np.ma.array(WORDS, mask=[[0, 1]]), "events must be a plain array, got a masked one"),
+        (np.ma.array(WORDS, mask=[[0, 1]]), "events must be an array without a mask"),
         (WORDS.astype(">u4"), "events must be in the byte order of this machine, got >u4"),
-        (WORDS.astype(object), "events must be an array of numbers, got dtype object"),
+        (WORDS.astype(object), "events must be an array of real numbers, got dtype object"),
         (WORDS.astype(np.uint64), "events must be uint32, got dtype uint64"),
-        (WORDS.astype("m8[us]"), "events must be an array of numbers, got dtype timedelta64"),
+        (WORDS.astype("m8[us]"), "events must be an array of real numbers, got dtype timedelta64"),
     ],
 )
 def test_arrays_that_jax_would_misread(events, message):

@@ -28,9 +28,9 @@ each = pytest.mark.parametrize("product", PRODUCTS)
         ("x", KERNEL, TypeError, "x must be an array, got str"),
         (X, KERNEL.astype(int), TypeError, "kernel must be of floats, got dtype int"),
         (X, KERNEL > 0, TypeError, "kernel must be of floats, got dtype bool"),
-        (X, KERNEL + 0j, TypeError, "kernel must be of floats, got dtype complex"),
-        (X + 0j, KERNEL, TypeError, "x must be real, got dtype complex"),
-        (np.ma.array(X), KERNEL, TypeError, "x must be a plain array, got a masked one"),
+        (X, KERNEL + 0j, TypeError, "kernel must be an array of real numbers, got dtype complex"),
+        (X + 0j, KERNEL, TypeError, "x must be an array of real numbers, got dtype complex"),
+        (np.ma.array(X), KERNEL, TypeError, "x must be an array without a mask"),
     ],
 )
 def test_refused_by_name(product, x, kernel, error, message):

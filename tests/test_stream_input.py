@@ -195,7 +195,7 @@ def test_no_integers(stream, params, bad):
         ((np.nan, 1), TypeError, "times and cells must be integers, got float64"),
         ((np.timedelta64(5, "us"), 1), TypeError, "integers, got timedelta64"),
         ((np.datetime64(5, "us"), 1), TypeError, "integers, got datetime64"),
-        ((np.ma.array([5, 6], mask=[0, 1]), [1, 2]), TypeError, "plain arrays, got a masked one"),
+        ((np.ma.array([5, 6], mask=[0, 1]), [1, 2]), TypeError, "arrays without a mask"),
         (([[5]], [[1]]), ValueError, r"one shape \[E\].*got \[1, 1\]"),
     ],
 )
@@ -226,7 +226,7 @@ def test_streams_rules_and_states_of_another_kind(stream, params):
         stream.advance(wide, counts)
     with pytest.raises(TypeError, match="state must be of this stream, got one of another str"):
         stream.advance(state._replace(network=()), counts)
-    with pytest.raises(TypeError, match="counts must be a plain array, got a masked one"):
+    with pytest.raises(TypeError, match="counts must be an array without a mask"):
         stream.advance(state, np.ma.array(counts))
     for bad in (counts.astype(float), counts.astype(str), counts - 1):
         with pytest.raises(TypeError, match="counts must be integers of at least 0"):
@@ -256,7 +256,7 @@ def test_streams_of_another_kind(params, changes, error, message):
     ("words", "error", "message"),
     [
         ([1, 2], TypeError, "words must be an array, got list"),
-        (np.ma.array(np.zeros(2, np.uint32)), TypeError, "words must be a plain array"),
+        (np.ma.array(np.zeros(2, np.uint32)), TypeError, "words must be an array without a mask"),
         (np.zeros(2, ">u4"), TypeError, "words must be in the byte order of this machine"),
         (np.zeros(2, np.uint64), TypeError, "words must be uint32, got dtype uint64"),
         (np.array([12, 6], np.uint32), ValueError, "in order of time, got 1 us after 2 us"),

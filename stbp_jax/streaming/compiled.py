@@ -140,7 +140,7 @@ def make_stream(
         if not isinstance(state, StreamState):
             raise TypeError(f"state must be a StreamState, got {type(state).__name__}")
         if isinstance(counts, np.ma.MaskedArray):
-            raise TypeError("counts must be a plain array, got a masked one: fill its values")
+            raise TypeError("counts must be an array without a mask, got a masked array")
         wide = np.asarray(counts)
         if wide.dtype.kind not in "biu" or wide.min() < 0:
             least = f", least {wide.min()}" if wide.dtype.kind in "biuf" else ""

@@ -35,7 +35,9 @@ def parse(chunk: Chunk) -> tuple[np.ndarray, np.ndarray | None]:
         raise TypeError(f"a chunk must be (times, cells) or (time, None), got {chunk!r}")
     masked = np.ma.MaskedArray
     if isinstance(chunk[0], masked) or isinstance(chunk[1], masked):
-        raise TypeError("times and cells must be plain arrays, got a masked one: drop its events")
+        raise TypeError(
+            "times and cells must be arrays without a mask, got a masked array: drop its events"
+        )
     times = np.atleast_1d(np.asarray(chunk[0]))
     clock = chunk[1] is None
     cells = _SILENT if clock else np.atleast_1d(np.asarray(chunk[1]))
