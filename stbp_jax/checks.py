@@ -147,7 +147,7 @@ def instance(name: str, x: Any, kind: Any, wanted: str) -> Any:
 
 def function(name: str, x: Any, wanted: str = "a function", *, optional: bool = False) -> Any:
     """Something that can be called, or None where it is optional; `wanted` describes it."""
-    if isinstance(x, type) or not (callable(x) or (optional and x is None)):
+    if not (callable(x) or (optional and x is None)):
         raise TypeError(f"{name} must be {wanted}{' or None' if optional else ''}, got {x!r}")
     return x
 
@@ -214,6 +214,13 @@ def key(name: str, x: Any) -> Any:
         raise TypeError(f"{name} must be a random key, jax.random.key(0) for one, got {x.dtype}")
     if x.ndim != (0 if typed else 1):
         raise ValueError(f"{name} must be a single key, got keys of shape {list(x.shape)}")
+    if not typed:
+        try:
+            jax.eval_shape(jax.random.wrap_key_data, x)
+        except TypeError:  # threefry has two words, rbg four
+            raise ValueError(
+                f"{name} must have the words of a key, as jax.random.key_data gives, got {len(x)}"
+            ) from None
     return x
 
 
@@ -303,7 +310,7 @@ def listed(name: str, x: Any) -> Any:
         values = np.asarray(x)
     except ValueError as error:  # rows of unequal lengths
         raise ValueError(f"{name} must be an array: {error}") from None
-    return values if values.size else values.astype(np.int32)
+    return array(name, values if values.size else values.astype(np.int32))
 
 
 def shape(name: str, sizes: Any) -> tuple[int, ...]:

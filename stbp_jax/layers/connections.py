@@ -59,8 +59,8 @@ def dense(
     Source: Wu et al. 2018, equation (3).
     """
     features = checks.count("features", features)
-    for argument, f in (("init", init), ("product", product), ("inputs", inputs)):
-        checks.function(argument, f)
+    checks.function("init", init)
+    checks.function("product", product)
     name = f"dense({features})"
 
     def init_(key: Array, shape: Shape) -> tuple[Weights, Shape]:
@@ -147,8 +147,7 @@ def conv(
     height, width = (checks.count("kernel", size) for size in sizes)
     if not isinstance(padding, str) or padding not in ("valid", "same"):
         raise ValueError(f"padding must be 'valid' or 'same', got {padding!r}")
-    for argument, f in (("init", init), ("inputs", inputs)):
-        checks.function(argument, f)
+    checks.function("init", init)
     name = f"conv({features}, {height}x{width})"
 
     def check(shape: Shape) -> None:
