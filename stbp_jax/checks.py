@@ -214,6 +214,13 @@ def key(name: str, x: Any) -> Any:
         raise TypeError(f"{name} must be a random key, jax.random.key(0) for one, got {x.dtype}")
     if x.ndim != (0 if typed else 1):
         raise ValueError(f"{name} must be a single key, got keys of shape {list(x.shape)}")
+    if not typed:
+        try:
+            jax.eval_shape(jax.random.wrap_key_data, x)
+        except TypeError:  # threefry has two words, rbg four
+            raise ValueError(
+                f"{name} must have the words of a key, as jax.random.key_data gives, got {len(x)}"
+            ) from None
     return x
 
 
@@ -303,7 +310,7 @@ def listed(name: str, x: Any) -> Any:
         values = np.asarray(x)
     except ValueError as error:  # rows of unequal lengths
         raise ValueError(f"{name} must be an array: {error}") from None
-    return values if values.size else values.astype(np.int32)
+    return array(name, values if values.size else values.astype(np.int32))
 
 
 def shape(name: str, sizes: Any) -> tuple[int, ...]:

@@ -206,11 +206,11 @@ def _no_nan(name: str, x: Any) -> None:
         raise ValueError(f"{name} must hold no NaN, which is neither a spike nor silence")
 
 
-def _check_outs(outs: Any) -> None:
-    checks.array("outs", outs)
+def _check_outs(name: str, outs: Any) -> None:
+    checks.array(name, outs)
     if outs.ndim < 2 or outs.shape[0] == 0:
         raise ValueError(
-            f"outs must be time-major, [T, B, ...] with T >= 1, got {list(outs.shape)}"
+            f"{name} must be time-major, [T, B, ...] with T >= 1, got {list(outs.shape)}"
         )
 
 
@@ -229,7 +229,7 @@ def rate(outs: Array) -> Array:
 
     Source: Wu et al. 2018, equation (9).
     """
-    _check_outs(outs)
+    _check_outs("outs", outs)
     return jnp.mean(checks.held("outs", outs), axis=0)
 
 
@@ -251,7 +251,7 @@ def first_spike(spikes: Array) -> Array:
     >>> first_spike(jnp.array([[[0.0, 0.0]], [[1.0, 0.0]]])).tolist()
     [[1, 2]]
     """
-    _check_outs(spikes)
+    _check_outs("spikes", spikes)
     _no_nan("spikes", spikes)
     fired = spikes > 0
     return jnp.where(jnp.any(fired, axis=0), jnp.argmax(fired, axis=0), spikes.shape[0]).astype(
@@ -274,7 +274,7 @@ def peak_membrane(membranes: Array) -> Array:
       TypeError: membranes that are no array of real numbers.
       ValueError: no T or no B axis, or T = 0; numbers that 32 bits cannot hold.
     """
-    _check_outs(membranes)
+    _check_outs("membranes", membranes)
     return jnp.max(checks.held("membranes", membranes), axis=0)
 
 
@@ -297,7 +297,7 @@ def mean_log_probability(outs: Array) -> Array:
     >>> mean_log_probability(jnp.zeros((3, 1, 2))).round(3)
     Array([[-0.693, -0.693]], dtype=float32)
     """
-    _check_outs(outs)
+    _check_outs("outs", outs)
     if outs.ndim < 3 or outs.shape[-1] == 0:  # of [T, B] the softmax would be over examples
         raise ValueError(f"outs must have shape [T, B, C] with C >= 1, got {list(outs.shape)}")
     outs = checks.held("outs", outs)

@@ -45,7 +45,7 @@ def convolve(x: Array, kernel: Array, padding: str) -> Array:
 
 
 def _check(x: Array, kernel: Array, padding: str) -> None:
-    if padding not in ("valid", "same"):
+    if not isinstance(padding, str) or padding not in ("valid", "same"):
         raise ValueError(f"padding must be 'valid' or 'same', got {padding!r}")
     checks.rank("x", checks.array("x", x), ("B", "height", "width", "channels"))
     checks.rank("kernel", checks.array("kernel", kernel), ("kh", "kw", "channels", "features"))

@@ -36,9 +36,10 @@ def drawn(name: str, init: Initialiser, key: Array, shape: Shape) -> Weights:
     checks.key("key", key)
     weights = init(key, shape, jnp.result_type(float))
     if not isinstance(weights, Weights):
+        got = "an array" if isinstance(weights, np.ndarray | Array) else type(weights).__name__
         raise TypeError(
-            f"{name}: init must return Weights(kernel, bias), got {type(weights).__name__}; "
-            "initialiser(...) makes one that does of those of jax.nn.initializers"
+            f"{name}: init must return Weights(kernel, bias), got {got}; initialiser(...) makes "
+            "such an init from those of jax.nn.initializers"
         )
     for part, x, wanted in (
         ("kernel", weights.kernel, shape),

@@ -73,7 +73,7 @@ def silent_fraction(spikes: Array) -> Array:
       spikes: `[T, B, *units]`, 0 or 1.
 
     Returns:
-      Scalar in [0, 1].
+      Scalar in [0, 1]; NaN where a spike is.
 
     Raises:
       ValueError: no units axis; no step, example or unit.
@@ -86,7 +86,10 @@ def silent_fraction(spikes: Array) -> Array:
     if spikes.ndim < 3:
         raise ValueError(f"spikes must have shape [T, B, *units], got {list(spikes.shape)}")
     _check_not_empty("spikes", spikes)
-    return jnp.mean(jnp.all(spikes == 0, axis=(0, 1)), dtype=jnp.float32)
+    silent = jnp.mean(jnp.all(spikes == 0, axis=(0, 1)), dtype=jnp.float32)
+    if not jnp.issubdtype(spikes.dtype, jnp.floating):
+        return silent
+    return jnp.where(jnp.any(jnp.isnan(spikes)), jnp.nan, silent)
 
 
 def synaptic_operations(spikes: Array, fan_out: Any) -> Array:

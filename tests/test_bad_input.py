@@ -158,10 +158,13 @@ def test_targets_of_another_shape():
         sj.squared_error(SCORES, np.zeros((3, 2), np.float32))
 
 
-@pytest.mark.parametrize("readout", [sj.rate, sj.first_spike, sj.peak_membrane])
+READOUTS = {"outs": sj.rate, "spikes": sj.first_spike, "membranes": sj.peak_membrane}
+
+
+@pytest.mark.parametrize(("name", "readout"), READOUTS.items(), ids=READOUTS)
 @pytest.mark.parametrize("shape", [(3,), (), (0, 2, 3)])
-def test_readouts_of_no_sequence(readout, shape):
-    with raises(ValueError, "outs", "[T, B, ...]", f"got {list(shape)}"):
+def test_readouts_of_no_sequence(name, readout, shape):
+    with raises(ValueError, name, "[T, B, ...]", f"got {list(shape)}"):
         readout(np.zeros(shape, np.float32))
 
 

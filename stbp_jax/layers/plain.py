@@ -13,7 +13,8 @@ from stbp_jax.layers.synapse import Synapse, check_slice, pointwise
 
 def _float_type(x: Array) -> Any:
     """The dtype of `x` where it is a float, else the default float."""
-    return x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.result_type(float)
+    floats = jnp.issubdtype(x.dtype, jnp.floating)
+    return jnp.result_type(x) if floats else jnp.result_type(float)
 
 
 def avg_pool(window: int) -> Layer:
@@ -58,7 +59,9 @@ def avg_pool(window: int) -> Layer:
         rows, columns, channels = out_shape(x.shape[1:])
         x = x[:, : rows * window, : columns * window]
         tiles = x.reshape((x.shape[0], rows, window, columns, window, channels))
-        return jnp.mean(tiles, axis=(2, 4), dtype=_float_type(x))
+        dtype = _float_type(x)
+        wide = jnp.promote_types(dtype, jnp.float32)  # bfloat16 counts to 256
+        return jnp.mean(tiles, axis=(2, 4), dtype=wide).astype(dtype)
 
     def named() -> dict[str, Any]:
         return {"layer": "avg_pool", "window": window}
