@@ -6,6 +6,7 @@ Decides their formulas. Leaves out gradients: none of these is minimised.
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from stbp_jax import checks
 from stbp_jax.core import Array
@@ -95,7 +96,8 @@ def silent_fraction(spikes: Array) -> Array:
 def synaptic_operations(spikes: Array, fan_out: Any) -> Array:
     """Synaptic operations (SOPs) of each example: Σₜ Σᵢ [oᵢᵗ ≠ 0] fan_outᵢ.
 
-    Each is one addition; the non-spiking twin spends fan-in x units multiply-accumulates, once.
+    Each is one addition; the non-spiking twin spends fan-in x units multiply-accumulates, once. The
+    count of an example with NaN among its inputs is NaN.
 
     Args:
       spikes: the layer's *inputs*, `[T, B, *in]`.
@@ -114,6 +116,7 @@ def synaptic_operations(spikes: Array, fan_out: Any) -> Array:
     checks.array("spikes", spikes)
     if spikes.ndim < 2:
         raise ValueError(f"spikes must have shape [T, B, *in], got {list(spikes.shape)}")
+    checks.array("fan_out", np.asarray(fan_out) if isinstance(fan_out, int | float) else fan_out)
     if jnp.shape(fan_out) not in ((), spikes.shape[2:]):
         raise ValueError(
             f"fan_out must be a number or have the inputs' shape {list(spikes.shape[2:])}, got "
@@ -122,4 +125,6 @@ def synaptic_operations(spikes: Array, fan_out: Any) -> Array:
     if jnp.ndim(fan_out):
         fan_out = jnp.asarray(fan_out)[None, None]
     weighted = (spikes != 0) * jnp.asarray(fan_out, jnp.float32)
+    if jnp.issubdtype(spikes.dtype, jnp.floating):
+        weighted = jnp.where(jnp.isnan(spikes), jnp.nan, weighted)
     return jnp.sum(weighted, axis=(0, *range(2, weighted.ndim)))
