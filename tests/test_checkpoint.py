@@ -188,5 +188,5 @@ def test_constants_of_every_part():
             "reset": "hard_reset",
         },
     }
-    assert layers[2] == {"neuron": "stateless", "function": "relu"}
+    assert layers[2] == {"neuron": "activation", "function": "relu"}
     assert layers[3] == {}

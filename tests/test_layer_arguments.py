@@ -188,7 +188,7 @@ def test_what_init_makes(case):
 
 
 @pytest.mark.parametrize(
-    ("product", "shape"), [(lambda x, k: x, [4, 3]), (lambda x, k: (x @ k)[:1], [1, 2])]
+    ("matmul", "shape"), [(lambda x, k: x, [4, 3]), (lambda x, k: (x @ k)[:1], [1, 2])]
 )
 def test_what_a_product_makes(matmul, shape):
     params = sj.dense(2).init(KEY, (3,))[0]

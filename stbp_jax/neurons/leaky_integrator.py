@@ -43,7 +43,7 @@ def leaky_integrator(*, decay: Any) -> Neuron:
         return membrane, membrane
 
     def named() -> dict[str, Any]:
-        return {"neuron": "leaky", "decay": decay}
+        return {"neuron": "leaky_integrator", "decay": decay}
 
     return Neuron(init, initial_state, step, scan(step), spiking=False, constants=named)
 
@@ -71,5 +71,5 @@ def activation(function: Callable[[Array], Array]) -> Neuron:
         apply,
         apply,
         spiking=False,
-        constants=lambda: {"neuron": "stateless", "function": name_of(function)},
+        constants=lambda: {"neuron": "activation", "function": name_of(function)},
     )
