@@ -106,7 +106,7 @@ def train(model: Model, settings: Any, seed: int, folder: Path) -> Row:
     key = jax.random.key(seed)
     clock, began = harness.CompileClock(), time.perf_counter()
     try:
-        before = sj.make_training(build, config).start(key, hparams, train_set).params
+        before = sj.training.make_training(build, config).start(key, hparams, train_set).params
     except (TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
     harness.claim(folder, {"seed": seed, "settings": asdict(settings), **source})
@@ -120,7 +120,7 @@ def train(model: Model, settings: Any, seed: int, folder: Path) -> Row:
         mininterval=0.1 if sys.stderr.isatty() else 30,  # a log wants lines, not a picture
     )
     try:
-        for state, history in sj.epochs(build, config, key, hparams, train_set, test):
+        for state, history in sj.train_epochs(build, config, key, hparams, train_set, test):
             params = state.params
             told.append(jax.tree.map(np.asarray, history))
             if len(held.labels):
@@ -194,14 +194,14 @@ def _held_out(train: Any, count: int) -> tuple[Any, Any]:
     return first, last
 
 
-def _selected(history: sj.History, validation: list[float]) -> float | None:
+def _selected(history: sj.training.History, validation: list[float]) -> float | None:
     """Test accuracy after the first epoch of the best validation accuracy."""
     if not validation:
         return None
     return round(float(history.test_accuracy[int(np.argmax(validation))]), 6)
 
 
-def _report(folder: Path, progress: tqdm, epoch: int, history: sj.History) -> None:
+def _report(folder: Path, progress: tqdm, epoch: int, history: sj.training.History) -> None:
     line = {name: np.round(value, 6) for name, value in history._asdict().items()}
     harness.append_row(folder / "metrics.jsonl", {"epoch": epoch, **line})
     progress.set_postfix(
@@ -226,7 +226,7 @@ def _report(folder: Path, progress: tqdm, epoch: int, history: sj.History) -> No
 
 
 def _draw_run(
-    folder: Path, title: str, history: sj.History, surrogates: list[sj.Surrogate]
+    folder: Path, title: str, history: sj.training.History, surrogates: list[sj.Surrogate]
 ) -> None:
     figure, axes = plt.subplots(figsize=(5, 3.2), layout="constrained")
     plots.learning_curve(axes, history).set_title(title)

@@ -12,9 +12,9 @@ import optax
 import stbp_jax as sj
 from experiments.notation import Conv, Dense, Part, Pool, parse
 from experiments.settings import UsageError, setting
+from stbp_jax.layers.matmul import Matmul
 from stbp_jax.layers.synapse import Inputs
-from stbp_jax.neurons import Carry
-from stbp_jax.products import Product
+from stbp_jax.neurons import Reset
 from stbp_jax.training import Build
 
 HParams = dict[str, Any]
@@ -52,7 +52,7 @@ class Coding(NamedTuple):
 
     Attributes:
       encode: `(key, images [B, ...], num_steps) -> xs [T, B, ...]`.
-      inputs: of the first layer: `sj.changing` or `sj.still`.
+      inputs: of the first layer: `sj.layers.varying_input` or `sj.layers.static_input`.
     """
 
     encode: Callable[[jax.Array, jax.Array, int], jax.Array]
@@ -60,9 +60,11 @@ class Coding(NamedTuple):
 
 
 # The paper's; the authors' MLP code and most later work; the non-spiking twin's.
-BERNOULLI = Coding(sj.bernoulli, sj.changing)
-DIRECT = Coding(lambda key, images, num_steps: sj.constant(images, num_steps), sj.still)
-ONCE = Coding(lambda key, images, num_steps: sj.constant(images, 1), sj.changing)
+BERNOULLI = Coding(sj.bernoulli, sj.layers.varying_input)
+DIRECT = Coding(
+    lambda key, images, num_steps: sj.constant(images, num_steps), sj.layers.static_input
+)
+ONCE = Coding(lambda key, images, num_steps: sj.constant(images, 1), sj.layers.varying_input)
 
 
 class Dynamics(NamedTuple):
@@ -75,26 +77,26 @@ class Dynamics(NamedTuple):
 Curve = Callable[[Any], sj.Surrogate]
 
 
-def _lif(carry: Carry, curve: Curve, hparams: HParams) -> sj.Neuron:
+def _lif(reset: Reset, curve: Curve, hparams: HParams) -> sj.Neuron:
     return sj.lif(
         decay=hparams["decay"],
         threshold=hparams["threshold"],
         surrogate=curve(hparams["width"]),
-        carry=carry,
+        reset=reset,
     )
 
 
-def lif_units(carry: Carry = sj.linear_carry, curve: Curve = sj.rectangular) -> Dynamics:
-    """LIF in all layers; the carry decides which paths through time gradients take."""
-    neuron = functools.partial(_lif, carry, curve)
+def lif_units(reset: Reset = sj.hard_reset, curve: Curve = sj.rectangular) -> Dynamics:
+    """LIF in all layers; the reset decides which paths through time gradients take."""
+    neuron = functools.partial(_lif, reset, curve)
     return Dynamics(neuron, neuron)
 
 
 STBP = lif_units()
-SDBP = lif_units(sj.detach_time(sj.linear_carry))
+SDBP = lif_units(sj.detach_time(sj.hard_reset))
 # The output layer sums its currents and does not spike.
 INTEGRATING = Dynamics(STBP.hidden, lambda hparams: None)
-RELU = Dynamics(lambda hparams: sj.stateless(jax.nn.relu), lambda hparams: None)
+RELU = Dynamics(lambda hparams: sj.neurons.activation(jax.nn.relu), lambda hparams: None)
 
 Schedule = Callable[[Any, int, int], optax.Schedule]
 Augment = Callable[[jax.Array, jax.Array], jax.Array]
@@ -127,7 +129,7 @@ def multiply_accumulates(settings: Settings, shape: tuple[int, ...]) -> int:
     """Of the non-spiking twin for one image: every synapse once. Pooling and biases not counted."""
     shape = (*shape, 1) if _sees_images(settings) and len(shape) == 2 else shape
     total = 0
-    for layer in _layers(settings, RELU, {}, sj.changing, sj.full_product):
+    for layer in _layers(settings, RELU, {}, sj.layers.varying_input, sj.layers.full_matmul):
         params, shape = layer.init(jax.random.key(0), shape)
         kernels = [leaf for leaf in jax.tree.leaves(params) if leaf.ndim > 1]
         total += sum(
@@ -148,12 +150,14 @@ def _sees_images(settings: Settings) -> bool:
 
 
 def _layers(
-    settings: Settings, units: Dynamics, hparams: HParams, inputs: Inputs, product: Product
+    settings: Settings, units: Dynamics, hparams: HParams, inputs: Inputs, matmul: Matmul
 ) -> list[sj.Layer]:
     conv = functools.partial(
-        sj.conv, padding=settings.padding, init=sj.fan_in_uniform(settings.gain)
+        sj.conv, padding=settings.padding, init=sj.initializers.fan_in_uniform(settings.gain)
     )
-    dense = functools.partial(sj.dense, product=product, init=sj.fan_in_uniform(settings.gain))
+    dense = functools.partial(
+        sj.dense, matmul=matmul, init=sj.initializers.fan_in_uniform(settings.gain)
+    )
     layers = [sj.dropout(settings.input_dropout)] if settings.input_dropout else []
     flat = False
     neuron = units.hidden(hparams)
@@ -161,14 +165,14 @@ def _layers(
         match part:
             case Conv(features, kernel):
                 layers.append(conv(features, kernel, neuron, inputs=inputs))
-                inputs = sj.changing
+                inputs = sj.layers.varying_input
             case Pool(window):
                 layers.append(sj.avg_pool(window))
             case Dense(features):
                 layers += [] if flat else [sj.flatten()]
                 layers.append(dense(features, neuron, inputs=inputs))
                 layers += [sj.dropout(settings.dropout)] if settings.dropout else []
-                flat, inputs = True, sj.changing
+                flat, inputs = True, sj.layers.varying_input
     layers += [] if flat else [sj.flatten()]
     return [*layers, dense(settings.classes, units.output(hparams))]
 
@@ -180,8 +184,8 @@ def build(
     coding: Coding = BERNOULLI,
     units: Dynamics = STBP,
     schedule: Schedule = cosine,
-    loss: Loss = sj.squared_error,
-    product: Product = sj.full_product,
+    loss: Loss = sj.half_squared_error,
+    matmul: Matmul = sj.layers.full_matmul,
     augment: Augment | None = None,
 ) -> Build:
     """Mean output over time and Adam; the rest as the values say, after equation (9) by default.
@@ -198,16 +202,18 @@ def build(
 
     def anew(key: jax.Array, images: jax.Array) -> jax.Array:
         if settings.alpha:
-            images = sj.elastic(key, images, alpha=settings.alpha)
+            images = sj.augment.elastic(key, images, alpha=settings.alpha)
         if settings.flip:  # a key of its own, and elastic's the one it always had
-            images = sj.horizontal_flip(
+            images = sj.augment.horizontal_flip(
                 jax.random.fold_in(key, 1), images, probability=settings.flip
             )
         return images
 
     def pipeline(hparams: HParams, num_updates: int) -> sj.Pipeline:
-        layers = _layers(settings, units, hparams, coding.inputs, product)
-        against = functools.partial(sj.adversarial, epsilon=settings.epsilon, share=settings.share)
+        layers = _layers(settings, units, hparams, coding.inputs, matmul)
+        against = functools.partial(
+            sj.training.adversarial, epsilon=settings.epsilon, share=settings.share
+        )
         rates = schedule(hparams["learning_rate"], num_updates, settings.epochs)
         return sj.Pipeline(
             encode=encode,

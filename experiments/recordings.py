@@ -55,15 +55,15 @@ class Simulated(Settings):
 
 
 def _spikes(key: jax.Array, events: jax.Array, num_steps: int) -> jax.Array:
-    return sj.event_spikes(events, num_steps, steps=sj.by_time(DURATION // num_steps))
+    return sj.events.event_spikes(events, num_steps, steps=sj.events.by_time(DURATION // num_steps))
 
 
 def _counts(key: jax.Array, events: jax.Array, num_steps: int) -> jax.Array:
-    return sj.event_counts(events, num_steps, steps=sj.by_time(DURATION // num_steps))
+    return sj.events.event_counts(events, num_steps, steps=sj.events.by_time(DURATION // num_steps))
 
 
-SPIKES = images.Coding(_spikes, sj.changing)
-COUNTS = images.Coding(_counts, sj.changing)
+SPIKES = images.Coding(_spikes, sj.layers.varying_input)
+COUNTS = images.Coding(_counts, sj.layers.varying_input)
 
 
 def moved(key: jax.Array, events: jax.Array, most: int) -> jax.Array:

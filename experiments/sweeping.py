@@ -142,11 +142,11 @@ def in_one_program(
     clock, began = harness.CompileClock(), time.perf_counter()
     try:
         if len(sets) == 1:
-            told = sj.run(train, keys, points, *sets[0], chunk=settings.chunk or None)
+            told = sj.sweep(train, keys, points, *sets[0], chunk=settings.chunk or None)
         else:
             own, stacked = _of_each_seed(train, keys, sets)
             places = jnp.arange(len(seeds))
-            told = sj.run(own, places, points, *stacked, chunk=settings.chunk or None)
+            told = sj.sweep(own, places, points, *stacked, chunk=settings.chunk or None)
     except (TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
     told = jax.tree.map(np.asarray, told)

@@ -96,6 +96,13 @@ def array(name: str, x: Any, wanted: str = "an array of real numbers") -> Any:
     return x
 
 
+def no_nan(name: str, x: Any) -> None:
+    """Spikes without NaN, where they are concrete."""
+    known = concrete(x) and jnp.issubdtype(x.dtype, jnp.floating)
+    if known and np.any(np.isnan(np.asarray(x))):
+        raise ValueError(f"{name} must hold no NaN, which is neither a spike nor silence")
+
+
 def sequence(name: str, xs: Any) -> None:
     """A time-major sequence `[T, B, ...]` with T >= 1."""
     array(name, xs)
@@ -132,8 +139,8 @@ def same_steps(name: str, xs: Any) -> None:
     differ = [t for t in range(1, len(steps)) if not np.array_equal(steps[t], steps[0], floats)]
     if differ:
         raise ValueError(
-            f"{name} must be the same at all {len(steps)} steps, as `inputs=still` says, got other "
-            f"values at step {differ[0]}; varying inputs need `inputs=changing`"
+            f"{name} must be the same at all {len(steps)} steps for inputs=static_input, got other "
+            f"values at step {differ[0]}; use inputs=varying_input"
         )
 
 

@@ -53,7 +53,7 @@ class Neuron(NamedTuple):
     constants: Callable[[], dict[str, Any]] | None = None
 
 
-class Activity(NamedTuple):
+class LayerStats(NamedTuple):
     """Statistics of one spiking layer over a batch of examples.
 
     A number that is not known is NaN. A layer that reports no statistics has the entry `MISSING`,
@@ -74,7 +74,7 @@ class Activity(NamedTuple):
 
 
 _UNKNOWN: Any = np.float32(np.nan)
-MISSING = Activity(_UNKNOWN, _UNKNOWN, _UNKNOWN)
+MISSING = LayerStats(_UNKNOWN, _UNKNOWN, _UNKNOWN)
 
 
 class Layer(NamedTuple):
@@ -87,7 +87,7 @@ class Layer(NamedTuple):
       step: `(params, state, x [B, *in]) -> (state, y [B, *out])`.
       unroll: `(params, state, xs [T, B, *in]) -> (state, ys [T, B, *out])`; equals the scan of
         `step`.
-      observe: as `unroll`, returning `(state, ys, activities)`, a tuple of one `Activity` for
+      observe: as `unroll`, returning `(state, ys, activities)`, a tuple of one `LayerStats` for
         each spiking layer inside, `()` where none spikes. None where that is not known: the report
         then has one entry `MISSING` for this layer.
       constants: `() -> dict`, as of a `Neuron`.
@@ -97,9 +97,9 @@ class Layer(NamedTuple):
     initial_state: Callable[..., tuple[State, Shape]]
     step: Step
     unroll: Unroll
-    observe: Callable[[Params, State, Array], tuple[State, Array, tuple[Activity, ...]]] | None = (
-        None
-    )
+    unroll_with_stats: (
+        Callable[[Params, State, Array], tuple[State, Array, tuple[LayerStats, ...]]] | None
+    ) = None
     constants: Callable[[], dict[str, Any]] | None = None
 
 
@@ -120,8 +120,8 @@ def scan(step: Step) -> Unroll:
     return unroll
 
 
-def without_report(unroll: Unroll) -> Callable[..., tuple[State, Array, tuple[Activity, ...]]]:
-    """The `observe` of a layer in which nothing spikes."""
+def without_report(unroll: Unroll) -> Callable[..., tuple[State, Array, tuple[LayerStats, ...]]]:
+    """The `unroll_with_stats` of a layer in which nothing spikes."""
     return lambda params, state, xs: (*unroll(params, state, xs), ())
 
 
@@ -135,10 +135,10 @@ def name_of(function: Any) -> str:
     return getattr(function, "__name__", None) or type(function).__name__
 
 
-def observe(
+def unroll_with_stats(
     layer: Layer, params: Params, state: State, xs: Array
-) -> tuple[State, Array, tuple[Activity, ...]]:
+) -> tuple[State, Array, tuple[LayerStats, ...]]:
     """`layer.observe`, or `layer.unroll` with the report `MISSING` where the layer has none."""
-    if layer.observe is not None:
-        return layer.observe(params, state, xs)
+    if layer.unroll_with_stats is not None:
+        return layer.unroll_with_stats(params, state, xs)
     return (*layer.unroll(params, state, xs), (jax.tree.map(jnp.asarray, MISSING),))

@@ -29,7 +29,7 @@ def _check_floats(name: str, scores: Any) -> None:
         raise TypeError(f"{name} must be floats, got dtype {scores.dtype}")
 
 
-def squared_error(scores: Array, targets: Any) -> Array:
+def half_squared_error(scores: Array, targets: Any) -> Array:
     """Half the squared distance to the target: 1/2 Σ_c (y_c - score_c)².
 
     Its mean over examples is the paper's loss; a mean over classes too (PyTorch's MSELoss) is 2/C
@@ -47,7 +47,7 @@ def squared_error(scores: Array, targets: Any) -> Array:
       ValueError: shapes that do not fit, no classes, labels outside [0, C).
       TypeError: labels that are not integers; scores or targets that are no real numbers.
 
-    >>> squared_error(jnp.array([[1.0, 0.5]]), jnp.array([0]))
+    >>> half_squared_error(jnp.array([[1.0, 0.5]]), jnp.array([0]))
     Array([0.125], dtype=float32)
 
     Source: Wu et al. 2018, equation (9).

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import optax
 
 from stbp_jax import checks
-from stbp_jax.coding import bernoulli, constant
 from stbp_jax.core import Array, Neuron
-from stbp_jax.initialisers import Initialiser, fan_in_uniform, row_normalised
-from stbp_jax.neurons import Carry, lif, linear_carry
+from stbp_jax.encoders import bernoulli, constant
+from stbp_jax.initializers import Initializer, fan_in_normalized, fan_in_uniform
+from stbp_jax.neurons import Reset, hard_reset, lif
 from stbp_jax.surrogates import Surrogate, rectangular
 
 
@@ -28,7 +28,7 @@ class Preset(NamedTuple):
       decay: τ per step.
       threshold: Vth.
       surrogate: the spike function.
-      carry: leak and reset.
+      reset: leak and reset.
       init: of every synapse.
       learning_rate: of Adam, beta 0.9 and 0.999, eps 1e-8.
       decay_factor: the rate is multiplied by it ...
@@ -42,8 +42,8 @@ class Preset(NamedTuple):
     decay: float
     threshold: float
     surrogate: Surrogate
-    carry: Carry
-    init: Initialiser
+    reset: Reset
+    init: Initializer
     learning_rate: float
     decay_factor: float
     decay_epochs: int
@@ -56,7 +56,7 @@ class Preset(NamedTuple):
             decay=self.decay,
             threshold=self.threshold,
             surrogate=self.surrogate,
-            carry=self.carry,
+            reset=self.reset,
         )
 
     def optimizer(self, updates_per_epoch: int) -> optax.GradientTransformation:
@@ -109,10 +109,10 @@ _MNIST = Preset(
     decay=0.1,  # [2]
     threshold=1.5,  # [2]
     surrogate=rectangular(1.0),  # [2]
-    carry=linear_carry,  # [T], equation (8)
+    reset=hard_reset,  # [T], equation (8)
     # Departure: equations (29-30) say gain 1, at which hidden units fire at 2e-4 per step on MNIST
     # and the output not at all; at gain 4 they fire at 0.15 and 0.14.
-    init=row_normalised(gain=4.0),
+    init=fan_in_normalized(gain=4.0),
     # Departure: a later work quotes SGD at 0.5; the paper's text says Adam, without a rate.
     learning_rate=1e-3,
     decay_factor=1.0,  # [-]
@@ -128,13 +128,13 @@ paper = Paper(
         threshold=2.0,  # [T]
         # Departure: gain 1 leaves the output silent; at gain 3, on the Daimler patches that stand
         # in for the private set, hidden units fire at 0.18 and the output at 0.04.
-        init=row_normalised(gain=3.0),
+        init=fan_in_normalized(gain=3.0),
     ),
     nmnist=_MNIST._replace(
         encode=None,
         decay=0.2,  # [2]
         threshold=0.2,  # [2]
-        init=row_normalised(),  # the literal one lives here: 0.13 and 0.22
+        init=fan_in_normalized(),  # the literal one lives here: 0.13 and 0.22
     ),
 )
 
@@ -144,7 +144,7 @@ _CODE_CNN = Preset(
     decay=0.2,
     threshold=0.5,
     surrogate=rectangular(1.0),
-    carry=linear_carry,
+    reset=hard_reset,
     init=fan_in_uniform(),
     learning_rate=1e-3,
     decay_factor=0.1,

@@ -88,7 +88,7 @@ def _exact(value: int) -> bool:
         return False
 
 
-def run(
+def sweep(
     train: Callable[[Array, PyTree, Any, Any], tuple[Any, PyTree]],
     keys: Array,
     points: PyTree,
@@ -205,11 +205,11 @@ def _check_points(
             raise
 
 
-# What `summarise` writes into a row.
+# What `summarize` writes into a row.
 _SUMMARY = ("seeds", "diverged", "last_mean", "last_sd", "best_mean", "best_sd")
 
 
-def summarise(history: Any, rows: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
+def summarize(history: Any, rows: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
     """One line a point: mean and standard deviation over seeds of the test accuracy.
 
     A run has diverged if in its last epoch an update is not finite, or the loss, the test loss or

@@ -21,10 +21,10 @@ from stbp_jax import core
 from stbp_jax.neurons import LIFUnroll
 from tests import reference as ref
 
-CARRIES = {
-    "linear": sj.linear_carry,
-    "exponential": sj.exponential_carry,
-    "subtractive": sj.subtractive_carry,
+RESETS = {
+    "linear": sj.hard_reset,
+    "exponential": sj.exponential_reset,
+    "subtractive": sj.soft_reset,
 }
 CUTS = {"kept": lambda c: c, "reset detached": sj.detach_reset, "time detached": sj.detach_time}
 # Dyadic where it decides an edge: at width 1/2 some membranes sit on the border of the window.
@@ -104,13 +104,15 @@ def random_like(tree: Any, seed: int) -> Any:
 class Population(SimpleNamespace):
     """What an unroll takes, in float64 NumPy: decay, threshold, membrane, spikes, currents."""
 
-    def constants(self, surrogate: Any, dtype: Any) -> sj.LIFConstants:
+    def constants(self, surrogate: Any, dtype: Any) -> sj.neurons.LIFConstants:
         # A width as an array: Python numbers would be constants of the compiled program.
         surrogate = surrogate.replace(width=jnp.asarray(surrogate.width, dtype))
-        return sj.LIFConstants(like(self.decay, dtype), like(self.threshold, dtype), surrogate)
+        return sj.neurons.LIFConstants(
+            like(self.decay, dtype), like(self.threshold, dtype), surrogate
+        )
 
-    def state(self, dtype: Any) -> sj.LIFState:
-        return like(sj.LIFState(self.membrane, self.spikes), dtype)
+    def state(self, dtype: Any) -> sj.neurons.LIFState:
+        return like(sj.neurons.LIFState(self.membrane, self.spikes), dtype)
 
     def args(self, surrogate: Any, dtype: Any = jnp.float32) -> tuple[Any, Any, Any, Any]:
         """Constants, state, currents, and cotangents of (last state, spikes)."""
@@ -138,35 +140,35 @@ def population(
 
 
 def _run(
-    unroll: LIFUnroll, carry: Any, constants: Any, state: Any, currents: Any, bars: Any
+    unroll: LIFUnroll, reset: Any, constants: Any, state: Any, currents: Any, bars: Any
 ) -> tuple[Any, tuple[Any, Any, Any]]:
     """What the unroll returns, and its gradients to (constants, state, currents)."""
-    out, pull = jax.vjp(functools.partial(unroll, carry), constants, state, currents)
+    out, pull = jax.vjp(functools.partial(unroll, reset), constants, state, currents)
     return out, pull(bars)
 
 
 @functools.cache
-def _compiled(unroll: LIFUnroll, carry: Any) -> Callable[..., Any]:
-    return quick_jit(functools.partial(_run, unroll, carry))
+def _compiled(unroll: LIFUnroll, reset: Any) -> Callable[..., Any]:
+    return quick_jit(functools.partial(_run, unroll, reset))
 
 
 class UnrollContract:
-    """`unroll(carry, constants, state, currents) -> (last state, spikes)`, as `lif_unroll`.
+    """`unroll(reset, constants, state, currents) -> (last state, spikes)`, as `lif_unroll`.
 
     Attributes:
       unroll: the implementation, a staticmethod.
       precise: it runs in float64, and is then held to 1e-10; else to 1e-5 in float32.
-      refused: names of carries, cuts and curves at which it raises NotImplementedError.
+      refused: names of resets, cuts and curves at which it raises NotImplementedError.
     """
 
     unroll: ClassVar[LIFUnroll]
     precise: ClassVar[bool] = True
     refused: ClassVar[frozenset[str]] = frozenset()
 
-    def carry(self, name: str, cut: str = "kept") -> Any:
+    def reset(self, name: str, cut: str = "kept") -> Any:
         if {name, cut} & self.refused:
             pytest.skip("refused, see test_refuses_with_a_reason")
-        return CUTS[cut](CARRIES[name])
+        return CUTS[cut](RESETS[name])
 
     def surrogate(self, name: str = "h4") -> Any:
         if name in self.refused:
@@ -174,22 +176,22 @@ class UnrollContract:
         curve, width = CURVES[name]
         return curve(width)
 
-    def run(self, carry: Any, p: Population, surrogate: Any, dtype: Any = jnp.float32) -> Any:
-        return _compiled(self.unroll, carry)(*p.args(surrogate, dtype))
+    def run(self, reset: Any, p: Population, surrogate: Any, dtype: Any = jnp.float32) -> Any:
+        return _compiled(self.unroll, reset)(*p.args(surrogate, dtype))
 
-    def once(self, carry: Any, args: Any) -> Any:
+    def once(self, reset: Any, args: Any) -> Any:
         """The same for what is run only once: step by step."""
         with jax.disable_jit():
-            return _run(self.unroll, carry, *args)
+            return _run(self.unroll, reset, *args)
 
     # Values -----------------------------------------------------------------
 
-    @pytest.mark.parametrize("name", CARRIES)
+    @pytest.mark.parametrize("name", RESETS)
     def test_equals_the_loop_of_lif_step(self, name: str) -> None:
-        carry, p = self.carry(name), population(per_unit=True)
-        (last, spikes), _ = self.run(carry, p, self.surrogate())
+        reset, p = self.reset(name), population(per_unit=True)
+        (last, spikes), _ = self.run(reset, p, self.surrogate())
         constants, state, currents, _ = p.args(self.surrogate())
-        step = functools.partial(sj.lif_step, carry)
+        step = functools.partial(sj.neurons.lif_step, reset)
         wanted_last, wanted = loop(step, constants, state, currents)
         assert_same((last.spikes, spikes), (wanted_last.spikes, wanted))
         assert 0.1 < float(spikes.mean()) < 0.9
@@ -199,9 +201,9 @@ class UnrollContract:
             assert_same(last.membrane, wanted_last.membrane)
 
     def test_jit_changes_nothing(self) -> None:
-        carry, p = self.carry("linear"), population(per_unit=True)
-        out, grads = self.run(carry, p, self.surrogate())
-        plain, plain_grads = _run(self.unroll, carry, *p.args(self.surrogate()))
+        reset, p = self.reset("linear"), population(per_unit=True)
+        out, grads = self.run(reset, p, self.surrogate())
+        plain, plain_grads = _run(self.unroll, reset, *p.args(self.surrogate()))
         assert_same(out, plain)
         assert_near(grads, plain_grads, 1e-5)
 
@@ -209,18 +211,18 @@ class UnrollContract:
         # Multiples of 1/8 over three steps: exact in its eight bits too.
         p = population(steps=3)
         p.membrane, p.currents = np.round(8 * p.membrane) / 8, np.round(8 * p.currents) / 8
-        out, grads = self.run(self.carry("linear"), p, self.surrogate("h1"), jnp.bfloat16)
-        wanted, wanted_grads = self.run(self.carry("linear"), p, self.surrogate("h1"))
+        out, grads = self.run(self.reset("linear"), p, self.surrogate("h1"), jnp.bfloat16)
+        wanted, wanted_grads = self.run(self.reset("linear"), p, self.surrogate("h1"))
         assert_same(out, like(wanted, jnp.bfloat16))
         assert_near(grads[1:], wanted_grads[1:], 0.05)
         assert 0.1 < float(out[1].mean()) < 0.9
 
     def test_two_halves_are_the_whole(self) -> None:
         """Values, and gradients through the state handed over."""
-        carry, p = self.carry("linear"), population(per_unit=True)
+        reset, p = self.reset("linear"), population(per_unit=True)
         constants, state, currents, (last_bar, spikes_bar) = p.args(self.surrogate())
-        out, grads = self.run(carry, p, self.surrogate())
-        run, half = _compiled(self.unroll, carry), STEPS // 2
+        out, grads = self.run(reset, p, self.surrogate())
+        run, half = _compiled(self.unroll, reset), STEPS // 2
 
         (middle, spikes), _ = run(constants, state, currents[:half], (last_bar, spikes_bar[:half]))
         (last, later), late = run(constants, middle, currents[half:], (last_bar, spikes_bar[half:]))
@@ -234,7 +236,7 @@ class UnrollContract:
         p = population(steps=1)
         layer = _layer_of(p, "h4", "linear", "kept")
         path = ref.forward([layer], p.currents, [(p.membrane, p.spikes)])
-        (last, spikes), _ = self.run(self.carry("linear"), p, self.surrogate())
+        (last, spikes), _ = self.run(self.reset("linear"), p, self.surrogate())
         np.testing.assert_array_equal(spikes, path[0].o[1:])
         np.testing.assert_array_equal(last.spikes, path[0].o[-1])
         np.testing.assert_array_equal(last.membrane, path[0].u[-1])
@@ -243,16 +245,16 @@ class UnrollContract:
         p = population(steps=1)
         p.membrane = np.zeros_like(p.membrane)
         p.currents = np.broadcast_to([0.5 - 2**-20, 0.5, 0.5 + 2**-20, 0, 1], p.currents.shape)
-        (_, spikes), _ = self.run(self.carry("linear"), p, self.surrogate())
+        (_, spikes), _ = self.run(self.reset("linear"), p, self.surrogate())
         np.testing.assert_array_equal(spikes[0, 0], [0, 1, 1, 0, 1])
 
     def test_units_of_any_rank(self) -> None:
         flat, image = population(per_unit=True), population(per_unit=True)
         for name, x in vars(image).items():
             setattr(image, name, np.stack([x, x], -1)[..., None, :])
-        carry, surrogate = self.carry("linear"), self.surrogate()
-        out, grads = self.run(carry, image, surrogate)
-        wanted, _ = self.run(carry, flat, surrogate)
+        reset, surrogate = self.reset("linear"), self.surrogate()
+        out, grads = self.run(reset, image, surrogate)
+        wanted, _ = self.run(reset, flat, surrogate)
         for k in range(2):
             assert_same(jax.tree.map(lambda x, k=k: x[..., 0, k], out), wanted)
         assert grads[2].shape == image.currents.shape
@@ -261,7 +263,7 @@ class UnrollContract:
     def test_empty_batch(self) -> None:
         p = population(batch=0, per_unit=True)
         out, (constants_bar, state_bar, currents_bar) = self.run(
-            self.carry("linear"), p, self.surrogate()
+            self.reset("linear"), p, self.surrogate()
         )
         assert out[1].shape == currents_bar.shape == (STEPS, 0, 5)
         assert out[0].membrane.shape == state_bar.membrane.shape == (0, 5)
@@ -272,15 +274,15 @@ class UnrollContract:
 
     @pytest.mark.usefixtures("x64")
     @pytest.mark.parametrize("cut", CUTS)
-    @pytest.mark.parametrize("name", CARRIES)
+    @pytest.mark.parametrize("name", RESETS)
     @pytest.mark.parametrize("curve", CURVES)
     def test_is_the_recursion_of_the_paper(self, curve: str, name: str, cut: str) -> None:
-        """Every curve, carry and cut: values, and gradients to all that an unroll takes."""
-        carry, surrogate = self.carry(name, cut), self.surrogate(curve)
+        """Every curve, reset and cut: values, and gradients to all that an unroll takes."""
+        reset, surrogate = self.reset(name, cut), self.surrogate(curve)
         dtype, tolerance = (jnp.float64, 1e-10) if self.precise else (jnp.float32, 1e-5)
         p = population(steps=3, per_unit=curve != "h4")  # scalars for one curve
         args = p.args(surrogate, dtype)
-        (last, spikes), (constants_bar, state_bar, currents_bar) = self.once(carry, args)
+        (last, spikes), (constants_bar, state_bar, currents_bar) = self.once(reset, args)
         layer = _layer_of(p, curve, name, cut)
         path = ref.forward([layer], p.currents, [(p.membrane, p.spikes)])
         np.testing.assert_array_equal(spikes, path[0].o[1:])
@@ -302,9 +304,9 @@ class UnrollContract:
     @pytest.mark.usefixtures("x64")
     def test_gradients_equal_those_of_lif_scan(self) -> None:
         dtype, tolerance = (jnp.float64, 1e-12) if self.precise else (jnp.float32, 1e-5)
-        carry, p, surrogate = self.carry("subtractive"), population(), self.surrogate("h3")
-        out, grads = self.run(carry, p, surrogate, dtype)
-        wanted_out, wanted = _compiled(sj.lif_scan, carry)(*p.args(surrogate, dtype))
+        reset, p, surrogate = self.reset("subtractive"), population(), self.surrogate("h3")
+        out, grads = self.run(reset, p, surrogate, dtype)
+        wanted_out, wanted = _compiled(sj.neurons.lif_scan, reset)(*p.args(surrogate, dtype))
         assert_near(out, wanted_out, tolerance)
         assert_near(grads, wanted, tolerance)
 
@@ -318,20 +320,20 @@ class UnrollContract:
         p = population(steps=steps)
         p.decay = np.asarray(decay)
         args = p.args(self.surrogate())
-        (_, spikes), stbp = self.once(self.carry(name), args)
-        _, sdbp = self.once(self.carry(name, "time detached"), args)
+        (_, spikes), stbp = self.once(self.reset(name), args)
+        _, sdbp = self.once(self.reset(name, "time detached"), args)
         assert_near((sdbp[0].threshold, sdbp[2]), (stbp[0].threshold, stbp[2]), 1e-6)
         if decay == 0:
             np.testing.assert_array_equal(spikes, p.currents >= 0.5)
             for leaf in jax.tree.leaves((sdbp[1], stbp[1])):
                 assert not leaf.any()
 
-    @pytest.mark.parametrize("name", CARRIES)
+    @pytest.mark.parametrize("name", RESETS)
     def test_gradient_to_a_decay_of_zero_is_finite(self, name: str) -> None:
         """Decay 0 is allowed, and a learnt or swept one may get there."""
         p = population(steps=3)
         p.decay = np.asarray(0.0)
-        _, grads = self.once(self.carry(name), p.args(self.surrogate()))
+        _, grads = self.once(self.reset(name), p.args(self.surrogate()))
         for leaf in jax.tree.leaves(grads):
             assert np.isfinite(leaf).all()
 
@@ -339,9 +341,9 @@ class UnrollContract:
 
     @pytest.mark.parametrize("over", ["examples", "width", "decay and threshold"])
     def test_vmap_is_a_loop(self, over: str) -> None:
-        p, carry = population(), self.carry("linear")
+        p, reset = population(), self.reset("linear")
         constants, state, currents, bars = p.args(self.surrogate())
-        fixed = sj.LIFConstants(None, None, None)
+        fixed = sj.neurons.LIFConstants(None, None, None)
         axes: Any = (fixed, None, None, None)
         if over == "examples":
             state = jax.tree.map(lambda x: jnp.stack([x, x[::-1], x]), state)
@@ -357,8 +359,8 @@ class UnrollContract:
             )
             axes = (fixed._replace(decay=0, threshold=0), None, None, None)
 
-        one = _compiled(self.unroll, carry)
-        many = quick_jit(jax.vmap(functools.partial(_run, self.unroll, carry), axes))
+        one = _compiled(self.unroll, reset)
+        many = quick_jit(jax.vmap(functools.partial(_run, self.unroll, reset), axes))
         out, grads = many(constants, state, currents, bars)
 
         def pick(tree: Any, axis: Any, k: int) -> Any:
@@ -366,7 +368,9 @@ class UnrollContract:
 
         for k in range(3):
             lone, lone_grads = one(
-                sj.LIFConstants(*(pick(*leaf, k) for leaf in zip(constants, axes[0], strict=True))),
+                sj.neurons.LIFConstants(
+                    *(pick(*leaf, k) for leaf in zip(constants, axes[0], strict=True))
+                ),
                 *(pick(*arg, k) for arg in zip((state, currents, bars), axes[1:], strict=True)),
             )
             assert_same(pick(out, 0, k), lone)
@@ -376,18 +380,18 @@ class UnrollContract:
     @pytest.mark.parametrize("x64_on", [False, True], ids=["x32", "x64"])
     @pytest.mark.parametrize("given_as", ["numbers", "float32 arrays"])
     @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-    @pytest.mark.parametrize("name", CARRIES)
+    @pytest.mark.parametrize("name", RESETS)
     def test_no_dtype_leaks(self, name: str, dtype: Any, given_as: str, x64_on: bool) -> None:
         """Everything comes out in the dtype of the membrane, whatever the constants are."""
-        carry, p = self.carry(name), population()
+        reset, p = self.reset(name), population()
         with jax.enable_x64(x64_on):
             surrogate = self.surrogate()
-            constants = sj.LIFConstants(0.5, 0.5, surrogate)
+            constants = sj.neurons.LIFConstants(0.5, 0.5, surrogate)
             if given_as != "numbers":
                 constants = p.constants(surrogate, jnp.float32)
 
             def run(state: Any, currents: Any) -> Any:
-                function = functools.partial(self.unroll, carry, constants)
+                function = functools.partial(self.unroll, reset, constants)
                 out, pull = jax.vjp(function, state, currents)
                 return out, pull(out)
 
@@ -395,15 +399,15 @@ class UnrollContract:
         for leaf in jax.tree.leaves((out, grads)):
             assert leaf.dtype == dtype
 
-    @pytest.mark.parametrize("name", [*CARRIES, *CUTS, *CURVES])
+    @pytest.mark.parametrize("name", [*RESETS, *CUTS, *CURVES])
     def test_refuses_with_a_reason(self, name: str) -> None:
         """What an implementation does not take, it says; it never falls back in silence."""
         if name not in self.refused:
             return
-        carry = CUTS[name if name in CUTS else "kept"](CARRIES.get(name, sj.linear_carry))
+        reset = CUTS[name if name in CUTS else "kept"](RESETS.get(name, sj.hard_reset))
         curve, width = CURVES[name if name in CURVES else "h1"]
         with pytest.raises(NotImplementedError, match=r"\w+"):
-            self.unroll(carry, *population().args(curve(width))[:3])
+            self.unroll(reset, *population().args(curve(width))[:3])
 
 
 def _layer_of(p: Population, curve: str, gate: str, cut: str) -> ref.Layer:
@@ -603,7 +607,7 @@ def _layer_setting(cls: "type[LayerContract]") -> SimpleNamespace:
     def stepwise(params: Any, state: Any, xs: Any) -> Any:
         """The same by scans of `step`, and the report."""
         out, pull = jax.vjp(sj.stepwise(layer).unroll, params, state, xs)
-        return out, pull(random_like(out, 1)), core.observe(layer, params, state, xs)
+        return out, pull(random_like(out, 1)), core.unroll_with_stats(layer, params, state, xs)
 
     result = unroll(params, state, xs)
     return SimpleNamespace(

@@ -39,7 +39,9 @@ def moved_by_hand(images, epsilon):
 def test_equals_the_loss_of_images_moved_by_hand(share):
     images = RNG.random((4, 2, 3)).astype(np.float32)
     images[0, 0] = 0, 1, 0  # at the ends of the range, where half of the moves are cut
-    loss = jax.value_and_grad(sj.adversarial(linear, epsilon=0.1, share=share), has_aux=True)
+    loss = jax.value_and_grad(
+        sj.training.adversarial(linear, epsilon=0.1, share=share), has_aux=True
+    )
     (got, scores), slope = loss(KERNEL, KEY, (images, LABELS))
     moved = moved_by_hand(images, 0.1)
 
@@ -56,7 +58,7 @@ def test_equals_the_loss_of_images_moved_by_hand(share):
 
 def test_bytes_are_moved_as_the_floats_they_stand_for():
     images = RNG.integers(0, 256, (4, 2, 3), np.uint8)
-    loss = sj.adversarial(linear, epsilon=0.1)
+    loss = sj.training.adversarial(linear, epsilon=0.1)
     chex.assert_trees_all_close(
         loss(KERNEL, KEY, (images, LABELS)),
         loss(KERNEL, KEY, (images.astype(np.float32) / 255, LABELS)),
@@ -66,7 +68,9 @@ def test_bytes_are_moved_as_the_floats_they_stand_for():
 
 def build(objective, hparams, num_updates):
     neuron = sj.lif(decay=0.5, threshold=0.5)
-    network = sj.serial(sj.flatten(), sj.dense(64, neuron, inputs=sj.still), sj.dense(10, None))
+    network = sj.serial(
+        sj.flatten(), sj.dense(64, neuron, inputs=sj.layers.static_input), sj.dense(10, None)
+    )
     return sj.Pipeline(
         encode=lambda key, images: sj.constant(images, 3),
         network=network,
@@ -82,7 +86,7 @@ def plain(epsilon):
 
 
 def against(epsilon):
-    return functools.partial(sj.adversarial, epsilon=epsilon)
+    return functools.partial(sj.training.adversarial, epsilon=epsilon)
 
 
 def test_a_run_may_be_swept_over_epsilon_and_learns_to_withstand():
@@ -106,9 +110,11 @@ def test_a_run_may_be_swept_over_epsilon_and_learns_to_withstand():
         xs = pipeline.encode(key, batch[0])
         state, _ = pipeline.network.initial_state(params, xs.shape[1:])
         scores = sj.rate(pipeline.network.unroll(params, state, xs)[1])
-        return jnp.mean(pipeline.loss(scores, batch[1])), sj.accuracy(scores, batch[1])
+        return jnp.mean(pipeline.loss(scores, batch[1])), sj.metrics.accuracy(scores, batch[1])
 
-    attacked = jax.jit(jax.vmap(sj.adversarial(right, epsilon=0.1, share=1.0), (0, None, None)))
+    attacked = jax.jit(
+        jax.vmap(sj.training.adversarial(right, epsilon=0.1, share=1.0), (0, None, None))
+    )
     losses, rights = attacked(states.params, KEY, test)
     np.testing.assert_allclose(rights, history.test_accuracy[:, -1], atol=0.005)
     assert (losses > 1.5 * history.test_loss[:, -1]).all()  # moved images are harder
@@ -122,7 +128,7 @@ def test_spikes_that_are_drawn_hide_the_way():
         return linear(kernel, key, (sj.bernoulli(key, batch[0], 1)[0], batch[1]))
 
     chex.assert_trees_all_close(
-        sj.adversarial(drawn, epsilon=0.3)(KERNEL, KEY, (images, LABELS)),
+        sj.training.adversarial(drawn, epsilon=0.3)(KERNEL, KEY, (images, LABELS)),
         drawn(KERNEL, KEY, (images, LABELS)),
     )
 
@@ -130,25 +136,25 @@ def test_spikes_that_are_drawn_hide_the_way():
 def test_bad_arguments():
     for epsilon in (-0.1, np.nan):
         with pytest.raises(ValueError, match="epsilon must be at least 0 and finite"):
-            sj.adversarial(linear, epsilon=epsilon)
+            sj.training.adversarial(linear, epsilon=epsilon)
     with pytest.raises(ValueError, match="share must be between 0 and 1"):
-        sj.adversarial(linear, epsilon=0.1, share=1.1)
+        sj.training.adversarial(linear, epsilon=0.1, share=1.1)
     with pytest.raises(ValueError, match=r"epsilon must be a scalar, got shape \[4\]"):
-        sj.adversarial(linear, epsilon=np.full(4, 0.1, np.float32))
+        sj.training.adversarial(linear, epsilon=np.full(4, 0.1, np.float32))
     with pytest.raises(ValueError, match=r"share must be a scalar, got shape \[1\]"):
-        sj.adversarial(linear, epsilon=0.1, share=np.full(1, 0.1, np.float32))
+        sj.training.adversarial(linear, epsilon=0.1, share=np.full(1, 0.1, np.float32))
     with pytest.raises(TypeError, match="epsilon must be a float"):
-        sj.adversarial(linear, epsilon="0.1")
+        sj.training.adversarial(linear, epsilon="0.1")
     with pytest.raises(TypeError, match="loss_fn must be callable, got None"):
-        sj.adversarial(None, epsilon=0.1)
+        sj.training.adversarial(None, epsilon=0.1)
     for batch in (KERNEL, {"images": KERNEL}):
         with pytest.raises(TypeError, match=r"batch must be a pair \(images, labels\), got"):
-            sj.adversarial(linear, epsilon=0.1)(KERNEL, KEY, batch)
+            sj.training.adversarial(linear, epsilon=0.1)(KERNEL, KEY, batch)
     with pytest.raises(ValueError, match="images must be finite and in .*got values from 0 to 255"):
-        sj.adversarial(linear, epsilon=0.1)(KERNEL, KEY, (255 * np.eye(4, 6), LABELS))
+        sj.training.adversarial(linear, epsilon=0.1)(KERNEL, KEY, (255 * np.eye(4, 6), LABELS))
     events = np.zeros((4, 2, 3), np.uint32)
     with pytest.raises(TypeError, match="images must be uint8, or floats in .* got dtype uint32"):
-        sj.adversarial(linear, epsilon=0.1)(KERNEL, KEY, (events, LABELS))
+        sj.training.adversarial(linear, epsilon=0.1)(KERNEL, KEY, (events, LABELS))
 
 
 def test_a_parameter_of_infinity_harms_no_finite_loss():
@@ -160,7 +166,7 @@ def test_a_parameter_of_infinity_harms_no_finite_loss():
         loss, scores = linear(params[0], key, batch)
         return loss + 1 / params[1], scores
 
-    loss, _ = sj.adversarial(bounded, epsilon=0.0)(params, KEY, (images, LABELS))
+    loss, _ = sj.training.adversarial(bounded, epsilon=0.0)(params, KEY, (images, LABELS))
     np.testing.assert_allclose(loss, linear(KERNEL, KEY, (images, LABELS))[0], rtol=1e-6)
 
 
@@ -173,7 +179,7 @@ def test_types_of_parameters_and_images_stay():
         seen.append(batch[0].dtype)
         return linear(kernel, key, batch)
 
-    loss = jax.value_and_grad(sj.adversarial(told, epsilon=np.float32(0.1)), has_aux=True)
+    loss = jax.value_and_grad(sj.training.adversarial(told, epsilon=np.float32(0.1)), has_aux=True)
     _, slope = loss(half, KEY, (images, LABELS))
     assert slope.dtype == jnp.bfloat16
     assert set(seen) == {jnp.dtype(jnp.bfloat16)}
@@ -188,11 +194,14 @@ def test_studies_mirror_distort_and_move_what_they_learn_from():
     settings = images.Settings(hidden="4", num_steps=2, flip=1.0, alpha=8.0, epsilon=0.1)
     batch = RNG.integers(0, 256, (4, 2, 3), np.uint8)
     pipeline = images.build(settings, coding=images.DIRECT)(images.hparams(settings), 10)
-    distorted = sj.elastic(KEY, batch, alpha=8.0)
+    distorted = sj.augment.elastic(KEY, batch, alpha=8.0)
     np.testing.assert_array_equal(pipeline.augment(KEY, batch), distorted[:, :, ::-1])
     got, wanted = (
         loss(KERNEL, KEY, (batch, LABELS))[0]
-        for loss in (pipeline.objective(linear), sj.adversarial(linear, epsilon=0.1, share=1.0))
+        for loss in (
+            pipeline.objective(linear),
+            sj.training.adversarial(linear, epsilon=0.1, share=1.0),
+        )
     )
     np.testing.assert_allclose(got, wanted)
     plain = dataclasses.replace(settings, flip=0.0, alpha=0.0, epsilon=0.0)

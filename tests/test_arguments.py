@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import stbp_jax as sj
-from stbp_jax import coding, losses
+from stbp_jax import losses
 
 KEY = jax.random.key(0)
 IMAGES = np.linspace(0, 1, 6, dtype=np.float32).reshape(2, 3)
@@ -50,20 +50,20 @@ TAKES_ARRAYS = {
     "rate": (sj.rate, SPIKES, "outs"),
     "first_spike": (sj.first_spike, SPIKES, "spikes"),
     "peak_membrane": (sj.peak_membrane, SPIKES, "membranes"),
-    "mean_log_probability": (coding.mean_log_probability, SPIKES, "outs"),
-    "pack": (coding.pack, SPIKES, "spikes"),
-    "squared_error": (lambda x: sj.squared_error(x, LABELS), SCORES, "scores"),
+    "mean_log_probability": (sj.readouts.mean_log_probability, SPIKES, "outs"),
+    "pack": (sj.encoders.pack, SPIKES, "spikes"),
+    "half_squared_error": (lambda x: sj.half_squared_error(x, LABELS), SCORES, "scores"),
     "cross_entropy": (lambda x: sj.cross_entropy(x, LABELS), SCORES, "scores"),
     "negative_log_likelihood": (
         lambda x: losses.negative_log_likelihood(x, LABELS),
         SCORES,
         "log_probabilities",
     ),
-    "activity_penalty": (lambda x: sj.activity_penalty(x, target=0.1), SPIKES, "spikes"),
-    "accuracy": (lambda x: sj.accuracy(x, LABELS), SCORES, "scores"),
-    "firing_rate": (sj.firing_rate, SPIKES, "spikes"),
-    "silent_fraction": (sj.silent_fraction, SPIKES, "spikes"),
-    "synaptic_operations": (lambda x: sj.synaptic_operations(x, 2), SPIKES, "spikes"),
+    "activity_penalty": (lambda x: sj.losses.activity_penalty(x, target=0.1), SPIKES, "spikes"),
+    "accuracy": (lambda x: sj.metrics.accuracy(x, LABELS), SCORES, "scores"),
+    "firing_rate": (sj.metrics.firing_rate, SPIKES, "spikes"),
+    "silent_fraction": (sj.metrics.silent_fraction, SPIKES, "spikes"),
+    "synaptic_operations": (lambda x: sj.metrics.synaptic_operations(x, 2), SPIKES, "spikes"),
 }
 takes_arrays = pytest.mark.parametrize(
     ("function", "right", "name"), TAKES_ARRAYS.values(), ids=TAKES_ARRAYS
@@ -106,9 +106,11 @@ TAKES_KEYS = {
     "bernoulli": lambda key: sj.bernoulli(key, np.full((1, 2), 0.5, np.float32), 3),
     "dense": lambda key: sj.dense(2).init(key, (3,)),
     "conv": lambda key: sj.conv(2, 1).init(key, (2, 2, 1)),
-    "fan_in_uniform": lambda key: sj.fan_in_uniform()(key, (2, 2), jnp.float32),
-    "row_normalised": lambda key: sj.row_normalised()(key, (2, 2), jnp.float32),
-    "initialiser": lambda key: sj.initialiser(jax.nn.initializers.zeros)(key, (2, 2), jnp.float32),
+    "fan_in_uniform": lambda key: sj.initializers.fan_in_uniform()(key, (2, 2), jnp.float32),
+    "fan_in_normalized": lambda key: sj.initializers.fan_in_normalized()(key, (2, 2), jnp.float32),
+    "initializer": lambda key: sj.initializers.initializer(jax.nn.initializers.zeros)(
+        key, (2, 2), jnp.float32
+    ),
     "dropout": lambda key: (
         None if key is None else sj.dropout(0.5).initial_state((), (2, 3), key=key)
     ),
@@ -164,9 +166,9 @@ def test_readouts_of_any_dtype(dtype):
     np.testing.assert_allclose(np.float32(sj.rate(given)), SPIKES.mean(axis=0), rtol=4e-3)
     np.testing.assert_array_equal(sj.first_spike(given), sj.first_spike(SPIKES))
     np.testing.assert_array_equal(np.float32(sj.peak_membrane(given)), SPIKES.max(axis=0))
-    wide = coding.mean_log_probability(SPIKES)
-    np.testing.assert_allclose(np.float32(coding.mean_log_probability(given)), wide, rtol=1e-2)
-    np.testing.assert_array_equal(coding.pack(given), coding.pack(-SPIKES))
+    wide = sj.readouts.mean_log_probability(SPIKES)
+    np.testing.assert_allclose(np.float32(sj.readouts.mean_log_probability(given)), wide, rtol=1e-2)
+    np.testing.assert_array_equal(sj.encoders.pack(given), sj.encoders.pack(-SPIKES))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float16, jnp.bfloat16])
@@ -174,7 +176,7 @@ def test_means_neither_wrap_nor_saturate(dtype):
     full = 200 if dtype == np.uint8 else 1  # bfloat16 counts to 256
     outs = np.full((600, 1, 1), full).astype(dtype)
     assert float(sj.rate(outs)[0, 0]) == full
-    assert float(sj.firing_rate(outs)) == pytest.approx(full)
+    assert float(sj.metrics.firing_rate(outs)) == pytest.approx(full)
     pool = sj.avg_pool(24)
     images = np.full((1, 24, 24, 1), full).astype(dtype)
     pooled = pool.step(pool.init(KEY, images.shape[1:])[0], (), images)[1]
@@ -185,53 +187,53 @@ def test_means_neither_wrap_nor_saturate(dtype):
 @pytest.mark.parametrize("value", [2**40, 1e300])
 def test_outputs_that_32_bits_cannot_hold(name, value):
     with raises(ValueError, "must hold numbers that", "32 can hold"):
-        getattr(coding, name)(np.full((2, 1, 1), value))
+        getattr(sj.readouts, name)(np.full((2, 1, 1), value))
 
 
 @pytest.mark.parametrize("value", [2**40, 1e-300])
 def test_spikes_that_32_bits_would_lose(value):
     spikes = np.full((2, 1, 1), value)
-    assert coding.pack(spikes).tolist() == [[[128]], [[128]]]
+    assert sj.encoders.pack(spikes).tolist() == [[[128]], [[128]]]
     assert int(sj.first_spike(spikes)[0, 0]) == 0
-    assert float(sj.silent_fraction(spikes)) == 0
+    assert float(sj.metrics.silent_fraction(spikes)) == 0
 
 
 def test_readouts_of_empty_batches_are_empty():
-    for readout in (sj.rate, sj.first_spike, sj.peak_membrane, coding.mean_log_probability):
+    for readout in (sj.rate, sj.first_spike, sj.peak_membrane, sj.readouts.mean_log_probability):
         assert readout(np.zeros((3, 0, 2), np.float32)).shape == (0, 2)
-    assert coding.pack(np.zeros((0, 2, 9))).shape == (0, 2, 2)
+    assert sj.encoders.pack(np.zeros((0, 2, 9))).shape == (0, 2, 2)
 
 
 @pytest.mark.parametrize("shape", [(3, 2), (3, 2, 0)])
 def test_a_softmax_over_no_classes(shape):
     # [T, B] would be normalised over the batch.
     with raises(ValueError, "outs must have shape [T, B, C] with C >= 1", f"got {list(shape)}"):
-        coding.mean_log_probability(np.ones(shape, np.float32))
+        sj.readouts.mean_log_probability(np.ones(shape, np.float32))
 
 
-@pytest.mark.parametrize("function", [coding.pack, sj.first_spike])
+@pytest.mark.parametrize("function", [sj.encoders.pack, sj.first_spike])
 def test_spikes_of_nan_are_neither(function):
     with raises(ValueError, "spikes must hold no NaN"):
         function(np.full((2, 1, 1), np.nan, np.float32))
-    for readout in (sj.rate, sj.peak_membrane, coding.mean_log_probability):
+    for readout in (sj.rate, sj.peak_membrane, sj.readouts.mean_log_probability):
         assert np.isnan(readout(np.full((2, 1, 1), np.nan, np.float32)))
 
 
 def test_packed_spikes_come_back_from_every_dtype():
-    layer = sj.unpack(3)
+    layer = sj.layers.unpack(3)
     params, _ = layer.init(KEY, (1,))
     for dtype in (bool, np.uint8, np.float16, jnp.bfloat16):
-        back = sj.apply(layer, params, coding.pack(SPIKES.astype(dtype)))[1]
+        back = sj.apply(layer, params, sj.encoders.pack(SPIKES.astype(dtype)))[1]
         np.testing.assert_array_equal(back, SPIKES)
 
 
 # Losses and metrics -----------------------------------------------------------------------------
 
 ON_LABELS = {
-    "squared_error": (sj.squared_error, "targets"),
+    "half_squared_error": (sj.half_squared_error, "targets"),
     "cross_entropy": (sj.cross_entropy, "labels"),
     "negative_log_likelihood": (losses.negative_log_likelihood, "labels"),
-    "accuracy": (sj.accuracy, "labels"),
+    "accuracy": (sj.metrics.accuracy, "labels"),
 }
 on_labels = pytest.mark.parametrize(("function", "name"), ON_LABELS.values(), ids=ON_LABELS)
 
@@ -283,20 +285,20 @@ def test_scores_without_classes(function, name):
 
 
 def test_one_hot_targets_of_any_dtype():
-    wanted = sj.squared_error(SCORES, LABELS)
+    wanted = sj.half_squared_error(SCORES, LABELS)
     for dtype in (bool, np.uint8, np.int64, np.float64):
         one_hot = np.eye(3)[LABELS].astype(dtype)
-        np.testing.assert_array_equal(sj.squared_error(SCORES, one_hot), wanted)
-        np.testing.assert_array_equal(sj.squared_error(SCORES, one_hot.tolist()), wanted)
+        np.testing.assert_array_equal(sj.half_squared_error(SCORES, one_hot), wanted)
+        np.testing.assert_array_equal(sj.half_squared_error(SCORES, one_hot.tolist()), wanted)
     with raises(TypeError, "targets must be", "complex128"):
-        sj.squared_error(SCORES, np.ones((2, 3), complex))
+        sj.half_squared_error(SCORES, np.ones((2, 3), complex))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float64])
 def test_squared_error_of_any_dtype_does_not_wrap(dtype):
     scores = np.array([[200, 0, 7], [1, 0, 0]]).astype(dtype)
     wanted = [(200**2 + 6**2) / 2, 0]
-    np.testing.assert_array_equal(sj.squared_error(scores, LABELS), wanted)
+    np.testing.assert_array_equal(sj.half_squared_error(scores, LABELS), wanted)
 
 
 @pytest.mark.parametrize("loss", [sj.cross_entropy, losses.negative_log_likelihood])
@@ -310,20 +312,22 @@ def test_a_row_with_nan_is_never_right():
     nan = np.float32(np.nan)
     scores = np.array([[nan, 0, 1], [0, nan, 1], [nan, nan, nan], [0, 1, 0]], np.float32)
     for labels in ([0, 1, 0, 1], [2, 2, 2, 1]):
-        assert float(sj.accuracy(scores, labels)) == 0.25
-        assert float(jax.jit(sj.accuracy)(scores, np.array(labels))) == 0.25
-    assert float(sj.accuracy(np.array([[-np.inf, np.inf]], np.float32), [1])) == 1
-    assert float(sj.accuracy(-sj.first_spike(SPIKES), np.zeros(2, int))) >= 0  # integers are scores
+        assert float(sj.metrics.accuracy(scores, labels)) == 0.25
+        assert float(jax.jit(sj.metrics.accuracy)(scores, np.array(labels))) == 0.25
+    assert float(sj.metrics.accuracy(np.array([[-np.inf, np.inf]], np.float32), [1])) == 1
+    assert (
+        float(sj.metrics.accuracy(-sj.first_spike(SPIKES), np.zeros(2, int))) >= 0
+    )  # integers are scores
     # Losses carry it on.
-    for loss in (sj.squared_error, sj.cross_entropy):
+    for loss in (sj.half_squared_error, sj.cross_entropy):
         np.testing.assert_array_equal(np.isnan(loss(scores, [0, 0, 0, 0])), [1, 1, 1, 0])
     spikes = np.full((1, 1, 2), nan)
-    assert np.isnan(sj.firing_rate(spikes))
-    assert np.isnan(sj.silent_fraction(spikes))
+    assert np.isnan(sj.metrics.firing_rate(spikes))
+    assert np.isnan(sj.metrics.silent_fraction(spikes))
 
 
 @pytest.mark.parametrize("shape", [(0, 2, 3), (2, 0, 3), (2, 2, 0)])
-@pytest.mark.parametrize("metric", [sj.firing_rate, sj.silent_fraction])
+@pytest.mark.parametrize("metric", [sj.metrics.firing_rate, sj.metrics.silent_fraction])
 def test_means_over_nothing(metric, shape):
     for run in (metric, jax.jit(metric)):
         with raises(ValueError, "spikes must not be empty", f"got shape {list(shape)}"):
@@ -332,21 +336,21 @@ def test_means_over_nothing(metric, shape):
 
 def test_no_examples():
     with raises(ValueError, "scores must not be empty, got shape [0, 3]"):
-        sj.accuracy(np.zeros((0, 3), np.float32), [])
+        sj.metrics.accuracy(np.zeros((0, 3), np.float32), [])
     assert sj.cross_entropy(np.zeros((0, 3), np.float32), []).shape == (0,)
 
 
 @pytest.mark.parametrize("shape", [(0, 2, 3), (2, 2, 0)])
 def test_penalty_of_nothing(shape):
     with raises(ValueError, "spikes must have shape [T, B, *units] with a step and a unit"):
-        sj.activity_penalty(np.zeros(shape, np.float32), target=0.1)
+        sj.losses.activity_penalty(np.zeros(shape, np.float32), target=0.1)
 
 
 @pytest.mark.parametrize("shape", [(2,), (1,), (1, 3), (2, 3)])
 def test_shapes_that_would_broadcast(shape):
     numbers = np.full(shape, 0.5, np.float32)
-    for penalty in (sj.activity_penalty, jax.jit(sj.activity_penalty)):
+    for penalty in (sj.losses.activity_penalty, jax.jit(sj.losses.activity_penalty)):
         with raises(ValueError, "target must be a scalar or", "[3]", f"got {list(shape)}"):
             penalty(SPIKES, target=numbers)
     with raises(ValueError, "fan_out must be a number or", "[3]", f"got {list(shape)}"):
-        sj.synaptic_operations(SPIKES, numbers)
+        sj.metrics.synaptic_operations(SPIKES, numbers)

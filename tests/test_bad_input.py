@@ -101,9 +101,9 @@ def test_pixels_of_a_wrong_dtype(encode, dtype):
 # Scores and labels ------------------------------------------------------------------------------
 
 ON_LABELS = {
-    "squared_error": (sj.squared_error, "targets"),
+    "half_squared_error": (sj.half_squared_error, "targets"),
     "cross_entropy": (sj.cross_entropy, "labels"),
-    "accuracy": (sj.accuracy, "labels"),
+    "accuracy": (sj.metrics.accuracy, "labels"),
 }
 on_labels = pytest.mark.parametrize(("function", "name"), ON_LABELS.values(), ids=ON_LABELS)
 
@@ -153,9 +153,9 @@ def test_batch_major_outputs(function, name):
 
 def test_targets_of_another_shape():
     with raises(ValueError, "targets", "[2, 3]", "got [2, 4]"):
-        sj.squared_error(SCORES, np.zeros((2, 4), np.float32))
+        sj.half_squared_error(SCORES, np.zeros((2, 4), np.float32))
     with raises(ValueError, "targets", "[2, 3]", "got [3, 2]"):
-        sj.squared_error(SCORES, np.zeros((3, 2), np.float32))
+        sj.half_squared_error(SCORES, np.zeros((3, 2), np.float32))
 
 
 READOUTS = {"outs": sj.rate, "spikes": sj.first_spike, "membranes": sj.peak_membrane}
@@ -171,31 +171,31 @@ def test_readouts_of_no_sequence(name, readout, shape):
 @pytest.mark.parametrize("target", [-0.1, 1.1, np.nan])
 def test_penalty_target_out_of_range(target):
     with raises(ValueError, "target", "between 0 and 1", f"got {target}"):
-        sj.activity_penalty(np.zeros((2, 2, 3), np.float32), target=target)
+        sj.losses.activity_penalty(np.zeros((2, 2, 3), np.float32), target=target)
 
 
 def test_penalty_of_spikes_without_units():
     with raises(ValueError, "spikes", "[T, B, *units]", "got [2, 3]"):
-        sj.activity_penalty(np.zeros((2, 3), np.float32), target=0.1)
+        sj.losses.activity_penalty(np.zeros((2, 3), np.float32), target=0.1)
 
 
 # Constants of neurons and surrogates ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [sj.lif, sj.leaky])
+@pytest.mark.parametrize("make", [sj.lif, sj.leaky_integrator])
 @pytest.mark.parametrize("decay", [-0.1, 1.5, np.nan, np.inf, np.array([0.2, -0.1])])
 def test_decay_out_of_range(make, decay):
     with raises(ValueError, "decay", "between 0 and 1", f"got {decay!r}"):
         make(decay=decay)
 
 
-@pytest.mark.parametrize("make", [sj.lif, sj.leaky])
+@pytest.mark.parametrize("make", [sj.lif, sj.leaky_integrator])
 @pytest.mark.parametrize("decay", [0, 1, 0.0, 1.0, np.float32(0.5)])
 def test_the_ends_of_decay_are_allowed(make, decay):
     make(decay=decay)
 
 
-@pytest.mark.parametrize("make", [sj.lif, sj.leaky])
+@pytest.mark.parametrize("make", [sj.lif, sj.leaky_integrator])
 @pytest.mark.parametrize("decay", ["0.2", None, True, 0.2j])
 def test_decay_that_is_no_float(make, decay):
     with raises(TypeError, "decay", "float", f"got {decay!r}"):
@@ -226,7 +226,7 @@ def test_traced_constants_pass():
     @jax.jit
     def last(decay, threshold, width):
         neuron = sj.lif(decay=decay, threshold=threshold, surrogate=sj.rectangular(width))
-        readout = sj.leaky(decay=decay)
+        readout = sj.leaky_integrator(decay=decay)
         x = jnp.ones((1, 1))
         _, out = neuron.step((), neuron.initial_state((1, 1), jnp.float32), x)
         return out + readout.step((), readout.initial_state((1, 1), jnp.float32), x)[1]
@@ -237,7 +237,7 @@ def test_traced_constants_pass():
 UNITS = {
     "lif decay": (lambda c: sj.lif(decay=c), "decay"),
     "lif threshold": (lambda c: sj.lif(threshold=c), "threshold"),
-    "leaky decay": (lambda c: sj.leaky(decay=c), "decay"),
+    "leaky decay": (lambda c: sj.leaky_integrator(decay=c), "decay"),
 }
 
 
@@ -266,14 +266,14 @@ def network():
     return net, net.init(KEY, (5,))[0]
 
 
-@pytest.mark.parametrize("run", [sj.apply, sj.activity])
+@pytest.mark.parametrize("run", [sj.apply, sj.apply_with_stats])
 @pytest.mark.parametrize("shape", [(), (5,), (0, 2, 5)])
 def test_sequences_without_time_or_batch(network, run, shape):
     with raises(ValueError, "xs", "[T, B, ...]", f"got {list(shape)}"):
         run(*network, np.zeros(shape, np.float32))
 
 
-@pytest.mark.parametrize("run", [sj.apply, sj.activity])
+@pytest.mark.parametrize("run", [sj.apply, sj.apply_with_stats])
 def test_a_missing_axis_shows_at_the_first_layer(network, run):
     with raises(ValueError, "dense(4)", "[B, 5]", "got [5]", "time-major"):
         run(*network, np.zeros((2, 5), np.float32))
@@ -382,9 +382,9 @@ def test_no_layers():
 @pytest.mark.parametrize(
     ("make", "name", "bad"),
     [
-        (sj.fan_in_uniform, "scale", 0.0),
-        (sj.row_normalised, "gain", -1.0),
-        (lambda bias: sj.row_normalised(bias=bias), "bias", -0.5),
+        (sj.initializers.fan_in_uniform, "scale", 0.0),
+        (sj.initializers.fan_in_normalized, "gain", -1.0),
+        (lambda bias: sj.initializers.fan_in_normalized(bias=bias), "bias", -0.5),
     ],
 )
 def test_numbers_of_initialisers(make, name, bad):
@@ -405,7 +405,7 @@ def build(hparams, num_updates):
         encode=lambda key, images: sj.bernoulli(key, images, 3),
         network=sj.dense(3, sj.lif()),
         readout=sj.rate,
-        loss=sj.squared_error,
+        loss=sj.half_squared_error,
         optimizer=optax.sgd(0.1),
     )
 
@@ -415,7 +415,7 @@ def whole(config=sj.TrainConfig(1, 5), train_set=SET, test_set=SET):
 
 
 def from_host(config=sj.TrainConfig(1, 5), train_set=SET, test_set=SET):
-    next(sj.epochs(build, config, KEY, {}, train_set, test_set))
+    next(sj.train_epochs(build, config, KEY, {}, train_set, test_set))
 
 
 runs = pytest.mark.parametrize("run", [whole, from_host], ids=["make_train", "epochs"])
@@ -505,7 +505,7 @@ def test_grids_without_values():
 def sweep(keys=jax.random.split(KEY, 2), points=None, **options):
     train = sj.make_train(build, sj.TrainConfig(1, 5))
     points = {"width": np.ones(2, np.float32)} if points is None else points
-    return sj.run(train, keys, points, SET, SET, **options)
+    return sj.sweep(train, keys, points, SET, SET, **options)
 
 
 def test_points_of_unequal_lengths():
@@ -532,9 +532,9 @@ def test_chunks_of_nothing():
 
 @pytest.mark.parametrize(("shape", "rows"), [((2, 3, 4), 3), ((2, 3, 4), 1), ((3, 4), 3)])
 def test_summary_of_other_points(shape, rows):
-    history = sj.History(*[np.zeros(shape)] * len(sj.History._fields))
+    history = sj.training.History(*[np.zeros(shape)] * len(sj.training.History._fields))
     with raises(ValueError, "rows", "[H, S, E]", f"got {rows}", f"{list(shape)}"):
-        sj.summarise(history, [{}] * rows)
+        sj.summarize(history, [{}] * rows)
 
 
 @pytest.mark.parametrize("shape", [(3,), (5, 2, 3)])
@@ -548,10 +548,10 @@ def test_rasters_of_a_wrong_rank(shape):
 SPIKING = {
     "lif": sj.lif(),
     "alif": sj.alif(),
-    "leaky": sj.leaky(decay=0.5),
+    "leaky": sj.leaky_integrator(decay=0.5),
     "recurrent": sj.recurrent(sj.lif()),
     "current_based": sj.current_based(sj.lif(), decay=0.5),
-    "lif_scan": sj.lif(unroll=sj.lif_scan),
+    "lif_scan": sj.lif(unroll=sj.neurons.lif_scan),
 }
 
 
@@ -596,11 +596,11 @@ def test_no_steps_are_refused(name):
 
 
 def test_still_inputs_that_vary():
-    layer = sj.dense(3, sj.lif(), inputs=sj.still)
+    layer = sj.dense(3, sj.lif(), inputs=sj.layers.static_input)
     params, _ = layer.init(jax.random.key(0), (2,))
     xs = np.zeros((4, 1, 2), np.float32)
     xs[2] = 1
-    for run in (sj.apply, sj.activity):
+    for run in (sj.apply, sj.apply_with_stats):
         with pytest.raises(ValueError, match="same at all 4 steps.*other values at step 2"):
             run(layer, params, xs)
     with pytest.raises(ValueError, match="other values at step 2"):
@@ -618,21 +618,27 @@ def test_still_inputs_that_vary():
         ),
         (lambda: sj.lif(surrogate=sj.arctan), "got the function arctan"),
         (lambda: sj.alif(surrogate=1.0), "surrogate must be a Surrogate"),
-        (lambda: sj.lif(carry="hard"), "carry must be a carry, such as linear_carry, got 'hard'"),
+        (lambda: sj.lif(reset="hard"), "reset must be a function such as hard_reset, got 'hard'"),
         (lambda: sj.lif(unroll="scan"), "unroll must be an unroll, such as lif_unroll"),
         (lambda: sj.lif(decay="0.5"), "decay must be a float"),
         (lambda: sj.lif(decay=[0.5]), "decay must be a float"),
-        (lambda: sj.alif(carry=None), "carry must be a carry"),
-        (lambda: sj.adaptive_carry("hard"), "carry must be a carry of lif"),
-        (lambda: sj.detach_reset(None), "carry must be a carry"),
-        (lambda: sj.detach_time(1.0), "carry must be a carry"),
+        (lambda: sj.alif(reset=None), "reset must be a function"),
+        (lambda: sj.neurons.adaptive_reset("hard"), "reset must be a function of lif"),
+        (lambda: sj.detach_reset(None), "reset must be a function"),
+        (lambda: sj.detach_time(1.0), "reset must be a function"),
         (lambda: sj.recurrent(sj.lif), "neuron must be a Neuron, such as lif(), got the function"),
-        (lambda: sj.recurrent(sj.lif(), init=None), "init must be an initialiser"),
+        (lambda: sj.recurrent(sj.lif(), init=None), "init must be an initializer"),
         (lambda: sj.current_based(0.5, decay=0.5), "neuron must be a Neuron"),
-        (lambda: sj.stateless("relu"), "function must be an activation function"),
-        (lambda: sj.learnt_decay(sj.lif(), sj.one_decay(0.5)), "population must be a function"),
-        (lambda: sj.learnt_decay(lambda d: d, sj.one_decay(0.5)), "population must be a function"),
-        (lambda: sj.learnt_decay(lambda d: sj.lif(decay=d), 0.5), "init must be a function"),
+        (lambda: sj.neurons.activation("relu"), "function must be an activation function"),
+        (
+            lambda: sj.learnable_decay(sj.lif(), sj.neurons.per_layer(0.5)),
+            "population must be a function",
+        ),
+        (
+            lambda: sj.learnable_decay(lambda d: d, sj.neurons.per_layer(0.5)),
+            "population must be a function",
+        ),
+        (lambda: sj.learnable_decay(lambda d: sj.lif(decay=d), 0.5), "init must be a function"),
         (lambda: sj.dense(3, sj.lif), "neuron must be a Neuron, such as lif(), or None"),
         (lambda: sj.dense(3, inputs="still"), "inputs must be changing or still, got 'still'"),
         (lambda: sj.serial(sj.lif()), "layers must be a Layer"),

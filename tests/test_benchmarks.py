@@ -186,10 +186,10 @@ def test_what_runs_only_on_cuda_lowers_for_it(name):
 
 
 def test_another_unroll_must_be_the_same():
-    ours.assert_same_unroll(sj.lif_scan)
+    ours.assert_same_unroll(sj.neurons.lif_scan)
 
-    def later(carry, constants, state, xs):
-        return sj.lif_unroll(carry, constants, state, xs + 0.25)
+    def later(reset, constants, state, xs):
+        return sj.neurons.lif_unroll(reset, constants, state, xs + 0.25)
 
     with pytest.raises(AssertionError, match="other spikes, grad0 than lif_unroll for 4 x 1024"):
         ours.assert_same_unroll(later)

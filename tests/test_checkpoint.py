@@ -14,7 +14,7 @@ from tests.contracts import assert_same
 
 def network(decay=0.5, features=3, **more):
     return sj.serial(
-        sj.dense(4, sj.lif(decay=decay, **more)), sj.dense(features, sj.leaky(decay=0.5))
+        sj.dense(4, sj.lif(decay=decay, **more)), sj.dense(features, sj.leaky_integrator(decay=0.5))
     )
 
 
@@ -60,7 +60,7 @@ def test_schedules_and_products_load_the_same_file(saved):
     path, params = saved
     for net in (sj.stepwise(network()), sj.chunked(network(), 2), sj.truncated(network(), 2)):
         assert_same(sj.load(path, net, params), params)
-    gathered = sj.dense(4, product=sj.gathered_product)
+    gathered = sj.dense(4, matmul=sj.layers.event_driven_matmul)
     full = params_of(sj.dense(4))
     sj.save(path, sj.dense(4), full)
     assert_same(sj.load(path, gathered, full), full)
@@ -69,13 +69,16 @@ def test_schedules_and_products_load_the_same_file(saved):
 OTHER = [
     (network(decay=0.2), r"network.layers\[0\].units.decay = 0.5, here it is 0.2"),
     (network(threshold=0.4), r"units.threshold = 0.5, here it is 0.4"),
-    (network(carry=sj.subtractive_carry), "reset = 'linear_carry', here it is 'subtractive_carry'"),
+    (network(reset=sj.soft_reset), "reset = 'hard_reset', here it is 'soft_reset'"),
     (network(decay=np.full(4, 0.5)), r"units.decay = 0.5, here it is \[0.5, 0.5, 0.5, 0.5\]"),
     (network(features=2), r"\[1\].synapse.kernel has shape \[4, 3\], the network needs \[4, 2\]"),
     (sj.serial(network(), sj.dense(3)), r"the network has a parameter \[0\]\[0\].synapse.kernel"),
     (sj.serial(sj.dense(4, sj.lif(decay=0.5))), r"the file has a parameter \[1\].synapse.kernel"),
     (
-        sj.serial(sj.dense(4, sj.recurrent(sj.lif(decay=0.5))), sj.dense(3, sj.leaky(decay=0.5))),
+        sj.serial(
+            sj.dense(4, sj.recurrent(sj.lif(decay=0.5))),
+            sj.dense(3, sj.leaky_integrator(decay=0.5)),
+        ),
         r"the network has a parameter \[0\].neuron",
     ),
 ]
@@ -89,7 +92,7 @@ def test_another_network_is_refused(saved, other, message):
 
 def test_a_cut_gradient_is_the_same_network(saved):
     path, params = saved
-    detached = network(carry=sj.detach_reset(sj.linear_carry), surrogate=sj.arctan())
+    detached = network(reset=sj.detach_reset(sj.hard_reset), surrogate=sj.arctan())
     assert_same(sj.load(path, detached, params), params)
 
 
@@ -166,9 +169,9 @@ def test_traced_values_and_wrong_types_are_refused(tmp_path):
 def test_constants_of_every_part():
     """Learned, wrapped and hand-written parts too."""
     neurons = [
-        sj.learnt_decay(lambda d: sj.lif(decay=d), sj.one_decay(0.5)),
+        sj.learnable_decay(lambda d: sj.lif(decay=d), sj.neurons.per_layer(0.5)),
         sj.current_based(sj.alif(decay=0.5), decay=0.25),
-        sj.stateless(jax.nn.relu),
+        sj.neurons.activation(jax.nn.relu),
         sj.Neuron(lambda k, s: (), lambda s, d: (), lambda p, s, x: (s, x), None),
     ]
     layers = [sj.dense(2, neuron).constants()["units"] for neuron in neurons]
@@ -182,8 +185,8 @@ def test_constants_of_every_part():
             "threshold": 0.5,
             "adaptation_decay": 0.95,
             "adaptation_strength": 0.1,
-            "reset": "linear_carry",
+            "reset": "hard_reset",
         },
     }
-    assert layers[2] == {"neuron": "stateless", "function": "relu"}
+    assert layers[2] == {"neuron": "activation", "function": "relu"}
     assert layers[3] == {}

@@ -13,7 +13,7 @@ import pytest
 from jax.extend.random import threefry_2x32
 
 from stbp_jax import bernoulli, constant, first_spike, latency, peak_membrane, rate
-from stbp_jax.coding import threefry2x32
+from stbp_jax.encoders import threefry2x32
 
 KEY = jax.random.key(42)
 IMAGES = np.linspace(0, 1, 256, dtype=np.float32).reshape(4, 64)  # one shape, few compilations

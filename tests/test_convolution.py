@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stbp_jax import convolution
+from stbp_jax.layers import convolution
 from tests.contracts import assert_near, assert_same, dyadic, like, quick_jit, random_like
 
 # batch, height, width, channels; kernel's height and width, features

@@ -326,9 +326,9 @@ MASKED_LABELS = np.ma.masked_array(LABELS, [True, False])
         ("images", lambda: sj.constant(MASKED_PIXELS, 3)),
         ("images", lambda: sj.latency(MASKED_PIXELS, 3)),
         ("labels", lambda: sj.cross_entropy(PIXELS, MASKED_LABELS)),
-        ("targets", lambda: sj.squared_error(PIXELS, MASKED_LABELS)),
+        ("targets", lambda: sj.half_squared_error(PIXELS, MASKED_LABELS)),
         ("scores", lambda: sj.cross_entropy(MASKED_PIXELS, LABELS)),
-        ("events", lambda: sj.event_spikes(np.ma.ones((1, 3), "u4"), 3, shape=(2,))),
+        ("events", lambda: sj.events.event_spikes(np.ma.ones((1, 3), "u4"), 3, shape=(2,))),
         ("width", lambda: sj.rectangular(np.ma.array([1.0, 2.0]))),
     ],
 )

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import stbp_jax as sj
-from stbp_jax.neurons import LearntDecayParams
+from stbp_jax.neurons import LearnableDecayParams
 from tests.contracts import NeuronContract, dyadic, quick_jit
 
 RNG = np.random.default_rng(0)
@@ -53,7 +53,7 @@ class TestAlifSoftReset(NeuronContract):
             decay=0.5,
             adaptation_decay=0.5,
             adaptation_strength=0.5,
-            carry=sj.adaptive_carry(sj.detach_reset(sj.subtractive_carry)),
+            reset=sj.neurons.adaptive_reset(sj.detach_reset(sj.soft_reset)),
             surrogate=sj.sigmoid(0.3),
         )
     )
@@ -64,7 +64,7 @@ class TestAlifSDBP(NeuronContract):
         lambda: sj.alif(
             decay=0.5,
             adaptation_decay=0.5,
-            carry=sj.detach_time(sj.adaptive_carry(sj.linear_carry)),
+            reset=sj.detach_time(sj.neurons.adaptive_reset(sj.hard_reset)),
             adaptation_strength=0.25,
             surrogate=sj.arctan(1.5),
         )
@@ -79,14 +79,16 @@ class TestCurrentBasedLif(NeuronContract):
 
 class TestCurrentBasedLeaky(NeuronContract):
     spikes = False
-    make = staticmethod(lambda: sj.current_based(sj.leaky(decay=0.5), decay=jnp.asarray(DECAYS)))
+    make = staticmethod(
+        lambda: sj.current_based(sj.leaky_integrator(decay=0.5), decay=jnp.asarray(DECAYS))
+    )
 
 
 class TestLearntDecayOfALayer(NeuronContract):
     learns, drawn, exact = True, False, False  # sigmoid(w) is not dyadic
     make = staticmethod(
-        lambda: sj.learnt_decay(
-            lambda decay: sj.lif(decay=decay, surrogate=sj.gaussian(0.3)), sj.one_decay(0.6)
+        lambda: sj.learnable_decay(
+            lambda decay: sj.lif(decay=decay, surrogate=sj.gaussian(0.3)), sj.neurons.per_layer(0.6)
         )
     )
 
@@ -94,8 +96,9 @@ class TestLearntDecayOfALayer(NeuronContract):
 class TestLearntDecayOfEachNeuron(NeuronContract):
     learns, exact = True, False
     make = staticmethod(
-        lambda: sj.learnt_decay(
-            lambda decay: sj.lif(decay=decay, surrogate=sj.gaussian(0.3)), sj.own_decays(0.2, 0.9)
+        lambda: sj.learnable_decay(
+            lambda decay: sj.lif(decay=decay, surrogate=sj.gaussian(0.3)),
+            sj.neurons.per_neuron(0.2, 0.9),
         )
     )
 
@@ -103,11 +106,11 @@ class TestLearntDecayOfEachNeuron(NeuronContract):
 class TestLearntDecayAroundRecurrent(NeuronContract):
     learns, exact = True, False
     make = staticmethod(
-        lambda: sj.learnt_decay(
+        lambda: sj.learnable_decay(
             lambda decay: sj.recurrent(
                 sj.lif(decay=decay, threshold=0.25, surrogate=sj.gaussian(0.3))
             ),
-            sj.own_decays(0.3, 0.8),
+            sj.neurons.per_neuron(0.3, 0.8),
         )
     )
 
@@ -115,7 +118,9 @@ class TestLearntDecayAroundRecurrent(NeuronContract):
 class TestLearntReadout(NeuronContract):
     learns, drawn, exact, spikes = True, False, False, False
     make = staticmethod(
-        lambda: sj.learnt_decay(lambda decay: sj.leaky(decay=decay), sj.one_decay(0.9))
+        lambda: sj.learnable_decay(
+            lambda decay: sj.leaky_integrator(decay=decay), sj.neurons.per_layer(0.9)
+        )
     )
 
 
@@ -162,7 +167,7 @@ def test_alif_is_its_equations(soft: bool) -> None:
         adaptation_decay=rho,
         adaptation_strength=beta,
         surrogate=sj.gaussian(0.3),
-        carry=sj.adaptive_carry(sj.subtractive_carry if soft else sj.linear_carry),
+        reset=sj.neurons.adaptive_reset(sj.soft_reset if soft else sj.hard_reset),
     )
     outs, _, currents_bar = traced(neuron)
     np.testing.assert_array_equal(outs, o[1:])
@@ -206,11 +211,11 @@ def test_learnt_decay_is_a_decay_behind_a_sigmoid(each: bool) -> None:
         by_tau += (eps[t] * u[t - 1] * (1 - o[t - 1])).sum(0)
     by_logit = by_tau * tau * (1 - tau)
 
-    neuron = sj.learnt_decay(
-        lambda decay: sj.lif(decay=decay, surrogate=sj.gaussian(0.3)), sj.one_decay(0.5)
+    neuron = sj.learnable_decay(
+        lambda decay: sj.lif(decay=decay, surrogate=sj.gaussian(0.3)), sj.neurons.per_layer(0.5)
     )
     with jax.enable_x64(True):
-        params = LearntDecayParams(jnp.asarray(logits), ())
+        params = LearnableDecayParams(jnp.asarray(logits), ())
     outs, params_bar, currents_bar = traced(neuron, params)
     np.testing.assert_array_equal(outs, o[1:])
     np.testing.assert_allclose(currents_bar, eps[1:-1], atol=1e-12)
@@ -229,29 +234,29 @@ def test_adaptation_of_strength_0_is_lif() -> None:
 def test_cuts_of_the_adaptation() -> None:
     """What each composition cuts; else a cut that does nothing would pass the contract."""
 
-    def gradient(carry: Any) -> np.ndarray:
-        return np.asarray(traced(sj.alif(decay=0.7, carry=carry, surrogate=sj.gaussian(0.3)))[2])
+    def gradient(reset: Any) -> np.ndarray:
+        return np.asarray(traced(sj.alif(decay=0.7, reset=reset, surrogate=sj.gaussian(0.3)))[2])
 
-    kept = gradient(sj.adaptive_carry(sj.linear_carry))
-    reset = gradient(sj.adaptive_carry(sj.detach_reset(sj.linear_carry)))
-    both = gradient(sj.detach_reset(sj.adaptive_carry(sj.linear_carry)))
-    time = gradient(sj.detach_time(sj.adaptive_carry(sj.linear_carry)))
+    kept = gradient(sj.neurons.adaptive_reset(sj.hard_reset))
+    reset = gradient(sj.neurons.adaptive_reset(sj.detach_reset(sj.hard_reset)))
+    both = gradient(sj.detach_reset(sj.neurons.adaptive_reset(sj.hard_reset)))
+    time = gradient(sj.detach_time(sj.neurons.adaptive_reset(sj.hard_reset)))
     for one, other in ((kept, reset), (reset, both), (both, time)):
         assert np.abs(one - other).max() > 1e-3
     np.testing.assert_array_equal(kept[-1], time[-1])
 
 
 def test_alif_refuses_a_carry_of_lif() -> None:
-    neuron = sj.alif(carry=sj.linear_carry)  # type: ignore[arg-type]
+    neuron = sj.alif(reset=sj.hard_reset)  # type: ignore[arg-type]
     state = neuron.initial_state((2, 5), jnp.float32)
     for run, x in ((neuron.step, jnp.zeros((2, 5))), (neuron.unroll, jnp.zeros((3, 2, 5)))):
-        with pytest.raises(TypeError, match="adaptive_carry"):
+        with pytest.raises(TypeError, match="adaptive_reset"):
             run((), state, x)
 
 
 def test_first_decays_may_be_swept() -> None:
     def drawn(low: Any) -> Any:
-        neuron = sj.learnt_decay(lambda d: sj.lif(decay=d), sj.own_decays(low, 0.9))
+        neuron = sj.learnable_decay(lambda d: sj.lif(decay=d), sj.neurons.per_neuron(low, 0.9))
         return jax.nn.sigmoid(neuron.init(jax.random.key(0), (5,)).logits)
 
     decays = jax.vmap(drawn)(jnp.array([0.2, 0.8]))
@@ -259,11 +264,11 @@ def test_first_decays_may_be_swept() -> None:
 
 
 def test_first_decays() -> None:
-    shared = sj.learnt_decay(lambda d: sj.leaky(decay=d), sj.one_decay(0.9))
+    shared = sj.learnable_decay(lambda d: sj.leaky_integrator(decay=d), sj.neurons.per_layer(0.9))
     logits = shared.init(jax.random.key(0), (5,)).logits
     assert logits.shape == ()
     np.testing.assert_allclose(jax.nn.sigmoid(logits), 0.9, rtol=1e-6)
-    own = sj.learnt_decay(lambda d: sj.lif(decay=d), sj.own_decays(0.2, 0.4))
+    own = sj.learnable_decay(lambda d: sj.lif(decay=d), sj.neurons.per_neuron(0.2, 0.4))
     decays = jax.nn.sigmoid(own.init(jax.random.key(0), (200, 5)).logits)
     assert decays.shape == (200, 5)
     assert 0.2 <= decays.min() < 0.21
@@ -278,9 +283,9 @@ def test_first_decays() -> None:
         (lambda: sj.alif(adaptation_strength=float("inf")), "adaptation_strength"),
         (lambda: sj.alif(decay=2.0), "decay"),
         (lambda: sj.current_based(sj.lif(), decay=-0.5), "decay"),
-        (lambda: sj.one_decay(1.0), "decay"),
-        (lambda: sj.own_decays(0.0, 0.5), "low"),
-        (lambda: sj.own_decays(0.6, 0.5), "high"),
+        (lambda: sj.neurons.per_layer(1.0), "decay"),
+        (lambda: sj.neurons.per_neuron(0.0, 0.5), "low"),
+        (lambda: sj.neurons.per_neuron(0.6, 0.5), "high"),
     ],
 )
 def test_numbers_out_of_range(make: Any, name: str) -> None:
@@ -293,8 +298,11 @@ def test_numbers_out_of_range(make: Any, name: str) -> None:
     [
         (sj.alif(adaptation_strength=jnp.full(4, 0.5)), "adaptation_strength"),
         (sj.current_based(sj.lif(), decay=jnp.full(4, 0.5)), "decay"),
-        (sj.learnt_decay(lambda d: sj.lif(decay=d), lambda key, units: jnp.full(4, 0.5)), "init"),
-        (sj.learnt_decay(lambda d: sj.lif(decay=d), lambda key, units: jnp.array(1.0)), "init"),
+        (
+            sj.learnable_decay(lambda d: sj.lif(decay=d), lambda key, units: jnp.full(4, 0.5)),
+            "init",
+        ),
+        (sj.learnable_decay(lambda d: sj.lif(decay=d), lambda key, units: jnp.array(1.0)), "init"),
     ],
 )
 def test_constants_that_do_not_fit_the_units(neuron: sj.Neuron, name: str) -> None:
@@ -312,14 +320,14 @@ def gradient_of(net: sj.Layer, steps: int = 7) -> Any:
     return quick_jit(jax.grad(loss))(params)
 
 
-def hidden(carry: Any = sj.linear_carry, threshold: float = 0.3) -> sj.Neuron:
-    return sj.lif(decay=0.8, threshold=threshold, carry=carry, surrogate=sj.gaussian(0.3))
+def hidden(reset: Any = sj.hard_reset, threshold: float = 0.3) -> sj.Neuron:
+    return sj.lif(decay=0.8, threshold=threshold, reset=reset, surrogate=sj.gaussian(0.3))
 
 
 def test_truncated_between_its_ends() -> None:
     """At 1 it is SDBP, from T on STBP; in between neither."""
     net = sj.serial(sj.dense(8, hidden()), sj.dense(5, hidden()))
-    cut = sj.detach_time(sj.linear_carry)
+    cut = sj.detach_time(sj.hard_reset)
     space = gradient_of(sj.serial(sj.dense(8, hidden(cut)), sj.dense(5, hidden(cut))))
     whole = gradient_of(net)
     near = lambda a, b: jax.tree.all(jax.tree.map(lambda x, y: jnp.allclose(x, y, atol=1e-5), a, b))  # noqa: E731
@@ -349,8 +357,8 @@ def test_truncated_tells_what_the_network_does() -> None:
     net = sj.serial(sj.dense(8, hidden()), sj.dense(5, hidden()))
     params, _ = net.init(jax.random.key(0), (6,))
     xs = sj.bernoulli(jax.random.key(1), jnp.full((2, 6), 0.6), 7)
-    _, outs, told = sj.activity(sj.truncated(net, 3), params, xs)
-    _, wanted_outs, wanted = sj.activity(net, params, xs)
+    _, outs, told = sj.apply_with_stats(sj.truncated(net, 3), params, xs)
+    _, wanted_outs, wanted = sj.apply_with_stats(net, params, xs)
     np.testing.assert_array_equal(outs, wanted_outs)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), told, wanted)
 
@@ -358,7 +366,7 @@ def test_truncated_tells_what_the_network_does() -> None:
         return quick_jit(jax.grad(lambda p: run(sj.truncated(net, 3), p, xs)[1].sum()))(params)
 
     near = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
-    jax.tree.map(near, gradient(sj.activity), gradient(sj.apply))
+    jax.tree.map(near, gradient(sj.apply_with_stats), gradient(sj.apply))
 
 
 def test_truncated_needs_a_step() -> None:
@@ -372,13 +380,13 @@ def test_truncated_needs_a_step() -> None:
 def test_cross_entropy_over_time_is_that_of_every_step() -> None:
     outs = jnp.asarray(RNG.normal(size=(6, 3, 4)), jnp.float32)
     labels = jnp.array([1, 3, 0])
-    loss = sj.negative_log_likelihood(sj.mean_log_probability(outs), labels)
+    loss = sj.losses.negative_log_likelihood(sj.readouts.mean_log_probability(outs), labels)
     wanted = np.mean([sj.cross_entropy(o, labels) for o in outs], axis=0)
     np.testing.assert_allclose(loss, wanted, rtol=1e-5)
     with pytest.raises(ValueError, match=r"labels must lie in \[0, 4\)"):
-        sj.negative_log_likelihood(outs[0], jnp.array([1, 4, 0]))
+        sj.losses.negative_log_likelihood(outs[0], jnp.array([1, 4, 0]))
     with pytest.raises(ValueError, match="log_probabilities"):
-        sj.negative_log_likelihood(outs, labels)
+        sj.losses.negative_log_likelihood(outs, labels)
 
 
 # Resets that close over numbers of their own ------------------------------------------------------
@@ -392,7 +400,7 @@ def test_a_reset_may_close_over_traced_numbers(transform):
         def reset(constants, state):
             return constants.decay * state.membrane - b * state.spikes
 
-        neuron = sj.lif(decay=0.5, carry=reset, unroll=unroll)
+        neuron = sj.lif(decay=0.5, reset=reset, unroll=unroll)
         return neuron.unroll((), neuron.initial_state((4, 6), jnp.float32), xs)[1].sum()
 
     def slope(unroll):
@@ -401,6 +409,6 @@ def test_a_reset_may_close_over_traced_numbers(transform):
             return grad(0.125)
         return jax.jit(grad)(0.125) if "jit" in transform else jax.vmap(grad)(jnp.ones(2) / 8)
 
-    wanted = slope(sj.lif_scan)
+    wanted = slope(sj.neurons.lif_scan)
     assert np.abs(wanted).max() > 1
-    np.testing.assert_allclose(slope(sj.lif_unroll), wanted, rtol=1e-5)
+    np.testing.assert_allclose(slope(sj.neurons.lif_unroll), wanted, rtol=1e-5)

@@ -24,7 +24,7 @@ def wanted(times, length, start):
     return [min(max(step, INT32.min), INT32.max) for step in steps]
 
 
-traced = jax.jit(lambda times, length, start: sj.by_time(length, start=start)(times))
+traced = jax.jit(lambda times, length, start: sj.events.by_time(length, start=start)(times))
 
 
 @pytest.mark.parametrize("dtype", TIMES)
@@ -49,7 +49,7 @@ def check_steps(dtype):
 def test_known_numbers_are_as_exact_as_traced_ones(start):
     for dtype, times in TIMES.items():
         for length in (1, 10_000, 2**32 - 1):
-            steps = sj.by_time(length, start=start)(jnp.array(times, dtype))
+            steps = sj.events.by_time(length, start=start)(jnp.array(times, dtype))
             assert steps.tolist() == wanted(times, length, start)
 
 
@@ -66,18 +66,18 @@ def test_numbers_of_every_type_give_the_same_steps(kind):
     times = np.array([0, 99, 100, 127], kind)
     low = 0 if np.iinfo(kind).min == 0 else -5
     for number in (kind(100), np.array(100, kind), jnp.array(100, jnp.int8)):
-        steps = sj.by_time(number, start=kind(low))(times)
+        steps = sj.events.by_time(number, start=kind(low))(times)
         assert steps.dtype == jnp.int32
         assert steps.tolist() == [(int(t) - low) // 100 for t in times]
-    assert sj.by_count(kind(2))(times).tolist() == [0, 0, 1, 1]
+    assert sj.events.by_count(kind(2))(times).tolist() == [0, 0, 1, 1]
 
 
 def test_by_count_of_more_than_32_bits():
-    assert sj.by_count(2**40)(np.zeros((1, 3), np.int32)).tolist() == [[0, 0, 0]]
+    assert sj.events.by_count(2**40)(np.zeros((1, 3), np.int32)).tolist() == [[0, 0, 0]]
 
 
 def test_64_bit_times_are_narrowed_where_they_fit():
-    steps = sj.by_time(np.int64(10_000), start=-5)
+    steps = sj.events.by_time(np.int64(10_000), start=-5)
     assert steps(np.array([5, 2**31 + 5])).tolist() == [0, (2**31 + 10) // 10_000]
     assert steps(np.array([-10_006, 9_995])).tolist() == [-2, 1]
     assert steps(np.zeros(0, np.int64)).shape == (0,)
@@ -97,7 +97,9 @@ def test_the_last_words_of_small_sensors(cells):
 
     @jax.jit
     def count(events):
-        return sj.event_counts(events, 4, steps=sj.by_time(length, start=-2), shape=(cells,))
+        return sj.events.event_counts(
+            events, 4, steps=sj.events.by_time(length, start=-2), shape=(cells,)
+        )
 
     got = count(events)
     each = np.zeros((4, 1, cells))
@@ -109,7 +111,7 @@ def test_the_last_words_of_small_sensors(cells):
 def test_sizes_in_narrow_integers():
     shape = (np.int8(100), np.int8(100), np.uint8(2))
     events = data.pack_events([(np.array([0]), np.array([19_999]))], 20_000)
-    spikes = sj.event_spikes(events, np.int8(1), shape=shape)
+    spikes = sj.events.event_spikes(events, np.int8(1), shape=shape)
     assert spikes.shape == (1, 1, 100, 100, 2)
     assert spikes[0, 0, 99, 99, 1] == spikes.sum() == 1
 
@@ -117,7 +119,7 @@ def test_sizes_in_narrow_integers():
 def test_steps_in_narrow_integers():
     events = data.pack_events([(np.array([n]), np.array([0])) for n in range(3)], 2)
     for kind in (jnp.int8, jnp.uint8, jnp.uint32):
-        spikes = sj.event_spikes(
+        spikes = sj.events.event_spikes(
             events, 300, steps=lambda times, kind=kind: (times + 100).astype(kind), shape=(2,)
         )
         assert np.argwhere(spikes).tolist() == [[100, 0, 0], [101, 1, 0], [102, 2, 0]]
@@ -125,12 +127,20 @@ def test_steps_in_narrow_integers():
 
 WORDS = np.zeros((1, 2), np.uint32)
 BAD = [
-    (ValueError, r"microseconds must be at most 2³² - 1.*8589934592", lambda: sj.by_time(2**33)),
-    (ValueError, "microseconds must be at least 1, got -1", lambda: sj.by_time(np.int8(-1))),
-    (ValueError, r"start must lie in .*got 1099511627776", lambda: sj.by_time(1, start=2**40)),
-    (ValueError, r"start must lie in", lambda: sj.by_time(1, start=np.int64(-(2**31) - 1))),
-    (ValueError, r"start must lie in", lambda: sj.by_time(1, start=np.uint64(2**64 - 1))),
-    (ValueError, r"start must lie in", lambda: sj.by_time(1, start=2**70)),
+    (
+        ValueError,
+        r"microseconds must be at most 2³² - 1.*8589934592",
+        lambda: sj.events.by_time(2**33),
+    ),
+    (ValueError, "microseconds must be at least 1, got -1", lambda: sj.events.by_time(np.int8(-1))),
+    (
+        ValueError,
+        r"start must lie in .*got 1099511627776",
+        lambda: sj.events.by_time(1, start=2**40),
+    ),
+    (ValueError, r"start must lie in", lambda: sj.events.by_time(1, start=np.int64(-(2**31) - 1))),
+    (ValueError, r"start must lie in", lambda: sj.events.by_time(1, start=np.uint64(2**64 - 1))),
+    (ValueError, r"start must lie in", lambda: sj.events.by_time(1, start=2**70)),
     (ValueError, r"events must be uint32|fewer than 2³² cells", lambda: bins(shape=(2**16, 2**16))),
     (ValueError, "shape must be at least 1, got 0", lambda: bins(shape=(3, 0))),
     (TypeError, "shape must be a static integer, got 2.0", lambda: bins(shape=(2.0, 2))),
@@ -142,15 +152,19 @@ BAD = [
     (TypeError, "steps must give .*got list", lambda: bins(steps=lambda t: [0, 1])),
     (ValueError, r"steps must give shape \[1, 2\], got \[2\]", lambda: bins(steps=lambda t: t[0])),
     (TypeError, "num_steps must be a static integer, got True", lambda: bins(num_steps=True)),
-    (TypeError, "times must be an array, got list", lambda: sj.by_time(5)([0, 1])),
-    (TypeError, "times must be an array, got list", lambda: sj.by_count(5)([0, 1])),
-    (TypeError, "times must be integers, got dtype float", lambda: sj.by_time(5)(np.ones(2))),
-    (ValueError, r"times must have shape", lambda: sj.by_count(5)(np.int32(3))),
+    (TypeError, "times must be an array, got list", lambda: sj.events.by_time(5)([0, 1])),
+    (TypeError, "times must be an array, got list", lambda: sj.events.by_count(5)([0, 1])),
+    (
+        TypeError,
+        "times must be integers, got dtype float",
+        lambda: sj.events.by_time(5)(np.ones(2)),
+    ),
+    (ValueError, r"times must have shape", lambda: sj.events.by_count(5)(np.int32(3))),
 ]
 
 
 def bins(events=WORDS, num_steps=3, **changes):
-    return sj.event_spikes(events, num_steps, **changes)
+    return sj.events.event_spikes(events, num_steps, **changes)
 
 
 @pytest.mark.parametrize(("error", "message", "call"), BAD)
@@ -167,14 +181,14 @@ def test_refused_by_name(error, message, call):
 )
 def test_no_integer(name, bad):
     with pytest.raises(TypeError, match=rf"{name} must be an integer, got"):
-        sj.by_time(**{"microseconds": 5} | {name: bad})
+        sj.events.by_time(**{"microseconds": 5} | {name: bad})
     with pytest.raises(TypeError, match="events must be a static integer, got"):
-        sj.by_count(bad)
+        sj.events.by_count(bad)
 
 
 def test_traced_numbers_are_checked_by_type_and_shape():
     def steps(value):
-        return sj.by_time(5, start=value)(WORDS)
+        return sj.events.by_time(5, start=value)(WORDS)
 
     with pytest.raises(TypeError, match="start must be an integer, got dtype float"):
         jax.eval_shape(steps, 1.0)
@@ -184,7 +198,7 @@ def test_traced_numbers_are_checked_by_type_and_shape():
 
 @pytest.mark.parametrize("events", [[[1, 2]], ((1, 2),), {"events": WORDS}, "12", None, 3])
 def test_events_that_are_no_array(events):
-    for bin_ in (sj.event_spikes, sj.event_counts):
+    for bin_ in (sj.events.event_spikes, sj.events.event_counts):
         with pytest.raises(TypeError, match="events must be an array, got"):
             bin_(events, 3)
 
@@ -210,7 +224,7 @@ def test_views_and_empties():
     strided.flags.writeable = False
     np.testing.assert_array_equal(bins(strided, shape=(4,)), bins(words, shape=(4,)))
     for shape in ((0, 5), (2, 0), (0, 0)):
-        for steps in (None, sj.by_count(2)):
+        for steps in (None, sj.events.by_count(2)):
             spikes = bins(np.zeros(shape, np.uint32), steps=steps, shape=(4,))
             assert spikes.shape == (3, shape[0], 4)
             assert not spikes.any()

@@ -55,7 +55,9 @@ def test_shd_as_it_stands_plain_and_packed(h5py, tmp_path, dtype):
     unpacked = data.unpack_events(events[0], (1, 700, 1))
     assert unpacked.x.tolist() == [3, 699, 2, 0]
     assert unpacked.times.tolist() == [0, 250_000, 250_000, 1_375_000]
-    spikes = sj.event_spikes(events, 14, steps=sj.by_time(100_000), shape=data.SHD_SHAPE)
+    spikes = sj.events.event_spikes(
+        events, 14, steps=sj.events.by_time(100_000), shape=data.SHD_SHAPE
+    )
     assert np.argwhere(spikes[:, 0]).tolist() == [[0, 3], [2, 2], [2, 699], [13, 0]]
 
     other = tmp_path / "shd"  # its name does not say that it is gzip

@@ -239,10 +239,10 @@ def binned(pairs, num_steps, shape, step_of):
     ("steps", "step_of", "num_steps"),
     [
         (None, lambda when, rank: when // 10_000, 4),
-        (sj.by_time(1000), lambda when, rank: when // 1000, 30),
-        (sj.by_time(7000, start=9001), lambda when, rank: (when - 9001) // 7000, 3),
-        (sj.by_time(5000, start=-6000), lambda when, rank: (when + 6000) // 5000, 9),
-        (sj.by_count(7), lambda when, rank: rank // 7, 5),
+        (sj.events.by_time(1000), lambda when, rank: when // 1000, 30),
+        (sj.events.by_time(7000, start=9001), lambda when, rank: (when - 9001) // 7000, 3),
+        (sj.events.by_time(5000, start=-6000), lambda when, rank: (when + 6000) // 5000, 9),
+        (sj.events.by_count(7), lambda when, rank: rank // 7, 5),
     ],
 )
 def test_binning_is_that_of_a_loop(steps, step_of, num_steps):
@@ -250,14 +250,14 @@ def test_binning_is_that_of_a_loop(steps, step_of, num_steps):
     pairs, events = made()
     wanted = binned(pairs, num_steps, shape, step_of)
     assert wanted.max() > 1
-    counts = sj.event_counts(events, num_steps, steps=steps, shape=shape)
+    counts = sj.events.event_counts(events, num_steps, steps=steps, shape=shape)
     assert counts.dtype == jnp.float32
     np.testing.assert_array_equal(counts, wanted)
-    spikes = sj.event_spikes(events, num_steps, steps=steps, shape=shape)
+    spikes = sj.events.event_spikes(events, num_steps, steps=steps, shape=shape)
     assert spikes.dtype == jnp.float32
     np.testing.assert_array_equal(spikes, wanted > 0)
     for dtype in (jnp.uint8, jnp.bool_):
-        bytewise = sj.event_spikes(events, num_steps, steps=steps, shape=shape, dtype=dtype)
+        bytewise = sj.events.event_spikes(events, num_steps, steps=steps, shape=shape, dtype=dtype)
         assert bytewise.dtype == dtype
         np.testing.assert_array_equal(bytewise, wanted > 0)
 
@@ -268,7 +268,9 @@ def test_binning_under_jit_and_vmap_with_a_traced_window():
     starts, lengths = jnp.array([0, 5, -100, 9000]), jnp.array([10_000, 9000, 800, 4000])
 
     def spikes(events, start, length):
-        return sj.event_spikes(events, 6, steps=sj.by_time(length, start=start), shape=shape)
+        return sj.events.event_spikes(
+            events, 6, steps=sj.events.by_time(length, start=start), shape=shape
+        )
 
     mapped = jax.jit(jax.vmap(spikes))(events, starts, lengths)
     for n in range(4):
@@ -279,7 +281,7 @@ def test_binning_under_jit_and_vmap_with_a_traced_window():
 def test_counts_stop_at_the_largest_number_of_their_type():
     events = data.pack_events([(np.arange(300), np.ones(300, int))], 2)
     for dtype, wanted in ((jnp.float32, 300), (jnp.int8, 127), (jnp.uint8, 255), (jnp.int32, 300)):
-        counts = sj.event_counts(events, 1, shape=(2,), dtype=dtype)
+        counts = sj.events.event_counts(events, 1, shape=(2,), dtype=dtype)
         assert counts.dtype == dtype
         assert counts.tolist() == [[[0, wanted]]]
 
@@ -290,10 +292,10 @@ def test_extremes_of_a_word():
     last = (2**32 - 1) // CELLS - 1
     events = data.pack_events([(np.array([0, last]), np.array([0, CELLS - 1]))], CELLS)
     events = np.concatenate([events, np.full((1, 2), data.PAD)])
-    spikes = sj.event_spikes(events, 186)
+    spikes = sj.events.event_spikes(events, 186)
     assert spikes.shape == (186, 2, 34, 34, 2)
     assert jnp.argwhere(spikes).tolist() == [[0, 0, 0, 0, 0], [185, 0, 33, 33, 1]]
-    assert sj.event_spikes(np.zeros((0, 5), np.uint32), 3).shape == (3, 0, 34, 34, 2)
+    assert sj.events.event_spikes(np.zeros((0, 5), np.uint32), 3).shape == (3, 0, 34, 34, 2)
 
 
 @pytest.mark.parametrize(
@@ -303,10 +305,10 @@ def test_extremes_of_a_word():
         (ValueError, r"events must have shape \[B, M\]", lambda: bins(np.zeros(2, np.uint32))),
         (ValueError, "num_steps must be at least 1", lambda: bins(num_steps=0)),
         (ValueError, "bin them in parts", lambda: bins(num_steps=10**6)),
-        (TypeError, "microseconds must be an integer, got 0.5", lambda: sj.by_time(0.5)),
-        (ValueError, "microseconds must be at least 1", lambda: sj.by_time(0)),
-        (TypeError, "start must be an integer", lambda: sj.by_time(5, start=1.5)),
-        (ValueError, "events must be at least 1", lambda: sj.by_count(0)),
+        (TypeError, "microseconds must be an integer, got 0.5", lambda: sj.events.by_time(0.5)),
+        (ValueError, "microseconds must be at least 1", lambda: sj.events.by_time(0)),
+        (TypeError, "start must be an integer", lambda: sj.events.by_time(5, start=1.5)),
+        (ValueError, "events must be at least 1", lambda: sj.events.by_count(0)),
     ],
 )
 def test_bad_arguments(error, message, call):
@@ -315,7 +317,9 @@ def test_bad_arguments(error, message, call):
 
 
 def bins(events=None, num_steps=3):
-    return sj.event_spikes(np.zeros((1, 2), np.uint32) if events is None else events, num_steps)
+    return sj.events.event_spikes(
+        np.zeros((1, 2), np.uint32) if events is None else events, num_steps
+    )
 
 
 # With the rest of the library -------------------------------------------------------------------
@@ -323,10 +327,10 @@ def bins(events=None, num_steps=3):
 
 def test_bits_made_once_are_the_same_input(tmp_path):
     train, _ = data.read_nmnist(write_zip(tmp_path / "set.zip", FILES))
-    spikes = sj.event_spikes(train.events, 34)
-    bits = sj.pack(spikes)
+    spikes = sj.events.event_spikes(train.events, 34)
+    bits = sj.encoders.pack(spikes)
     assert bits.shape == (34, 3, 289)
-    layer = sj.unpack(34, 34, 2)
+    layer = sj.layers.unpack(34, 34, 2)
     params, _ = layer.init(jax.random.key(0), (289,))
     np.testing.assert_array_equal(sj.apply(layer, params, bits)[1], spikes)
 
@@ -341,10 +345,10 @@ def test_a_run_takes_recordings_as_its_training_set():
 
     def build(hparams, num_updates):
         return sj.Pipeline(
-            encode=lambda key, events: sj.event_spikes(events, 5, shape=(2, 4, 2)),
+            encode=lambda key, events: sj.events.event_spikes(events, 5, shape=(2, 4, 2)),
             network=sj.serial(sj.flatten(), sj.dense(2, sj.lif())),
             readout=sj.rate,
-            loss=sj.squared_error,
+            loss=sj.half_squared_error,
             optimizer=optax.adam(0.05),
         )
 

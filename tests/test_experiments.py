@@ -102,10 +102,10 @@ def test_seeds_get_folders_and_differ(tmp_path):
 
 def test_interrupt_leaves_a_usable_folder(tmp_path, monkeypatch, capsys):
     def interrupted(*args, **kwargs):
-        yield next(sj.epochs(*args, **kwargs))
+        yield next(sj.train_epochs(*args, **kwargs))
         raise KeyboardInterrupt
 
-    fake = type("sj", (), {**vars(sj), "epochs": staticmethod(interrupted)})
+    fake = type("sj", (), {**vars(sj), "train_epochs": staticmethod(interrupted)})
     monkeypatch.setattr(classification, "sj", fake)
     assert main(quick(tmp_path)) == 130
     assert "interrupted" in capsys.readouterr().out
@@ -260,7 +260,9 @@ def test_networks_of_a_notation():
     assert xs.shape == (2, 5, 12, 12, 1)
     params, out = pipeline.network.init(jax.random.key(0), xs.shape[2:])
     assert out == (10,)
-    kernels = [p.synapse.kernel.shape for p in params if isinstance(p.synapse, sj.Weights)]
+    kernels = [
+        p.synapse.kernel.shape for p in params if isinstance(p.synapse, sj.initializers.Weights)
+    ]
     assert kernels == [(3, 3, 1, 3), (3, 3, 3, 4), (36, 12), (12, 10)]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import stbp_jax as sj
-from stbp_jax.layers import SpikingParams
+from stbp_jax.layers import LayerParams
 from tests import reference as ref
 from tests.contracts import quick_jit
 
@@ -26,7 +26,7 @@ IDS = [
     f"-decay{c['decay']}-threshold{c['threshold']}-width{c['width']}"
     for i, c in enumerate(CASES)
 ]
-UNROLLS = {"lif_unroll": sj.lif_unroll, "lif_scan": sj.lif_scan}
+UNROLLS = {"lif_unroll": sj.neurons.lif_unroll, "lif_scan": sj.neurons.lif_scan}
 
 
 def load(i: int) -> dict[str, np.ndarray]:
@@ -37,8 +37,8 @@ def load(i: int) -> dict[str, np.ndarray]:
 @functools.cache
 def program(unroll: str, reset: str, detach: bool) -> Callable[..., Any]:
     """Loss and gradients; decay, threshold and width are arguments, so that it compiles once."""
-    carry = {"hard": sj.linear_carry, "soft": sj.subtractive_carry}[reset]
-    carry = sj.detach_reset(carry) if detach else carry
+    reset = {"hard": sj.hard_reset, "soft": sj.soft_reset}[reset]
+    reset = sj.detach_reset(reset) if detach else reset
 
     @quick_jit
     def run(params: Any, x: Any, y: Any, decay: Any, threshold: Any, width: Any) -> Any:
@@ -46,7 +46,7 @@ def program(unroll: str, reset: str, detach: bool) -> Callable[..., Any]:
             decay=decay,
             threshold=threshold,
             surrogate=sj.rectangular(width),
-            carry=carry,
+            reset=reset,
             unroll=UNROLLS[unroll],
         )
         hidden, output = sj.dense(10, neuron), sj.dense(5, neuron)
@@ -54,7 +54,7 @@ def program(unroll: str, reset: str, detach: bool) -> Callable[..., Any]:
         def loss(params: Any, x: Any) -> tuple[Any, Any]:
             _, o1 = sj.apply(hidden, params[0], x)
             _, o2 = sj.apply(output, params[1], o1)
-            return sj.squared_error(sj.rate(o2), y).mean(), (o1, o2)
+            return sj.half_squared_error(sj.rate(o2), y).mean(), (o1, o2)
 
         def membranes(state: Any, x_t: Any) -> tuple[Any, Any]:
             state, _ = hidden.step(params[0], state, x_t)
@@ -112,7 +112,9 @@ def test_the_reference_agrees(i: int) -> None:
 def test_equals_spikingjelly(unroll: str, i: int) -> None:
     setting, case = CASES[i], load(i)
     params = tuple(
-        SpikingParams(sj.Weights(jnp.asarray(case[f"w{n}"].T), jnp.asarray(case[f"b{n}"])), ())
+        LayerParams(
+            sj.initializers.Weights(jnp.asarray(case[f"w{n}"].T), jnp.asarray(case[f"b{n}"])), ()
+        )
         for n in (1, 2)
     )
     run = program(unroll, setting["reset"], setting["detach_reset"])

@@ -15,12 +15,12 @@ import pytest
 from flax import struct
 
 import stbp_jax as sj
-from stbp_jax.layers import SpikingParams
+from stbp_jax.layers import LayerParams
 from stbp_jax.neurons import RecurrentParams
 from tests import reference as ref
-from tests.contracts import CARRIES, CUTS, quick_jit
+from tests.contracts import CUTS, RESETS, quick_jit
 
-UNROLLS = {"lif_unroll": sj.lif_unroll, "lif_scan": sj.lif_scan}
+UNROLLS = {"lif_unroll": sj.neurons.lif_unroll, "lif_scan": sj.neurons.lif_scan}
 # Different from 1 and from each other, so that a parameter read as another one shows.
 CURVES = {
     "h1": (sj.rectangular, 0.8),
@@ -92,7 +92,7 @@ def library_of(kind: str, layers: list[ref.Layer], unroll: str, constants: Any) 
             decay=decay,
             threshold=threshold,
             surrogate=CURVES[layer.curve][0](layer.width),
-            carry=CUTS[layer.detach](CARRIES[layer.gate]),
+            reset=CUTS[layer.detach](RESETS[layer.gate]),
             unroll=UNROLLS[unroll],
         )
 
@@ -104,15 +104,17 @@ def library_of(kind: str, layers: list[ref.Layer], unroll: str, constants: Any) 
     )
 
 
-def params_of(kind: str, layers: list[ref.Layer]) -> tuple[SpikingParams, ...]:
-    first, last = (sj.Weights(jnp.asarray(w.kernel), jnp.asarray(w.bias)) for w in layers)
+def params_of(kind: str, layers: list[ref.Layer]) -> tuple[LayerParams, ...]:
+    first, last = (
+        sj.initializers.Weights(jnp.asarray(w.kernel), jnp.asarray(w.bias)) for w in layers
+    )
     if kind == "conv":
-        return SpikingParams(first, ()), SpikingParams((), ()), SpikingParams(last, ())
+        return LayerParams(first, ()), LayerParams((), ()), LayerParams(last, ())
     inner: Any = ()
     if kind == "recurrent":
         back = layers[0].recurrent_kernel, layers[0].recurrent_bias
-        inner = RecurrentParams(sj.Weights(*map(jnp.asarray, back)), ())
-    return SpikingParams(first, inner), SpikingParams(last, ())
+        inner = RecurrentParams(sj.initializers.Weights(*map(jnp.asarray, back)), ())
+    return LayerParams(first, inner), LayerParams(last, ())
 
 
 def check_against_the_recursion(
@@ -129,7 +131,7 @@ def check_against_the_recursion(
 
     def loss(params: Any, xs: Any, constants: Any) -> tuple[Any, Any]:
         state, outs = sj.apply(library_of(kind, layers, unroll, constants), params, xs)
-        return sj.squared_error(sj.rate(outs), jnp.asarray(y)).mean(), (state, outs)
+        return sj.half_squared_error(sj.rate(outs), jnp.asarray(y)).mean(), (state, outs)
 
     constants = [(jnp.asarray(layer.tau), jnp.asarray(layer.vth)) for layer in layers]
     # Step by step, for speed: so many programs would take long to compile. `contracts` compiles.
@@ -279,7 +281,7 @@ class Twin:
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("gate", CARRIES)
+@pytest.mark.parametrize("gate", RESETS)
 @pytest.mark.parametrize("unroll", UNROLLS)
 def test_unrolls_differentiate_the_smooth_twin(unroll: str, gate: str) -> None:
     """All of it: currents, both halves of the first and of the last state, decay and threshold."""
@@ -292,14 +294,14 @@ def test_unrolls_differentiate_the_smooth_twin(unroll: str, gate: str) -> None:
         "threshold": rng.uniform(0.4, 0.6, (1, 5)),
     }
     out_bar = rng.normal(size=(STEPS, BATCH, 5))
-    last_bar = sj.LIFState(rng.normal(size=(BATCH, 5)), rng.normal(size=(BATCH, 5)))
+    last_bar = sj.neurons.LIFState(rng.normal(size=(BATCH, 5)), rng.normal(size=(BATCH, 5)))
 
     def value(a: dict[str, Any]) -> Any:
         twin = Twin(sj.gaussian(0.2))
         last, outs = UNROLLS[unroll](
-            CARRIES[gate],
-            sj.LIFConstants(a["decay"], a["threshold"], twin),
-            sj.LIFState(a["membrane"], a["spikes"]),
+            RESETS[gate],
+            sj.neurons.LIFConstants(a["decay"], a["threshold"], twin),
+            sj.neurons.LIFState(a["membrane"], a["spikes"]),
             a["currents"],
         )
         return sum(

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import stbp_jax as sj
-from stbp_jax.kernels import bodies, launch, lif_pallas, lif_pallas_interpreted
+from stbp_jax.neurons.kernels import bodies, launch, lif_pallas, lif_pallas_interpreted
 from tests.contracts import (
-    CARRIES,
     CURVES,
     CUTS,
+    RESETS,
     NeuronContract,
     UnrollContract,
     _compiled,
@@ -32,18 +32,18 @@ known = pytest.mark.skipif(
     not KNOWN, reason=f"KERNELS NOT TESTED: they need jax 0.10 to 0.12, this is {jax.__version__}"
 )
 
-# Curves are differentiated apart from carries: each curve once, and each carry with each cut.
+# Curves are differentiated apart from resets: each curve once, and each reset with each cut.
 GRID = [("linear", "kept", curve) for curve in CURVES if curve != "h4"]
-GRID += [(name, cut, "h4") for name in CARRIES for cut in CUTS]
+GRID += [(name, cut, "h4") for name in RESETS for cut in CUTS]
 
 
 @known
 class TestLifPallas(UnrollContract):
     unroll = staticmethod(lif_pallas_interpreted)
 
-    def once(self, carry: Any, args: Any) -> Any:
+    def once(self, reset: Any, args: Any) -> Any:
         """An interpreted kernel is compiled even step by step, so all is."""
-        return _compiled(self.unroll, carry)(*args)
+        return _compiled(self.unroll, reset)(*args)
 
     @pytest.fixture(autouse=True)
     def short_chunks(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +53,7 @@ class TestLifPallas(UnrollContract):
     @pytest.mark.usefixtures("x64")
     @pytest.mark.parametrize(("name", "cut", "curve"), GRID)
     def test_is_the_recursion_of_the_paper(self, name: str, cut: str, curve: str) -> None:
-        """A part of the contract's grid: every curve, every cut x carry."""
+        """A part of the contract's grid: every curve, every cut x reset."""
         super().test_is_the_recursion_of_the_paper(curve, name, cut)
 
     @pytest.mark.usefixtures("x64")
@@ -67,8 +67,8 @@ class TestLifPallas(UnrollContract):
         monkeypatch.setattr(bodies, "CHUNK", CHUNK)
         p = population(steps=steps, per_unit=True)
         args = p.args(self.surrogate("h3"), jnp.float64)
-        got = _compiled(self.unroll, CARRIES[name])(*args)
-        assert_near(got, _compiled(sj.lif_unroll, CARRIES[name])(*args), 1e-12)
+        got = _compiled(self.unroll, RESETS[name])(*args)
+        assert_near(got, _compiled(sj.neurons.lif_unroll, RESETS[name])(*args), 1e-12)
 
     @pytest.mark.usefixtures("x64")  # a sum over so many neurons cancels
     @pytest.mark.parametrize("units", [(128,), (70, 2)], ids=["whole blocks", "a part of one"])
@@ -78,9 +78,9 @@ class TestLifPallas(UnrollContract):
         assert p.membrane.size > launch.BLOCK
         assert (p.membrane.size % launch.BLOCK == 0) == (units == (128,))
         args = p.args(self.surrogate("h2"), jnp.float64)
-        carry = self.carry("subtractive")
-        out, grads = _compiled(self.unroll, carry)(*args)
-        wanted, wanted_grads = _compiled(sj.lif_unroll, carry)(*args)
+        reset = self.reset("subtractive")
+        out, grads = _compiled(self.unroll, reset)(*args)
+        wanted, wanted_grads = _compiled(sj.neurons.lif_unroll, reset)(*args)
         assert_same(out, wanted)
         assert_near(grads, wanted_grads, 1e-12)
 
@@ -89,9 +89,9 @@ class TestLifPallas(UnrollContract):
         p = population(steps=2)
         p.decay = np.array([0.25, 0.5, 0.125])[:, None]
         p.threshold = np.broadcast_to([0.375, 0.5, 0.5, 0.625, 0.75], (3, 5))
-        args, carry = p.args(self.surrogate()), self.carry("linear")
-        out, grads = _compiled(self.unroll, carry)(*args)
-        wanted, wanted_grads = _compiled(sj.lif_unroll, carry)(*args)
+        args, reset = p.args(self.surrogate()), self.reset("linear")
+        out, grads = _compiled(self.unroll, reset)(*args)
+        wanted, wanted_grads = _compiled(sj.neurons.lif_unroll, reset)(*args)
         assert_same(out, wanted)
         assert_near(grads, wanted_grads, 1e-5)
 
@@ -101,7 +101,7 @@ class TestLifPallas(UnrollContract):
         p = population(steps=6)
         p.currents = rng.uniform(-0.3, 0.8, p.currents.shape)
         constants, state, currents, _ = p.args(self.surrogate(), jnp.bfloat16)
-        forward = quick_jit(functools.partial(self.unroll, self.carry("exponential")))
+        forward = quick_jit(functools.partial(self.unroll, self.reset("exponential")))
         out = forward(constants, state, currents)
         halves = []
         for half in (slice(3), slice(3, None)):
@@ -139,8 +139,8 @@ def lowered(function: Any, *args: Any) -> str:
         return jax.jit(function).trace(*args).lower(lowering_platforms=("cuda",)).as_text()
 
 
-def run(carry: Any, constants: Any, state: Any, currents: Any, bars: Any) -> Any:
-    out, pull = jax.vjp(functools.partial(lif_pallas, carry), constants, state, currents)
+def run(reset: Any, constants: Any, state: Any, currents: Any, bars: Any) -> Any:
+    out, pull = jax.vjp(functools.partial(lif_pallas, reset), constants, state, currents)
     return out, pull(bars)
 
 
@@ -157,12 +157,12 @@ class TestLoweringForCuda:
         contract = TestLifPallas()
         p = population(steps=CHUNK + 1, per_unit=curve != "h4")
         args = p.args(contract.surrogate(curve), dtype)
-        text = lowered(functools.partial(run, contract.carry(name, cut)), *args)
+        text = lowered(functools.partial(run, contract.reset(name, cut)), *args)
         assert text.count("__gpu$xla.gpu.triton") == 2
 
     def test_whole_blocks(self) -> None:
         p = population(units=(launch.BLOCK,), steps=1)
-        text = lowered(functools.partial(run, sj.linear_carry), *p.args(sj.rectangular()))
+        text = lowered(functools.partial(run, sj.hard_reset), *p.args(sj.rectangular()))
         assert text.count("__gpu$xla.gpu.triton") == 2
         assert text.count("grid_x = 3") == 2
 
@@ -172,7 +172,7 @@ class TestLoweringForCuda:
         constants, *rest = p.args(sj.rectangular())
 
         def point(decay: Any, currents: Any) -> Any:
-            return run(sj.linear_carry, constants._replace(decay=decay), rest[0], currents, rest[2])
+            return run(sj.hard_reset, constants._replace(decay=decay), rest[0], currents, rest[2])
 
         sweep = jax.vmap(jax.vmap(point, (None, 0)), (0, None))
         text = lowered(sweep, jnp.array([0.25, 0.5]), jnp.stack([rest[1]] * 3))
@@ -183,19 +183,19 @@ class TestLoweringForCuda:
         constants, state, currents, bars = population(steps=2).args(sj.rectangular())
 
         def gradient(currents: Any) -> Any:
-            return run(sj.linear_carry, constants, state, currents, bars)[1][2]
+            return run(sj.hard_reset, constants, state, currents, bars)[1][2]
 
         assert "stablehlo.while" not in lowered(gradient, currents)
 
     def test_without_a_gradient_one_kernel(self) -> None:
         args = population().args(sj.rectangular())[:3]
-        text = lowered(functools.partial(lif_pallas, sj.linear_carry), *args)
+        text = lowered(functools.partial(lif_pallas, sj.hard_reset), *args)
         assert text.count("__gpu$xla.gpu.triton") == 1
 
     @pytest.mark.parametrize("platform", ["cpu", "tpu", "rocm"])
     def test_refuses_other_platforms(self, platform: str) -> None:
         args = population().args(sj.rectangular())[:3]
-        traced = jax.jit(functools.partial(lif_pallas, sj.linear_carry)).trace(*args)
+        traced = jax.jit(functools.partial(lif_pallas, sj.hard_reset)).trace(*args)
         with pytest.raises(NotImplementedError, match=f"not found for platform {platform}"):
             traced.lower(lowering_platforms=(platform,))
 
@@ -219,43 +219,43 @@ def test_the_gate_stands_before_the_kernel(monkeypatch: pytest.MonkeyPatch) -> N
     args = population().args(sj.rectangular())[:3]
     for unroll in (lif_pallas, lif_pallas_interpreted):
         with pytest.raises(NotImplementedError, match="need jax"):
-            unroll(sj.linear_carry, *args)
+            unroll(sj.hard_reset, *args)
 
 
 def test_refuses_dtypes() -> None:
     constants, state, currents, _ = population().args(sj.rectangular())
     with pytest.raises(NotImplementedError, match=r"one float dtype.*'bfloat16', 'float32'"):
-        lif_pallas(sj.linear_carry, constants, state, currents.astype(jnp.bfloat16))
+        lif_pallas(sj.hard_reset, constants, state, currents.astype(jnp.bfloat16))
     ints = jax.tree.map(lambda x: x.astype(jnp.int32), (state, currents))
     with pytest.raises(NotImplementedError, match=r"one float dtype.*int32"):
-        lif_pallas(sj.linear_carry, constants, *ints)
+        lif_pallas(sj.hard_reset, constants, *ints)
 
 
 def test_refuses_shapes() -> None:
     constants, state, currents, _ = population().args(sj.rectangular())
     with pytest.raises(ValueError, match=r"one shape.*\(3, 5\).*\(3, 4\)"):
-        lif_pallas(sj.linear_carry, constants, state, currents[..., :4])
+        lif_pallas(sj.hard_reset, constants, state, currents[..., :4])
     with pytest.raises(NotImplementedError, match="at least one step"):
-        lif_pallas(sj.linear_carry, constants, state, currents[:0])
+        lif_pallas(sj.hard_reset, constants, state, currents[:0])
 
 
 def test_refuses_arrays_in_closures() -> None:
     constants, state, currents, _ = population().args(sj.rectangular())
     leak = jnp.linspace(0, 1, 5)
 
-    def carry(constants: sj.LIFConstants, state: sj.LIFState) -> Any:
+    def reset(constants: sj.neurons.LIFConstants, state: sj.neurons.LIFState) -> Any:
         return leak[None] * state.membrane
 
     with pytest.raises(NotImplementedError, match="closes over arrays"):
-        lif_pallas(carry, constants, state, currents)
+        lif_pallas(reset, constants, state, currents)
     family = sj.rectangular().family._replace(derivative=lambda v, a: v * leak[None])
     curve = sj.rectangular().replace(family=family)
     with pytest.raises(NotImplementedError, match="closes over arrays"):
-        lif_pallas(sj.linear_carry, constants._replace(surrogate=curve), state, currents)
+        lif_pallas(sj.hard_reset, constants._replace(surrogate=curve), state, currents)
 
 
 def test_importing_the_room_imports_no_pallas() -> None:
-    code = "import sys, stbp_jax\nassert 'stbp_jax.kernels' not in sys.modules\n"
-    code += "import stbp_jax.kernels\nprint('jax.experimental.pallas' in sys.modules)"
+    code = "import sys, stbp_jax\nassert 'stbp_jax.neurons.kernels' not in sys.modules\n"
+    code += "import stbp_jax.neurons.kernels\nprint('jax.experimental.pallas' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False"]

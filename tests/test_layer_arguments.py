@@ -1,4 +1,4 @@
-"""Arguments of layers, initialisers, convolutions and presets: what is refused by name."""
+"""Arguments of layers, initializers, convolutions and presets: what is refused by name."""
 
 import re
 
@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 import stbp_jax as sj
-from stbp_jax import convolution, presets
+from stbp_jax.layers import convolution
+
+# presets
 
 KEY = jax.random.key(0)
 zeros = jax.nn.initializers.zeros
@@ -23,7 +25,7 @@ def raises(error, *parts):
 
 INTEGERS = {
     "avg_pool": (sj.avg_pool, "window"),
-    "unpack": (sj.unpack, "shape"),
+    "unpack": (sj.layers.unpack, "shape"),
     "dense": (sj.dense, "features"),
     "conv": (lambda n: sj.conv(n, 3), "features"),
     "conv kernel": (lambda n: sj.conv(2, n), "kernel"),
@@ -88,7 +90,7 @@ LAYERS = {
     "avg_pool": (sj.avg_pool(2), (4, 4, 1)),
     "flatten": (sj.flatten(), (2, 2)),
     "dropout": (sj.dropout(0.5), (3,)),
-    "unpack": (sj.unpack(2, 5), (2,)),
+    "unpack": (sj.layers.unpack(2, 5), (2,)),
 }
 layers = pytest.mark.parametrize(("layer", "shape"), LAYERS.values(), ids=LAYERS)
 
@@ -146,24 +148,28 @@ WEIGHTS = {
     "array": (zeros, TypeError, "must return Weights(kernel, bias), got an array"),
     "None": (lambda k, s, d: None, TypeError, "got NoneType"),
     "tuple": (lambda k, s, d: (jnp.zeros(s), None), TypeError, "got tuple"),
-    "no kernel": (lambda k, s, d: sj.Weights(None), TypeError, "init's kernel must be an array"),
+    "no kernel": (
+        lambda k, s, d: sj.initializers.Weights(None),
+        TypeError,
+        "init's kernel must be an array",
+    ),
     "integers": (
-        lambda k, s, d: sj.Weights(np.zeros(s, int)),
+        lambda k, s, d: sj.initializers.Weights(np.zeros(s, int)),
         TypeError,
         "init's kernel must be floats, got dtype int64",
     ),
     "other kernel": (
-        lambda k, s, d: sj.Weights(np.zeros((5, *s[1:]), d)),
+        lambda k, s, d: sj.initializers.Weights(np.zeros((5, *s[1:]), d)),
         ValueError,
         "init's kernel must have shape [",
     ),
     "other bias": (
-        lambda k, s, d: sj.Weights(np.zeros(s, d), np.zeros(7, d)),
+        lambda k, s, d: sj.initializers.Weights(np.zeros(s, d), np.zeros(7, d)),
         ValueError,
         "init's bias must have shape [2], got [7]",
     ),
     "flat bias": (  # which would be reshaped in silence
-        lambda k, s, d: sj.Weights(np.zeros(s, d), np.zeros((1, 2), d)),
+        lambda k, s, d: sj.initializers.Weights(np.zeros(s, d), np.zeros((1, 2), d)),
         ValueError,
         "init's bias must have shape [2], got [1, 2]",
     ),
@@ -182,18 +188,18 @@ def test_what_init_makes(case):
 
 
 @pytest.mark.parametrize(
-    ("product", "shape"), [(lambda x, k: x, [4, 3]), (lambda x, k: (x @ k)[:1], [1, 2])]
+    ("matmul", "shape"), [(lambda x, k: x, [4, 3]), (lambda x, k: (x @ k)[:1], [1, 2])]
 )
-def test_what_a_product_makes(product, shape):
+def test_what_a_product_makes(matmul, shape):
     params = sj.dense(2).init(KEY, (3,))[0]
     with raises(ValueError, "dense(2): product must have shape [4, 2]", f"got {shape}"):
-        sj.dense(2, product=product).step(params, (), np.ones((4, 3), np.float32))
+        sj.dense(2, matmul=matmul).step(params, (), np.ones((4, 3), np.float32))
 
 
 INITIALISERS = {
-    "fan_in_uniform": sj.fan_in_uniform(),
-    "row_normalised": sj.row_normalised(),
-    "initialiser": sj.initialiser(jax.nn.initializers.lecun_normal()),
+    "fan_in_uniform": sj.initializers.fan_in_uniform(),
+    "fan_in_normalized": sj.initializers.fan_in_normalized(),
+    "initializer": sj.initializers.initializer(jax.nn.initializers.lecun_normal()),
 }
 
 
@@ -213,9 +219,9 @@ def test_kernels_that_cannot_be_drawn(init):
 @pytest.mark.parametrize(
     ("make", "name"),
     [
-        (sj.fan_in_uniform, "scale"),
-        (sj.row_normalised, "gain"),
-        (lambda b: sj.row_normalised(1.0, b), "bias"),
+        (sj.initializers.fan_in_uniform, "scale"),
+        (sj.initializers.fan_in_normalized, "gain"),
+        (lambda b: sj.initializers.fan_in_normalized(1.0, b), "bias"),
     ],
 )
 def test_numbers_of_initialisers(make, name):
@@ -232,14 +238,16 @@ def test_numbers_of_initialisers(make, name):
 @pytest.mark.parametrize("bad", ["zeros", 1, np.zeros((3, 2))])
 def test_initialisers_of_no_function(bad):
     with raises(TypeError, "kernel must be a function", f"got {bad!r}"):
-        sj.initialiser(bad)
+        sj.initializers.initializer(bad)
     with raises(TypeError, "bias must be a function or None", f"got {bad!r}"):
-        sj.initialiser(zeros, bad)
+        sj.initializers.initializer(zeros, bad)
 
 
 def test_a_row_of_zeros_gets_its_norm():
     # A bfloat16 draw is 0 once in 256, and a single input is all that its post-neuron has.
-    kernel = np.asarray(sj.row_normalised(2.0)(KEY, (1, 3000), jnp.bfloat16).kernel, np.float32)
+    kernel = np.asarray(
+        sj.initializers.fan_in_normalized(2.0)(KEY, (1, 3000), jnp.bfloat16).kernel, np.float32
+    )
     np.testing.assert_array_equal(np.abs(kernel), 2)
     drawn = np.asarray(jax.random.uniform(jax.random.split(KEY)[0], (1, 3000), jnp.bfloat16, -1, 1))
     assert np.any(drawn == 0)
@@ -268,7 +276,7 @@ def test_convolutions_of_what_does_not_fit():
 def test_updates_of_an_epoch(bad):
     # With none of them, optax would leave the rate constant.
     with raises((TypeError, ValueError), "updates_per_epoch must be", f"got {bad!r}"):
-        presets.paper.mnist.optimizer(bad)
+        sj.presets.paper.mnist.optimizer(bad)
 
 
 @pytest.mark.parametrize(
@@ -283,6 +291,6 @@ def test_updates_of_an_epoch(bad):
     ],
 )
 def test_schedules_of_a_preset(name, bad):
-    preset = presets.paper.mnist._replace(**{name: bad})
+    preset = sj.presets.paper.mnist._replace(**{name: bad})
     with raises((TypeError, ValueError), f"{name} must be", f"got {bad!r}"):
         preset.optimizer(10)

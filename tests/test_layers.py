@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import stbp_jax as sj
-from stbp_jax.layers import SpikingParams
+from stbp_jax.layers import LayerParams
 from tests import reference as ref
 from tests.contracts import LayerContract, dyadic, like, quick_jit
 
@@ -20,7 +20,9 @@ def neuron(threshold: float = 0.25, **kwargs: Any) -> sj.Neuron:
     return sj.lif(decay=0.5, threshold=threshold, surrogate=sj.gaussian(0.5), **kwargs)
 
 
-LOUD = sj.row_normalised(gain=2.0)  # and no bias: units neither sleep nor fire all the time
+LOUD = sj.initializers.fan_in_normalized(
+    gain=2.0
+)  # and no bias: units neither sleep nor fire all the time
 
 
 def a_key() -> jax.Array:
@@ -34,7 +36,7 @@ class TestDense(LayerContract):
 
 class TestDenseBySplitProduct(LayerContract):
     shape = (6,)
-    make = staticmethod(lambda: sj.dense(5, neuron(), product=sj.split_product))
+    make = staticmethod(lambda: sj.dense(5, neuron(), matmul=sj.layers.split_bfloat16_matmul))
 
 
 @pytest.mark.skipif(
@@ -42,7 +44,7 @@ class TestDenseBySplitProduct(LayerContract):
 )
 class TestDenseInBfloat16(LayerContract):
     shape = (6,)
-    make = staticmethod(lambda: sj.dense(5, neuron(), product=sj.bfloat16_product))
+    make = staticmethod(lambda: sj.dense(5, neuron(), matmul=sj.layers.bfloat16_matmul))
 
 
 class TestLinear(LayerContract):
@@ -56,7 +58,9 @@ class TestLeakyReadoutWithoutBias(LayerContract):
     spikes, reports = False, 0
     make = staticmethod(
         lambda: sj.dense(
-            5, sj.leaky(decay=0.5), init=sj.initialiser(jax.nn.initializers.he_uniform())
+            5,
+            sj.leaky_integrator(decay=0.5),
+            init=sj.initializers.initializer(jax.nn.initializers.he_uniform()),
         )
     )
 
@@ -120,7 +124,7 @@ class TestChunkedNetworkThatKeepsMembranes(LayerContract):
         lambda: sj.chunked(
             sj.serial(sj.dense(7, neuron()), sj.dense(5, neuron(), init=LOUD)),
             2,
-            policy=sj.keep_membranes,
+            policy=sj.neurons.keep_membranes,
         )
     )
 
@@ -166,7 +170,7 @@ def test_conv_is_a_cross_correlation(padding: str, kernel: tuple[int, int]) -> N
     rng = np.random.default_rng(0)
     x, w, b = (dyadic(rng, -1, 1, s) for s in ((3, 2, 5, 6, 2), (*kernel, 2, 3), (3,)))
     layer = sj.conv(3, kernel, padding=padding)
-    params = SpikingParams(like(sj.Weights(w, b), jnp.float32), ())
+    params = LayerParams(like(sj.initializers.Weights(w, b), jnp.float32), ())
     _, ys = layer.unroll(params, (), like(x, jnp.float32))
     flat = x.reshape(-1, 5, 6, 2)
     wanted = ref.convolve(padded(flat, kernel) if padding == "same" else flat, w) + b
@@ -176,7 +180,7 @@ def test_conv_is_a_cross_correlation(padding: str, kernel: tuple[int, int]) -> N
 
 def test_avg_pool_is_a_mean_over_tiles() -> None:
     x = np.random.default_rng(0).integers(0, 2, (2, 1, 5, 7, 2)).astype(np.float32)
-    _, ys = sj.avg_pool(2).unroll(SpikingParams((), ()), (), jnp.asarray(x))
+    _, ys = sj.avg_pool(2).unroll(LayerParams((), ()), (), jnp.asarray(x))
     assert ys.shape == (2, 1, 2, 3, 2)
     for r in range(2):
         for c in range(3):
@@ -186,14 +190,14 @@ def test_avg_pool_is_a_mean_over_tiles() -> None:
 
 def test_flatten_joins_rows_first() -> None:
     x = jnp.arange(24.0).reshape(1, 2, 2, 3, 2)
-    _, ys = sj.flatten().unroll(SpikingParams((), ()), (), x)
+    _, ys = sj.flatten().unroll(LayerParams((), ()), (), x)
     np.testing.assert_array_equal(ys, np.arange(24.0).reshape(1, 2, 12))
 
 
 def test_avg_pool_keeps_the_float_type() -> None:
     for dtype in (jnp.float16, jnp.bfloat16, jnp.float32):
         out = jax.eval_shape(
-            lambda x: sj.avg_pool(2).unroll(SpikingParams((), ()), (), x)[1],
+            lambda x: sj.avg_pool(2).unroll(LayerParams((), ()), (), x)[1],
             jax.ShapeDtypeStruct((1, 1, 2, 2, 1), dtype),
         )
         assert out.dtype == dtype
@@ -202,7 +206,7 @@ def test_avg_pool_keeps_the_float_type() -> None:
 def test_avg_pool_of_bytes_does_not_round() -> None:
     """A first layer on uint8 frames: bfloat16 has no room for a mean of bytes."""
     x = jnp.array([254, 255, 255, 255], jnp.uint8).reshape(1, 1, 2, 2, 1)
-    _, ys = sj.avg_pool(2).unroll(SpikingParams((), ()), (), x)
+    _, ys = sj.avg_pool(2).unroll(LayerParams((), ()), (), x)
     assert float(ys[0, 0, 0, 0, 0]) == 254.75
 
 
@@ -256,7 +260,7 @@ def test_dropout_rates_out_of_range(rate: float) -> None:
 
 def test_a_spike_crosses_all_layers_in_its_own_step() -> None:
     """Equation (3): layer n at t sees layer n - 1 at t."""
-    one = SpikingParams(sj.Weights(jnp.ones((1, 1)), jnp.zeros(1)), ())
+    one = LayerParams(sj.initializers.Weights(jnp.ones((1, 1)), jnp.zeros(1)), ())
     layers = [sj.dense(1, sj.lif(decay=0.5, threshold=1.0)) for _ in range(3)]
     xs = jnp.zeros((4, 1, 1)).at[1].set(1.0)
     _, outs = sj.apply(sj.serial(*layers), (one,) * 3, xs)
@@ -320,7 +324,7 @@ def test_activity_counts_spikes_window_and_operations(
     )
     params = jax.tree.map(lambda w: jnp.round(256 * w) / 256, net.init(a_key(), (5, 6, 2))[0])
     xs = rng.integers(0, 2, (4, 3, 5, 6, 2)).astype(np.float32)
-    run = quick_jit(lambda params, xs: sj.activity(net, params, xs))
+    run = quick_jit(lambda params, xs: sj.apply_with_stats(net, params, xs))
     _, _, (first, second) = run(params, jnp.asarray(xs))
 
     conv, dense = (
@@ -353,7 +357,7 @@ def test_activity_of_recurrent_neurons() -> None:
     net = sj.dense(5, sj.recurrent(neuron()))
     params = jax.tree.map(lambda w: jnp.round(256 * w) / 256, net.init(a_key(), (4,))[0])
     xs = like(dyadic(np.random.default_rng(0), 0, 1, (4, 3, 4)), jnp.float32).at[0].set(0)
-    _, outs, (report,) = quick_jit(lambda xs: sj.activity(net, params, xs))(xs)
+    _, outs, (report,) = quick_jit(lambda xs: sj.apply_with_stats(net, params, xs))(xs)
     state, inside, step = net.initial_state(params, (3, 4))[0], [], quick_jit(net.step)
     for x in xs:
         state, _ = step(params, state, x)
@@ -368,18 +372,18 @@ def test_activity_of_recurrent_neurons() -> None:
 def test_fan_out_is_exact(features: int, dtype: Any) -> None:
     """257 has nine bits, bfloat16 eight."""
 
-    def apply(weights: sj.Weights, x: jax.Array) -> jax.Array:
+    def apply(weights: sj.initializers.Weights, x: jax.Array) -> jax.Array:
         return x.astype(weights.kernel.dtype) @ weights.kernel
 
-    weights = sj.Weights(jnp.zeros((2, features), dtype))
-    counted = sj.linear_fan_out(apply)(weights, (2,))
+    weights = sj.initializers.Weights(jnp.zeros((2, features), dtype))
+    counted = sj.layers.linear_fan_out(apply)(weights, (2,))
     np.testing.assert_array_equal(counted, [features, features])
 
 
 def test_activity_of_layers_with_nothing_to_tell() -> None:
-    net = sj.serial(sj.flatten(), sj.dense(3, sj.leaky(decay=0.5)))
+    net = sj.serial(sj.flatten(), sj.dense(3, sj.leaky_integrator(decay=0.5)))
     params, _ = net.init(a_key(), (2, 2))
-    assert sj.activity(net, params, jnp.ones((2, 1, 2, 2)))[2] == ()
+    assert sj.apply_with_stats(net, params, jnp.ones((2, 1, 2, 2)))[2] == ()
 
 
 # Inputs that do not change ------------------------------------------------------------------------
@@ -405,9 +409,12 @@ def test_still_inputs_are_the_same_run(make):
 
     @quick_jit
     def run(params):
-        grad, still = jax.value_and_grad(loss, has_aux=True), make(inputs=sj.still)
-        both = [grad(params, layer) for layer in (still, make())]
-        return *both, sj.apply(sj.stepwise(still), params, xs)[1]
+        grad, static_input = (
+            jax.value_and_grad(loss, has_aux=True),
+            make(inputs=sj.layers.static_input),
+        )
+        both = [grad(params, layer) for layer in (static_input, make())]
+        return *both, sj.apply(sj.stepwise(static_input), params, xs)[1]
 
     ((_, outs), grads), ((_, wanted), wanted_grads), stepwise = run(params)
     np.testing.assert_array_equal(outs, wanted)
@@ -417,8 +424,8 @@ def test_still_inputs_are_the_same_run(make):
 
 def test_still_inputs_cost_their_operations_once():
     xs = sj.constant(jnp.ones((2, 6)), 4)
-    for inputs, times in ((sj.still, 1), (sj.changing, 4)):
+    for inputs, times in ((sj.layers.static_input, 1), (sj.layers.varying_input, 4)):
         layer = sj.dense(3, sj.lif(), inputs=inputs)
         params, _ = layer.init(jax.random.key(0), (6,))
-        (report,) = quick_jit(functools.partial(sj.activity, layer))(params, xs)[2]
+        (report,) = quick_jit(functools.partial(sj.apply_with_stats, layer))(params, xs)[2]
         assert float(report.operations) == times * 6 * 3

@@ -8,23 +8,20 @@ import numpy as np
 import pytest
 
 from stbp_jax import (
-    accuracy,
-    activity,
-    activity_penalty,
     apply,
+    apply_with_stats,
     avg_pool,
     conv,
     cross_entropy,
     dense,
-    firing_rate,
     flatten,
+    half_squared_error,
     lif,
     rate,
     serial,
-    silent_fraction,
-    squared_error,
-    synaptic_operations,
 )
+from stbp_jax.losses import activity_penalty
+from stbp_jax.metrics import accuracy, firing_rate, silent_fraction, synaptic_operations
 
 T, B, C = 5, 4, 3
 RNG = np.random.default_rng(0)
@@ -43,7 +40,7 @@ def test_squared_error_is_equation_9():
             y = 1.0 if c == LABELS[s] else 0.0
             by_hand += (y - sum(OUTS[t, s, c] for t in range(T)) / T) ** 2
     by_hand /= 2 * B
-    losses = squared_error(rate(OUTS), LABELS)
+    losses = half_squared_error(rate(OUTS), LABELS)
     assert losses.shape == (B,)
     np.testing.assert_allclose(jnp.mean(losses), by_hand, rtol=1e-6)
 
@@ -51,33 +48,33 @@ def test_squared_error_is_equation_9():
 def test_mean_squared_error_is_2_over_c_of_it():
     one_hot = np.eye(C, dtype=np.float32)[LABELS]
     mse = np.mean((one_hot - SCORES) ** 2)
-    np.testing.assert_allclose(2 / C * jnp.mean(squared_error(SCORES, LABELS)), mse, rtol=1e-6)
+    np.testing.assert_allclose(2 / C * jnp.mean(half_squared_error(SCORES, LABELS)), mse, rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.uint8, np.int8])
 def test_labels_are_one_hot_targets(dtype):
     one_hot = np.eye(C, dtype=np.float32)[LABELS]
     np.testing.assert_array_equal(
-        squared_error(SCORES, LABELS.astype(dtype)), squared_error(SCORES, one_hot)
+        half_squared_error(SCORES, LABELS.astype(dtype)), half_squared_error(SCORES, one_hot)
     )
 
 
 def test_squared_error_takes_any_target():
     targets = RNG.normal(size=(B, C)).astype(np.float32)
     expected = 0.5 * np.sum((targets - SCORES) ** 2, axis=1)
-    np.testing.assert_allclose(squared_error(SCORES, targets), expected, rtol=1e-6)
+    np.testing.assert_allclose(half_squared_error(SCORES, targets), expected, rtol=1e-6)
 
 
 def test_labels_may_be_constants_of_a_compiled_function():
     labels = jnp.asarray(LABELS)
-    for loss in (squared_error, cross_entropy, accuracy):
+    for loss in (half_squared_error, cross_entropy, accuracy):
         compiled = jax.jit(lambda scores, loss=loss: loss(scores, labels))(SCORES)
         np.testing.assert_allclose(compiled, loss(SCORES, labels), rtol=1e-6)
 
 
 def test_squared_error_pulls_towards_the_target():
     # d/d score = score - target: the direct term of delta^{t,N}, before 1/(T S).
-    slopes = jax.grad(lambda s: jnp.sum(squared_error(s, LABELS)))(SCORES)
+    slopes = jax.grad(lambda s: jnp.sum(half_squared_error(s, LABELS)))(SCORES)
     np.testing.assert_allclose(slopes, SCORES - np.eye(C)[LABELS], rtol=1e-6)
 
 
@@ -112,7 +109,7 @@ def test_losses_are_per_example():
     # An example's loss does not see its neighbours.
     spikes = OUTS[:, :, None]
     for loss in (
-        lambda rows: squared_error(SCORES[rows], LABELS[rows]),
+        lambda rows: half_squared_error(SCORES[rows], LABELS[rows]),
         lambda rows: cross_entropy(SCORES[rows], LABELS[rows]),
         lambda rows: activity_penalty(spikes[:, rows], target=0.1),
     ):
@@ -122,7 +119,7 @@ def test_losses_are_per_example():
 
 def test_losses_of_an_empty_batch_are_empty():
     none = np.zeros((0,), np.int32)
-    assert squared_error(np.zeros((0, C), np.float32), none).shape == (0,)
+    assert half_squared_error(np.zeros((0, C), np.float32), none).shape == (0,)
     assert cross_entropy(np.zeros((0, C), np.float32), none).shape == (0,)
 
 
@@ -156,7 +153,7 @@ def test_rates_of_many_bfloat16_spikes_are_exact():
 def fan_out(layer, params, shape):
     """As the report of a spiking layer counts it, by the inputs' own operations."""
     spikes = jnp.eye(math.prod(shape)).reshape((1, -1, *shape))
-    report = jax.vmap(lambda x: activity(layer, params, x[None, None])[2][0].operations)
+    report = jax.vmap(lambda x: apply_with_stats(layer, params, x[None, None])[2][0].operations)
     return report(spikes[0]).reshape(shape)
 
 
@@ -244,7 +241,7 @@ def test_the_report_agrees_with_the_metrics():
 
     @jax.jit
     def run(params):
-        _, outs, told = activity(network, params, xs)
+        _, outs, told = apply_with_stats(network, params, xs)
         return outs, told, apply(hidden, params[:1], xs)[1]
 
     outs, (first, second), spikes = run(params)

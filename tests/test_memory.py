@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import stbp_jax as sj
-from stbp_jax.kernels import lif_pallas_interpreted
+from stbp_jax.neurons.kernels import lif_pallas_interpreted
 
 STEPS, BATCH, UNITS = 24, 2, 40
 KEY = jax.random.key(0)
@@ -17,9 +17,9 @@ KEY = jax.random.key(0)
 INPUTS = 30
 
 
-def network(unroll=sj.lif_unroll, product=sj.full_product):
+def network(unroll=sj.neurons.lif_unroll, matmul=sj.layers.full_matmul):
     neuron = sj.lif(unroll=unroll, surrogate=sj.gaussian(1.0))
-    layer = functools.partial(sj.dense, UNITS, neuron, product=product)
+    layer = functools.partial(sj.dense, UNITS, neuron, matmul=matmul)
     return sj.serial(layer(), layer())
 
 
@@ -51,8 +51,8 @@ STATES = 2 * 4 / STEPS  # membrane and spikes of one step, float32
     [
         # Membranes of both layers; spikes of the first, as the input of the second's synapse.
         (network(), 4 + 4 / 2 + STATES),
-        (network(product=sj.bfloat16_product), 4 + 2 / 2 + STATES),
-        (sj.chunked(network(), 12, policy=sj.keep_membranes), 4 + 2 * STATES),
+        (network(matmul=sj.layers.bfloat16_matmul), 4 + 2 / 2 + STATES),
+        (sj.chunked(network(), 12, policy=sj.neurons.keep_membranes), 4 + 2 * STATES),
         (sj.chunked(network(), 12), 2 * STATES),  # 0.67: under a byte
     ],
     ids=["default", "bfloat16 product", "chunked, membranes kept", "chunked"],
@@ -62,11 +62,11 @@ def test_backward_keeps_what_is_documented(layer, expected, xs):
 
 
 def test_plain_autodiff_keeps_more(xs):
-    assert bytes_kept(network(sj.lif_scan), xs) > 12
+    assert bytes_kept(network(sj.neurons.lif_scan), xs) > 12
 
 
 @pytest.mark.filterwarnings("ignore:The Pallas Triton backend is deprecated:DeprecationWarning")
-@pytest.mark.parametrize("unroll", [sj.lif_unroll, lif_pallas_interpreted])
+@pytest.mark.parametrize("unroll", [sj.neurons.lif_unroll, lif_pallas_interpreted])
 def test_membranes_kept_by_name_spare_the_product(unroll, xs):
     """Backward then makes as many products as without chunks; without the policy, two more."""
     params = jax.eval_shape(lambda: network().init(KEY, (INPUTS,))[0])
@@ -77,15 +77,15 @@ def test_membranes_kept_by_name_spare_the_product(unroll, xs):
 
     net = network(unroll)
     least = products(net)
-    assert products(sj.chunked(net, STEPS, policy=sj.keep_membranes)) == least
+    assert products(sj.chunked(net, STEPS, policy=sj.neurons.keep_membranes)) == least
     assert products(sj.chunked(net, STEPS)) == least + 2
 
 
 def test_packed_spikes_are_the_same_input(xs):
-    bits = sj.pack(xs)
+    bits = sj.encoders.pack(xs)
     assert bits.dtype == jnp.uint8
     assert bits.shape == (STEPS, BATCH, 4)
-    packed = sj.chunked(sj.serial(sj.unpack(INPUTS), network()), 5)
+    packed = sj.chunked(sj.serial(sj.layers.unpack(INPUTS), network()), 5)
     params, shape = packed.init(KEY, (4,))
     assert shape == (UNITS,)
 
@@ -103,10 +103,10 @@ def test_packed_spikes_are_the_same_input(xs):
 @pytest.mark.parametrize("shape", [(3,), (4, 4), (2, 3, 3)])
 def test_unpack_undoes_pack(shape):
     spikes = np.random.default_rng(0).integers(0, 2, (5, 2, *shape)).astype(np.float32)
-    layer = sj.unpack(*shape)
-    params, out = layer.init(KEY, jax.eval_shape(sj.pack, spikes).shape[2:])
+    layer = sj.layers.unpack(*shape)
+    params, out = layer.init(KEY, jax.eval_shape(sj.encoders.pack, spikes).shape[2:])
     assert out == shape
-    bits = np.asarray(sj.pack(spikes))
+    bits = np.asarray(sj.encoders.pack(spikes))
     np.testing.assert_array_equal(run(layer, params, bits), spikes)
     state, found = layer.initial_state(params, bits.shape[1:])
     assert found == (2, *shape)
@@ -114,13 +114,13 @@ def test_unpack_undoes_pack(shape):
 
 
 def test_bad_bits_are_told():
-    layer = sj.unpack(3, 4)
+    layer = sj.layers.unpack(3, 4)
     with pytest.raises(ValueError, match=r"unpack\(3, 4\) needs time slices \[B, 2\]"):
         layer.init(KEY, (3,))
     with pytest.raises(TypeError, match="needs uint8, got float32"):
         run(layer, layer.init(KEY, (2,))[0], jnp.ones((2, 2, 2)))
     with pytest.raises(ValueError, match=r"\[T, B, \.\.\.\], got \[3\]"):
-        sj.pack(jnp.ones(3))
+        sj.encoders.pack(jnp.ones(3))
     with pytest.raises(ValueError, match="steps must be at least 1"):
         sj.chunked(network(), 0)
     with pytest.raises(TypeError, match="steps must be a static integer"):

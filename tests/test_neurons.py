@@ -14,11 +14,11 @@ from tests.contracts import NeuronContract, UnrollContract
 
 
 class TestLifUnroll(UnrollContract):
-    unroll = staticmethod(sj.lif_unroll)
+    unroll = staticmethod(sj.neurons.lif_unroll)
 
 
 class TestLifScan(UnrollContract):
-    unroll = staticmethod(sj.lif_scan)
+    unroll = staticmethod(sj.neurons.lif_scan)
 
 
 # Decays are powers of two and thresholds dyadic, as the contract's exactness asks.
@@ -31,13 +31,15 @@ class TestLif(NeuronContract):
 
 
 class TestLifWithLifScan(NeuronContract):
-    make = staticmethod(lambda: sj.lif(decay=0.5, surrogate=sj.gaussian(0.3), unroll=sj.lif_scan))
+    make = staticmethod(
+        lambda: sj.lif(decay=0.5, surrogate=sj.gaussian(0.3), unroll=sj.neurons.lif_scan)
+    )
 
 
 class TestLifExponential(NeuronContract):
     exact = False  # exp(-1 / decay)
     make = staticmethod(
-        lambda: sj.lif(decay=0.5, carry=sj.exponential_carry, surrogate=sj.polynomial(2.0))
+        lambda: sj.lif(decay=0.5, reset=sj.exponential_reset, surrogate=sj.polynomial(2.0))
     )
 
 
@@ -45,7 +47,7 @@ class TestLifSubtractiveDetached(NeuronContract):
     make = staticmethod(
         lambda: sj.lif(
             decay=0.5,
-            carry=sj.detach_reset(sj.subtractive_carry),
+            reset=sj.detach_reset(sj.soft_reset),
             surrogate=sj.sigmoid(0.3),
         )
     )
@@ -53,7 +55,7 @@ class TestLifSubtractiveDetached(NeuronContract):
 
 class TestLifSDBP(NeuronContract):
     make = staticmethod(
-        lambda: sj.lif(decay=0.5, carry=sj.detach_time(sj.linear_carry), surrogate=sj.arctan(1.5))
+        lambda: sj.lif(decay=0.5, reset=sj.detach_time(sj.hard_reset), surrogate=sj.arctan(1.5))
     )
 
 
@@ -80,18 +82,18 @@ class TestLifImage(NeuronContract):
 
 class TestLeaky(NeuronContract):
     spikes = False
-    make = staticmethod(lambda: sj.leaky(decay=0.5))
+    make = staticmethod(lambda: sj.leaky_integrator(decay=0.5))
 
 
 class TestLeakyPerUnit(NeuronContract):
     spikes = False
-    make = staticmethod(lambda: sj.leaky(decay=jnp.asarray(DECAYS)))
+    make = staticmethod(lambda: sj.leaky_integrator(decay=jnp.asarray(DECAYS)))
 
 
 class TestStateless(NeuronContract):
     spikes = False
     units = (5, 2)
-    make = staticmethod(lambda: sj.stateless(jax.nn.relu))
+    make = staticmethod(lambda: sj.neurons.activation(jax.nn.relu))
 
 
 class TestRecurrentLif(NeuronContract):
@@ -105,7 +107,7 @@ class TestRecurrentLeaky(NeuronContract):
     learns = True
     spikes = False
     exact = False  # products of membranes and weights outgrow 24 bits
-    make = staticmethod(lambda: sj.recurrent(sj.leaky(decay=0.5)))
+    make = staticmethod(lambda: sj.recurrent(sj.leaky_integrator(decay=0.5)))
 
 
 # By hand ------------------------------------------------------------------------------------------
@@ -129,7 +131,7 @@ def test_a_spike_sees_its_own_step_and_resets_the_next() -> None:
 
 
 def test_the_subtractive_reset_keeps_the_excess() -> None:
-    neuron = sj.lif(decay=0.5, threshold=1.0, carry=sj.subtractive_carry)
+    neuron = sj.lif(decay=0.5, threshold=1.0, reset=sj.soft_reset)
     outs, membranes = run(neuron, [1.5, 0.0, 2.5, 0.0])
     np.testing.assert_array_equal(membranes, [1.5, 0.25, 2.625, 0.8125])
     np.testing.assert_array_equal(outs, [1, 0, 1, 0])
@@ -138,14 +140,14 @@ def test_the_subtractive_reset_keeps_the_excess() -> None:
 @pytest.mark.parametrize(("decay", "left"), [(0.1, 4.5e-5), (0.5, 0.135)])
 def test_the_exponential_gate_leaves_a_share(decay: float, left: float) -> None:
     """The two gates differ by exp(-1 / decay) of the leaked membrane: PAPER.md, section 2."""
-    neuron = sj.lif(decay=decay, threshold=1.0, carry=sj.exponential_carry)
+    neuron = sj.lif(decay=decay, threshold=1.0, reset=sj.exponential_reset)
     outs, membranes = run(neuron, [1.0, 0.0])
     np.testing.assert_array_equal(outs, [1, 0])
     np.testing.assert_allclose(membranes[1] / decay, left, rtol=0.01)
 
 
 def test_the_exponential_gate_carries_nothing_at_decay_zero() -> None:
-    _, membranes = run(sj.lif(decay=0.0, carry=sj.exponential_carry), [0.25, 0.5, 0.125])
+    _, membranes = run(sj.lif(decay=0.0, reset=sj.exponential_reset), [0.25, 0.5, 0.125])
     np.testing.assert_array_equal(membranes, [0.25, 0.5, 0.125])
 
 
@@ -153,7 +155,7 @@ def test_the_exponential_gate_carries_nothing_at_decay_zero() -> None:
 def test_leaky_is_a_decaying_sum(decay: Any) -> None:
     """Its output is its membrane, sum over s <= t of decay^(t - s) I^s."""
     currents = np.random.default_rng(0).integers(-64, 65, (4, 2, 5)) / 64
-    neuron = sj.leaky(decay=decay if np.ndim(decay) == 0 else jnp.asarray(decay))
+    neuron = sj.leaky_integrator(decay=decay if np.ndim(decay) == 0 else jnp.asarray(decay))
     rest = neuron.initial_state((2, 5), jnp.float32)
     last, outs = neuron.unroll((), rest, jnp.asarray(currents, jnp.float32))
     for t in range(4):
@@ -164,14 +166,14 @@ def test_leaky_is_a_decaying_sum(decay: Any) -> None:
 
 def test_stateless_is_its_function() -> None:
     currents = jnp.array([[[-1.0, 0.5]], [[2.0, -0.25]]])
-    state, outs = sj.stateless(jax.nn.relu).unroll((), (), currents)
+    state, outs = sj.neurons.activation(jax.nn.relu).unroll((), (), currents)
     assert state == ()
     np.testing.assert_array_equal(outs, [[[0, 0.5]], [[2, 0]]])
 
 
 def test_recurrent_spikes_come_back_one_step_later() -> None:
     """A chain: unit 0 is driven, 0 excites 1, 1 inhibits 0."""
-    weights = sj.Weights(jnp.array([[0.0, 1.0], [-4.0, 0.0]]), jnp.array([0.0, 0.25]))
+    weights = sj.initializers.Weights(jnp.array([[0.0, 1.0], [-4.0, 0.0]]), jnp.array([0.0, 0.25]))
     neuron = sj.recurrent(sj.lif(decay=0.5, threshold=1.0))
     state = neuron.initial_state((1, 2), jnp.float32)
     currents = jnp.zeros((4, 1, 2)).at[:, 0, 0].set(1.0)
@@ -190,7 +192,7 @@ def test_recurrent_is_the_recursion() -> None:
     neuron = sj.recurrent(sj.lif(decay=0.6, threshold=0.5, surrogate=sj.gaussian(0.3)))
     with jax.enable_x64(True):
         state = neuron.initial_state((2, 5), jnp.float64)
-        params = RecurrentParams(sj.Weights(jnp.asarray(back), jnp.asarray(bias)), ())
+        params = RecurrentParams(sj.initializers.Weights(jnp.asarray(back), jnp.asarray(bias)), ())
         state, outs = neuron.unroll(params, state, jnp.asarray(currents))
     np.testing.assert_array_equal(outs, path.o[1:])
     np.testing.assert_allclose(state.neuron.membrane, path.u[-1], atol=1e-14)
@@ -200,7 +202,7 @@ def test_in_window_is_half_the_fwhm_each_way() -> None:
     for surrogate in (sj.rectangular(0.5), sj.polynomial(16.0), sj.matched(sj.gaussian, 0.5)):
         neuron = sj.lif(threshold=0.75, surrogate=surrogate)
         membrane = jnp.array([[0.49, 0.51, 0.75, 0.99, 1.01]])
-        inside = neuron.in_window((), sj.LIFState(membrane, jnp.zeros((1, 5))))
+        inside = neuron.in_window((), sj.neurons.LIFState(membrane, jnp.zeros((1, 5))))
         np.testing.assert_array_equal(inside, [[False, True, True, True, False]])
 
 
@@ -222,7 +224,7 @@ def test_per_unit_constants_are_each_units_own() -> None:
 def test_constants_that_do_not_fit_the_units(name: str, shape: tuple[int, ...]) -> None:
     neurons = [sj.lif(**{name: jnp.full(shape, 0.5)})]
     if name == "decay":
-        neurons.append(sj.leaky(decay=jnp.full(shape, 0.5)))
+        neurons.append(sj.leaky_integrator(decay=jnp.full(shape, 0.5)))
     for neuron in neurons:
         with pytest.raises(ValueError, match=name):
             neuron.init(jax.random.key(0), (5,))
@@ -252,7 +254,7 @@ def test_recurrent_needs_one_axis_of_units() -> None:
 
 
 def test_detached_carries_are_one_object() -> None:
-    """Else every call would compile anew: a carry is static."""
+    """Else every call would compile anew: a reset is static."""
     for cut in (sj.detach_reset, sj.detach_time):
-        assert cut(sj.linear_carry) is cut(sj.linear_carry)
-        assert cut(sj.linear_carry) is not cut(sj.exponential_carry)
+        assert cut(sj.hard_reset) is cut(sj.hard_reset)
+        assert cut(sj.hard_reset) is not cut(sj.exponential_reset)

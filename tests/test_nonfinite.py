@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 
 import stbp_jax as sj
-from stbp_jax.kernels import lif_pallas_interpreted
+from stbp_jax.neurons.kernels import lif_pallas_interpreted
 from stbp_jax.surrogates import heaviside
-from tests.contracts import CARRIES, CURVES, quick_jit
+from tests.contracts import CURVES, RESETS, quick_jit
 
-UNROLLS = {"scan": sj.lif_scan, "default": sj.lif_unroll, "pallas": lif_pallas_interpreted}
+UNROLLS = {
+    "scan": sj.neurons.lif_scan,
+    "default": sj.neurons.lif_unroll,
+    "pallas": lif_pallas_interpreted,
+}
 
 
 def test_heaviside_of_what_is_not_finite():
@@ -29,11 +33,11 @@ def test_half_floats_keep_their_dtype(dtype):
     np.testing.assert_array_equal(spikes.astype(jnp.float32), [0, 1, np.nan])
 
 
-@pytest.mark.parametrize("carry", CARRIES)
+@pytest.mark.parametrize("reset", RESETS)
 @pytest.mark.parametrize("unroll", UNROLLS)
-def test_a_neuron_that_diverged_stays_so(unroll, carry):
+def test_a_neuron_that_diverged_stays_so(unroll, reset):
     """+inf fires, and every reset makes NaN of it; -inf stays silent; NaN stays NaN."""
-    neuron = sj.lif(decay=0.5, unroll=UNROLLS[unroll], carry=CARRIES[carry])
+    neuron = sj.lif(decay=0.5, unroll=UNROLLS[unroll], reset=RESETS[reset])
     currents = jnp.zeros((3, 1, 4)).at[0, 0, :3].set(jnp.array([jnp.inf, -jnp.inf, jnp.nan]))
     state = neuron.initial_state((1, 4), jnp.float32)
     spikes = quick_jit(lambda x: neuron.unroll((), state, x)[1])(currents)[:, 0]
@@ -55,7 +59,9 @@ def test_weights_of_nan_give_a_loss_and_gradients_of_nan(schedule):
     xs = jnp.ones((2, 2, 5))
 
     def loss(params):
-        return sj.squared_error(sj.rate(sj.apply(net, params, xs)[1]), jnp.array([0, 1])).mean()
+        return sj.half_squared_error(
+            sj.rate(sj.apply(net, params, xs)[1]), jnp.array([0, 1])
+        ).mean()
 
     params, _ = net.init(jax.random.key(0), (5,))
     broken = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), params)

@@ -9,18 +9,18 @@ import optax
 import pytest
 
 from stbp_jax import (
-    activity,
     apply,
+    apply_with_stats,
     bernoulli,
     data,
     dense,
-    linear_carry,
+    half_squared_error,
+    hard_reset,
     presets,
     rate,
-    row_normalised,
     serial,
-    squared_error,
 )
+from stbp_jax.initializers import fan_in_normalized
 
 PRESETS = {
     f"{group}.{name}": preset
@@ -44,7 +44,7 @@ def test_paper(name):
     assert (preset.num_steps, preset.threshold, preset.decay) == (30, threshold, decay)
     assert preset.surrogate.family.name == "rectangular"
     assert preset.surrogate.width == 1.0
-    assert preset.carry is linear_carry
+    assert preset.reset is hard_reset
     assert preset.epochs == 200
 
 
@@ -55,7 +55,7 @@ def test_code(name):
     assert (preset.num_steps, preset.threshold, preset.decay) == (steps, threshold, decay)
     assert preset.surrogate.family.name == "rectangular"
     assert preset.surrogate.width == width
-    assert preset.carry is linear_carry
+    assert preset.reset is hard_reset
     assert (preset.learning_rate, preset.decay_factor) == (learning_rate, factor)
     assert preset.decay_epochs == 40
     assert (preset.batch_size, preset.epochs) == (batch, epochs)
@@ -154,9 +154,9 @@ def report(init, images, labels):
     @jax.jit
     def run(params):
         def loss(params):
-            return squared_error(rate(apply(network, params, xs)[1]), labels).mean()
+            return half_squared_error(rate(apply(network, params, xs)[1]), labels).mean()
 
-        _, outs, told = activity(network, params, xs)
+        _, outs, told = apply_with_stats(network, params, xs)
         return told, outs, jax.grad(loss)(params)
 
     return run(params)
@@ -175,7 +175,7 @@ def test_first_rates_of_the_paper_s_preset_let_it_train(digits):
 @pytest.mark.slow
 def test_the_literal_initialisation_is_dead(digits):
     # PAPER.md, section 2: why the preset departs from equations (29) and (30).
-    (hidden, _), outs, grads = report(row_normalised(), *digits)
+    (hidden, _), outs, grads = report(fan_in_normalized(), *digits)
     assert float(jnp.mean(hidden.firing_rate)) < 1e-3
     assert not np.any(outs)
     for leaf in jax.tree.leaves(grads[0]):

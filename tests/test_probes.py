@@ -35,7 +35,7 @@ CONV = sj.conv(2, 3, sj.lif())
 CONV_PARAMS, _ = CONV.init(KEY, (4, 4, 1))
 LABELS = np.array([0, 2, 4], np.int32)
 PIPELINE = sj.Pipeline(
-    lambda key, x: sj.constant(x, 2), NET, sj.rate, sj.squared_error, optax.sgd(0.1)
+    lambda key, x: sj.constant(x, 2), NET, sj.rate, sj.half_squared_error, optax.sgd(0.1)
 )
 EVENTS = np.array([[3, 12, 27, 2**32 - 1], [5, 6, 7, 8]], np.uint32)
 
@@ -57,68 +57,74 @@ CALLS: dict[str, tuple[Any, dict[str, np.ndarray]]] = {
         lambda images: sj.constant(images, T),
         {"images": RNG.integers(0, 256, (B, N)).astype(np.uint8)},
     ),
-    "pack": (sj.pack, {"spikes": spikes(T, B, N)}),
+    "pack": (sj.encoders.pack, {"spikes": spikes(T, B, N)}),
     "rate": (sj.rate, {"outs": spikes(T, B, C)}),
     "first_spike": (sj.first_spike, {"spikes": spikes(T, B, C)}),
     "peak_membrane": (sj.peak_membrane, {"membranes": floats(T, B, C)}),
-    "mean_log_probability": (sj.mean_log_probability, {"outs": floats(T, B, C)}),
-    "squared_error": (sj.squared_error, {"scores": floats(B, C), "targets": LABELS}),
-    "squared_error of rates": (
-        sj.squared_error,
+    "mean_log_probability": (sj.readouts.mean_log_probability, {"outs": floats(T, B, C)}),
+    "half_squared_error": (sj.half_squared_error, {"scores": floats(B, C), "targets": LABELS}),
+    "half_squared_error of rates": (
+        sj.half_squared_error,
         {"scores": floats(B, C), "targets": floats(B, C)},
     ),
     "cross_entropy": (sj.cross_entropy, {"scores": floats(B, C), "labels": LABELS}),
     "negative_log_likelihood": (
-        sj.negative_log_likelihood,
+        sj.losses.negative_log_likelihood,
         {"log_probabilities": -floats(B, C), "labels": LABELS},
     ),
     "activity_penalty": (
-        lambda spikes, target: sj.activity_penalty(spikes, target=target),
+        lambda spikes, target: sj.losses.activity_penalty(spikes, target=target),
         {"spikes": spikes(T, B, N), "target": floats(N)},
     ),
-    "accuracy": (sj.accuracy, {"scores": floats(B, C), "labels": LABELS}),
-    "firing_rate": (sj.firing_rate, {"spikes": spikes(T, B, N)}),
-    "silent_fraction": (sj.silent_fraction, {"spikes": spikes(T, B, N)}),
+    "accuracy": (sj.metrics.accuracy, {"scores": floats(B, C), "labels": LABELS}),
+    "firing_rate": (sj.metrics.firing_rate, {"spikes": spikes(T, B, N)}),
+    "silent_fraction": (sj.metrics.silent_fraction, {"spikes": spikes(T, B, N)}),
     "synaptic_operations": (
-        sj.synaptic_operations,
+        sj.metrics.synaptic_operations,
         {"spikes": spikes(T, B, N), "fan_out": np.full(N, 3.0, np.float32)},
     ),
     "event_spikes": (
-        lambda events: sj.event_spikes(events, T, steps=sj.by_time(1), shape=(5, 2)),
+        lambda events: sj.events.event_spikes(events, T, steps=sj.events.by_time(1), shape=(5, 2)),
         {"events": EVENTS},
     ),
     "event_counts": (
-        lambda events: sj.event_counts(events, T, steps=sj.by_count(1), shape=(5, 2)),
+        lambda events: sj.events.event_counts(events, T, steps=sj.events.by_count(1), shape=(5, 2)),
         {"events": EVENTS},
     ),
-    "elastic": (lambda images: sj.elastic(KEY, images), {"images": floats(B, 6, 6)}),
+    "elastic": (lambda images: sj.augment.elastic(KEY, images), {"images": floats(B, 6, 6)}),
     "horizontal_flip": (
-        lambda images: sj.horizontal_flip(KEY, images),
+        lambda images: sj.augment.horizontal_flip(KEY, images),
         {"images": floats(B, 6, 6)},
     ),
     "apply": (lambda xs: sj.apply(NET, PARAMS, xs), {"xs": floats(T, B, N)}),
     "apply still": (
-        lambda xs: sj.apply(sj.dense(4, inputs=sj.still), PARAMS[0], xs),
+        lambda xs: sj.apply(sj.dense(4, inputs=sj.layers.static_input), PARAMS[0], xs),
         {"xs": np.repeat(floats(1, B, N), T, 0)},
     ),
-    "activity": (lambda xs: sj.activity(NET, PARAMS, xs), {"xs": floats(T, B, N)}),
+    "activity": (lambda xs: sj.apply_with_stats(NET, PARAMS, xs), {"xs": floats(T, B, N)}),
     "chunked": (lambda xs: sj.apply(sj.chunked(NET, 3), PARAMS, xs), {"xs": floats(T, B, N)}),
     "conv": (lambda xs: sj.apply(CONV, CONV_PARAMS, xs), {"xs": floats(T, B, 4, 4, 1)}),
     "avg_pool": (
         lambda xs: sj.apply(sj.avg_pool(2), sj.avg_pool(2).init(KEY, (4, 4, 1))[0], xs)[1],
         {"xs": floats(T, B, 4, 4, 1)},
     ),
-    "full_product": (sj.full_product, {"x": spikes(B, N), "kernel": floats(N, C)}),
-    "bfloat16_product": (sj.bfloat16_product, {"x": spikes(B, N), "kernel": floats(N, C)}),
-    "split_product": (sj.split_product, {"x": spikes(B, N), "kernel": floats(N, C)}),
-    "gathered_product": (sj.gathered_product, {"x": spikes(B, N), "kernel": floats(N, C)}),
+    "full_matmul": (sj.layers.full_matmul, {"x": spikes(B, N), "kernel": floats(N, C)}),
+    "bfloat16_matmul": (sj.layers.bfloat16_matmul, {"x": spikes(B, N), "kernel": floats(N, C)}),
+    "split_bfloat16_matmul": (
+        sj.layers.split_bfloat16_matmul,
+        {"x": spikes(B, N), "kernel": floats(N, C)},
+    ),
+    "event_driven_matmul": (
+        sj.layers.event_driven_matmul,
+        {"x": spikes(B, N), "kernel": floats(N, C)},
+    ),
     "lif": (neuron(sj.lif()), {"currents": floats(T, B, N)}),
     "lif_scan": (
-        neuron(sj.lif(unroll=sj.lif_scan)),
+        neuron(sj.lif(unroll=sj.neurons.lif_scan)),
         {"currents": floats(T, B, N)},
     ),
     "alif": (neuron(sj.alif()), {"currents": floats(T, B, N)}),
-    "leaky": (neuron(sj.leaky(decay=0.5)), {"currents": floats(T, B, N)}),
+    "leaky": (neuron(sj.leaky_integrator(decay=0.5)), {"currents": floats(T, B, N)}),
     "lif(decay)": (
         lambda decay, threshold: neuron(sj.lif(decay=decay, threshold=threshold))(
             jnp.ones((T, B, N))

@@ -13,12 +13,12 @@ XS = jnp.ones((10, 4, 6))
 
 def report(net, xs=XS):
     params, _ = net.init(jax.random.key(1), xs.shape[2:])
-    return sj.activity(net, params, xs)[2]
+    return sj.apply_with_stats(net, params, xs)[2]
 
 
 def by_hand(features):
-    """A spiking layer as a user writes it, without `observe`."""
-    return sj.dense(features, sj.lif())._replace(observe=None, constants=None)
+    """A spiking layer as a user writes it, without `unroll_with_stats`."""
+    return sj.dense(features, sj.lif())._replace(unroll_with_stats=None, constants=None)
 
 
 @pytest.mark.parametrize(
@@ -46,10 +46,12 @@ def test_what_does_not_spike_reports_nothing():
         sj.dropout(0.5),
         sj.flatten(),
         sj.dense(4),
-        sj.dense(4, sj.stateless(jax.nn.relu)),
-        sj.dense(4, sj.current_based(sj.leaky(decay=0.5), decay=0.5)),
-        sj.dense(4, sj.recurrent(sj.leaky(decay=0.5))),
-        sj.dense(4, sj.learnt_decay(lambda d: sj.leaky(decay=d), sj.one_decay(0.5))),
+        sj.dense(4, sj.neurons.activation(jax.nn.relu)),
+        sj.dense(4, sj.current_based(sj.leaky_integrator(decay=0.5), decay=0.5)),
+        sj.dense(4, sj.recurrent(sj.leaky_integrator(decay=0.5))),
+        sj.dense(
+            4, sj.learnable_decay(lambda d: sj.leaky_integrator(decay=d), sj.neurons.per_layer(0.5))
+        ),
     )
     assert report(net) == ()
 
@@ -74,7 +76,7 @@ def test_a_spiking_neuron_without_a_window(wrap):
     assert np.isnan(found.in_window)
 
 
-@sj.initialiser
+@sj.initializers.initializer
 def ones(key, shape, dtype):
     return jnp.ones(shape, dtype)
 
@@ -83,7 +85,7 @@ def test_a_missing_layer_is_nan_in_an_evaluation():
     net = sj.serial(sj.dense(3, sj.lif()), by_hand(5), sj.dense(2, sj.lif()))
     params, _ = net.init(jax.random.key(1), (6,))
     pipeline = sj.Pipeline(
-        lambda key, x: sj.constant(x, 2), net, sj.rate, sj.squared_error, optax.sgd(0.1)
+        lambda key, x: sj.constant(x, 2), net, sj.rate, sj.half_squared_error, optax.sgd(0.1)
     )
     images, labels = np.ones((4, 6), np.float32), np.array([0, 1, 0, 1])
     found = sj.evaluate(pipeline, params, jax.random.key(0), images, labels)
@@ -109,13 +111,13 @@ def normed(kernel):
     ("more", "wanted"),
     [
         ({}, 480),
-        ({"product": lambda x, kernel: x @ dale(kernel)}, 480),
-        ({"product": lambda x, kernel: jnp.tanh(x @ kernel)}, 480),
+        ({"matmul": lambda x, kernel: x @ dale(kernel)}, 480),
+        ({"matmul": lambda x, kernel: jnp.tanh(x @ kernel)}, 480),
         ({"constraint": dale}, 480),
         ({"constraint": normed}, 480),
         ({"constraint": lambda kernel: MASK * kernel}, 10 * 32),
         ({"constraint": lambda kernel: 0 * kernel}, 0),
-        ({"inputs": sj.still}, 48),  # applied once, its current held
+        ({"inputs": sj.layers.static_input}, 48),  # applied once, its current held
     ],
 )
 def test_operations_of_a_dense_layer(more, wanted):
@@ -133,7 +135,7 @@ def test_operations_of_a_masked_convolution():
 
 def test_an_unknown_fan_out_is_nan():
     synapse = sj.Synapse(lambda key, shape: ((), shape), lambda params, x: jnp.sin(x))
-    (found,) = report(sj.spiking(synapse, sj.lif()))
+    (found,) = report(sj.layers.spiking(synapse, sj.lif()))
     assert np.isnan(found.operations)
     assert np.isfinite(found.in_window)
 

@@ -16,9 +16,15 @@ CONFIG = sj.TrainConfig(epochs=1, batch_size=50, eval_batch_size=50)
 LABELS = np.random.default_rng(0).integers(0, 3, 100).astype(np.int32)
 IMAGES = np.eye(3, dtype=np.float32)[LABELS]  # the label is the bright pixel
 SET = IMAGES, LABELS
-IDENTITY = sj.dense(3, init=sj.initialiser(lambda key, shape, dtype: jnp.eye(3, dtype=dtype)))
+IDENTITY = sj.dense(
+    3, init=sj.initializers.initializer(lambda key, shape, dtype: jnp.eye(3, dtype=dtype))
+)
 PIPELINE = sj.Pipeline(
-    lambda key, images: sj.constant(images, 2), IDENTITY, sj.rate, sj.squared_error, optax.sgd(0.1)
+    lambda key, images: sj.constant(images, 2),
+    IDENTITY,
+    sj.rate,
+    sj.half_squared_error,
+    optax.sgd(0.1),
 )
 PARAMS, _ = IDENTITY.init(KEY, (3,))
 
@@ -41,16 +47,18 @@ def run(*sets, build=build, config=CONFIG, key=KEY, hparams=()):
 
 
 def from_host(*sets, build=build, config=CONFIG, key=KEY, hparams=(), state=None):
-    return sj.epochs(build, config, key, hparams, *sets, state=state)  # the call itself refuses
+    return sj.train_epochs(
+        build, config, key, hparams, *sets, state=state
+    )  # the call itself refuses
 
 
 def start(train_set, *, build=build, config=CONFIG, key=KEY, hparams=()):
-    return sj.make_training(build, config).start(key, hparams, train_set)
+    return sj.training.make_training(build, config).start(key, hparams, train_set)
 
 
 def epoch(*sets, build=build, config=CONFIG, key=KEY, hparams=(), state=None):
     state = state_of() if state is None else state
-    return sj.make_training(build, config).epoch(key, hparams, state, *sets)
+    return sj.training.make_training(build, config).epoch(key, hparams, state, *sets)
 
 
 # Whatever takes a set: how it is called with one, and what it calls it.
@@ -189,7 +197,7 @@ def test_labels_of_any_integer_type(of):
 
 def test_packed_events_are_evaluated():
     words = np.array([[0, 2**32 - 1], [1, 2**32 - 1], [2, 5]], np.uint32)  # pixel, or padding
-    encode = lambda key, events: sj.event_spikes(events, 1, shape=(3,))  # noqa: E731
+    encode = lambda key, events: sj.events.event_spikes(events, 1, shape=(3,))  # noqa: E731
     found = sj.evaluate(PIPELINE._replace(encode=encode), PARAMS, KEY, words, np.arange(3))
     assert float(found.accuracy) == 1.0
     with expects(ValueError, "events must have shape [B, M]"):
@@ -198,7 +206,7 @@ def test_packed_events_are_evaluated():
 
 def test_a_set_may_be_larger_than_its_events_can_be_indexed_at_once():
     # 2^31 cells in all, 2^21 in a batch.
-    encode = lambda key, events: sj.event_spikes(events, 2, shape=(1024, 1024))  # noqa: E731
+    encode = lambda key, events: sj.events.event_spikes(events, 2, shape=(1024, 1024))  # noqa: E731
     network = sj.serial(sj.flatten(), sj.dense(3))
     pipeline = PIPELINE._replace(encode=encode, network=network)
     words = np.zeros((1025, 1), np.uint32)

@@ -19,11 +19,15 @@ def params():
 
 @pytest.fixture(scope="module")
 def stream(params):
-    return sj.make_stream(NETWORK, params, shape=(CELLS,))
+    return sj.streaming.make_stream(NETWORK, params, shape=(CELLS,))
 
 
 def streamed(stream, source, **changes):
-    return list(sj.decisions(stream, source, **{"microseconds": BIN, "num_steps": STEPS} | changes))
+    return list(
+        sj.streaming.classify_stream(
+            stream, source, **{"microseconds": BIN, "num_steps": STEPS} | changes
+        )
+    )
 
 
 # Events that are left out ------------------------------------------------------------------------
@@ -137,14 +141,14 @@ def test_both_ends_of_64_bits_in_one_chunk(stream):
 )
 def test_ends_beyond_64_bits(stream, changes, message):
     with pytest.raises(ValueError, match=message):
-        sj.decisions(stream, [], **{"num_steps": STEPS} | changes)
+        sj.streaming.classify_stream(stream, [], **{"num_steps": STEPS} | changes)
 
 
 @pytest.mark.parametrize(
     "chunk", [(2**63, 1), (2**70, 1), (1, 2**63), (np.array([2**63], np.uint64), [1])], ids=repr
 )
 def test_times_and_cells_beyond_64_bits(stream, chunk):
-    for source in ([chunk], sj.live([chunk])):
+    for source in ([chunk], sj.streaming.with_clock([chunk])):
         with pytest.raises(ValueError, match=r"times and cells must lie in \[-2⁶³, 2⁶³\), got"):
             streamed(stream, source)
 
@@ -158,21 +162,21 @@ NO_INTEGERS = [True, 1.0, np.nan, "5", None, [5], {}, np.timedelta64(5, "us")]
 def test_no_integers(stream, params, bad):
     for name in ("microseconds", "num_steps", "start"):
         with pytest.raises(TypeError, match=rf"{name} must be an? .*integer, got"):
-            sj.decisions(stream, [], **{name: bad})
+            sj.streaming.classify_stream(stream, [], **{name: bad})
     words = np.zeros(3, np.uint32)
     for name in ("microseconds", "until"):
         if (name, bad) != ("until", None):
             with pytest.raises(TypeError, match=rf"{name} must be a static integer, got"):
-                sj.replay(words, **{name: bad})
+                sj.streaming.replay(words, **{name: bad})
     for name in ("microseconds", "lag"):
         with pytest.raises(TypeError, match=rf"{name} must be a static integer, got"):
-            next(sj.live([], **{name: bad}))
+            next(sj.streaming.with_clock([], **{name: bad}))
     with pytest.raises(TypeError, match="steps_per_call must be a static integer, got"):
-        sj.make_stream(NETWORK, params, shape=(CELLS,), steps_per_call=bad)
+        sj.streaming.make_stream(NETWORK, params, shape=(CELLS,), steps_per_call=bad)
     if bad != [5]:  # a list of sizes
         for make in (
-            lambda: sj.replay(words, shape=bad),
-            lambda: sj.make_stream(NETWORK, params, shape=bad),
+            lambda: sj.streaming.replay(words, shape=bad),
+            lambda: sj.streaming.make_stream(NETWORK, params, shape=bad),
         ):
             with pytest.raises(TypeError, match="shape must be a static integer, got"):
                 make()
@@ -200,23 +204,26 @@ def test_no_integers(stream, params, bad):
     ],
 )
 def test_chunks_of_another_kind(stream, chunk, error, message):
-    for source in ([chunk], sj.live([chunk])):
+    for source in ([chunk], sj.streaming.with_clock([chunk])):
         with pytest.raises(error, match=message):
             streamed(stream, source)
 
 
-@pytest.mark.parametrize("bad", [None, 5, sj.running_rate])
+@pytest.mark.parametrize("bad", [None, 5, sj.streaming.running_rate])
 def test_sources_that_give_nothing(stream, bad):
-    for make in (lambda: sj.decisions(stream, bad), lambda: next(sj.live(bad))):
+    for make in (
+        lambda: sj.streaming.classify_stream(stream, bad),
+        lambda: next(sj.streaming.with_clock(bad)),
+    ):
         with pytest.raises(TypeError, match="source must be iterable, got"):
             make()
 
 
 def test_streams_rules_and_states_of_another_kind(stream, params):
     with pytest.raises(TypeError, match="stream must be a Stream of make_stream, got Layer"):
-        sj.decisions(NETWORK, [])
+        sj.streaming.classify_stream(NETWORK, [])
     with pytest.raises(TypeError, match="rule must be a function, got 0.2"):
-        sj.decisions(stream, [], rule=0.2)
+        sj.streaming.classify_stream(stream, [], rule=0.2)
     counts = np.zeros((1, CELLS), int)
     with pytest.raises(TypeError, match="state must be a StreamState, got tuple"):
         stream.advance(tuple(stream.start()), counts)
@@ -249,7 +256,7 @@ def test_streams_rules_and_states_of_another_kind(stream, params):
 def test_streams_of_another_kind(params, changes, error, message):
     given = {"network": NETWORK, "params": params, "shape": (CELLS,)} | changes
     with pytest.raises(error, match=message):
-        sj.make_stream(given.pop("network"), given.pop("params"), **given)
+        sj.streaming.make_stream(given.pop("network"), given.pop("params"), **given)
 
 
 @pytest.mark.parametrize(
@@ -264,16 +271,16 @@ def test_streams_of_another_kind(params, changes, error, message):
 )
 def test_words_of_another_kind(words, error, message):
     with pytest.raises(error, match=message):
-        sj.replay(words, shape=(CELLS,))
+        sj.streaming.replay(words, shape=(CELLS,))
 
 
 def test_replay_of_nothing_and_with_long_chunks(stream):
     none = np.full(3, 2**32 - 1, np.uint32)
     for words in (none, none[:0]):
-        assert list(sj.replay(words, shape=(CELLS,))) == []
-        assert list(sj.replay(words, shape=(CELLS,), until=5)) == [(5, None)]
+        assert list(sj.streaming.replay(words, shape=(CELLS,))) == []
+        assert list(sj.streaming.replay(words, shape=(CELLS,), until=5)) == [(5, None)]
     words = np.array([7, 2**32 - 2], np.uint32)
-    chunks = list(sj.replay(words, shape=(CELLS,), microseconds=2**70, until=2**40))
+    chunks = list(sj.streaming.replay(words, shape=(CELLS,), microseconds=2**70, until=2**40))
     assert [np.ravel(c).tolist() for c in chunks[0]] == [[1, 715827882], [1, 2]]
     assert chunks[1:] == [(2**40, None)]
 
@@ -281,16 +288,16 @@ def test_replay_of_nothing_and_with_long_chunks(stream):
 @pytest.mark.parametrize("timeout", [np.nan, 0.0, -1, np.inf])
 def test_patience_out_of_range(timeout):
     with pytest.raises(ValueError, match="timeout must be positive and finite"):
-        sj.live([], timeout=timeout)
+        sj.streaming.with_clock([], timeout=timeout)
 
 
 def test_patience_of_another_kind_or_without_end():
     for timeout in ("1", True, [1.0]):
         with pytest.raises(TypeError, match="timeout must be a float"):
-            sj.live([], timeout=timeout)
+            sj.streaming.with_clock([], timeout=timeout)
     with pytest.raises(ValueError, match="timeout must be one number"):
-        sj.live([], timeout=np.ones(2))
-    assert list(sj.live([(0, 1)], microseconds=2**63, timeout=1e300)) == [(0, 1)]
+        sj.streaming.with_clock([], timeout=np.ones(2))
+    assert list(sj.streaming.with_clock([(0, 1)], microseconds=2**63, timeout=1e300)) == [(0, 1)]
 
 
 # Decisions ---------------------------------------------------------------------------------------
@@ -299,7 +306,7 @@ def test_patience_of_another_kind_or_without_end():
 @pytest.mark.parametrize("least", [np.nan, -0.1, np.float32(np.nan), -np.inf])
 def test_leads_out_of_range(least):
     with pytest.raises(ValueError, match="least must be at least 0, got"):
-        sj.lead(least)
+        sj.streaming.margin_rule(least)
 
 
 @pytest.mark.parametrize(
@@ -307,31 +314,33 @@ def test_leads_out_of_range(least):
 )
 def test_leads_that_are_no_number(least):
     with pytest.raises(TypeError, match="least must be a number, got"):
-        sj.lead(least)
+        sj.streaming.margin_rule(least)
 
 
 def test_leads():
     with pytest.raises(ValueError, match=r"least must be one number, got shape \[2\]"):
-        sj.lead(np.ones(2))
+        sj.streaming.margin_rule(np.ones(2))
     for least in (1, np.int8(1), np.float32(1), jnp.bfloat16(1), jnp.ones(())):
-        assert sj.lead(least)(np.array([0.0, 1.0]))
-        assert not sj.lead(least)(np.array([0.5, 1.0]))
-        assert sj.lead(least)(np.array([1.0]))
-    assert not sj.lead(np.inf)(np.array([0.0, 1.0]))
+        assert sj.streaming.margin_rule(least)(np.array([0.0, 1.0]))
+        assert not sj.streaming.margin_rule(least)(np.array([0.5, 1.0]))
+        assert sj.streaming.margin_rule(least)(np.array([1.0]))
+    assert not sj.streaming.margin_rule(np.inf)(np.array([0.0, 1.0]))
     for scores in (np.zeros(0), np.zeros((2, 3)), np.float32(1)):
         with pytest.raises(ValueError, match=r"scores must have shape \[C\], got"):
-            sj.lead(1)(scores)
+            sj.streaming.margin_rule(1)(scores)
 
 
 def test_scores_that_are_no_number(params):
-    network = sj.dense(3, sj.leaky(decay=0.5))
-    stream = sj.make_stream(network, jax.tree.map(lambda p: p * np.nan, params), shape=(CELLS,))
+    network = sj.dense(3, sj.leaky_integrator(decay=0.5))
+    stream = sj.streaming.make_stream(
+        network, jax.tree.map(lambda p: p * np.nan, params), shape=(CELLS,)
+    )
     with pytest.raises(ValueError, match="scores are NaN at 1000 us, got"):
-        streamed(stream, [(0, 1), (BIN, None)], rule=sj.lead(0.5))
+        streamed(stream, [(0, 1), (BIN, None)], rule=sj.streaming.margin_rule(0.5))
 
 
 def test_running_readouts_of_integers_and_of_very_long_streams():
-    peak, rate = sj.running_peak(), sj.running_rate()
+    peak, rate = sj.streaming.running_peak(), sj.streaming.running_rate()
     for dtype in (jnp.int8, jnp.uint8, jnp.int32, jnp.bool_):
         outs = jnp.array([[[0]], [[1]]], dtype)
         _, peaks = peak.unroll((), peak.initial_state((1, 1), dtype), outs)

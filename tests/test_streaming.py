@@ -26,8 +26,8 @@ NETWORKS = {
     "mlp": lambda: sj.serial(sj.flatten(), sj.dense(12, lif()), sj.dense(4, lif())),
     "gathered": lambda: sj.serial(
         sj.flatten(),
-        sj.dense(12, lif(), product=sj.gathered_product),
-        sj.dense(4, lif(), product=sj.gathered_product),
+        sj.dense(12, lif(), matmul=sj.layers.event_driven_matmul),
+        sj.dense(4, lif(), matmul=sj.layers.event_driven_matmul),
     ),
     "cnn": lambda: sj.serial(
         sj.conv(3, 3, lif()), sj.avg_pool(2), sj.flatten(), sj.dense(4, lif())
@@ -36,7 +36,7 @@ NETWORKS = {
         sj.flatten(), sj.dense(12, sj.recurrent(lif())), sj.dense(4, lif())
     ),
     "leaky readout": lambda: sj.serial(
-        sj.flatten(), sj.dense(12, lif()), sj.dense(4, sj.leaky(decay=0.5))
+        sj.flatten(), sj.dense(12, lif()), sj.dense(4, sj.leaky_integrator(decay=0.5))
     ),
 }
 
@@ -56,7 +56,7 @@ def recording(seed, num_steps, per_step=30):
 
 def scores_of(network, params, xs, readout=None):
     """Scores `[T, C]` of all prefixes, from `apply`."""
-    read = readout or sj.running_rate()
+    read = readout or sj.streaming.running_rate()
 
     def run(params, xs):
         outs = sj.apply(network, params, xs)[1]
@@ -68,12 +68,16 @@ def scores_of(network, params, xs, readout=None):
 def whole(network, params, times, cells, num_steps, readout=None):
     """The same on the bins that the library makes of events."""
     words = data.pack_events([(times, cells)], CELLS)
-    xs = sj.event_spikes(words, num_steps, steps=sj.by_time(BIN), shape=SHAPE)
+    xs = sj.events.event_spikes(words, num_steps, steps=sj.events.by_time(BIN), shape=SHAPE)
     return scores_of(network, params, xs, readout)
 
 
 def streamed(stream, source, **changes):
-    return list(sj.decisions(stream, source, **{"microseconds": BIN, "num_steps": 6} | changes))
+    return list(
+        sj.streaming.classify_stream(
+            stream, source, **{"microseconds": BIN, "num_steps": 6} | changes
+        )
+    )
 
 
 @functools.cache
@@ -81,7 +85,7 @@ def plain(**changes):
     """A small stream and its network, for the loop's sake."""
     network = NETWORKS["mlp"]()
     params = made(network)
-    return network, params, sj.make_stream(network, params, shape=SHAPE, **changes)
+    return network, params, sj.streaming.make_stream(network, params, shape=SHAPE, **changes)
 
 
 # The same numbers --------------------------------------------------------------------------------
@@ -95,7 +99,7 @@ def test_equals_apply_on_the_same_bins(name, together):
     params, (times, cells) = made(network), recording(1, 6)
     wanted = whole(network, params, times, cells, 6)
     assert wanted.any()
-    stream = sj.make_stream(network, params, shape=SHAPE, steps_per_call=together)
+    stream = sj.streaming.make_stream(network, params, shape=SHAPE, steps_per_call=together)
     found = streamed(stream, [(times, cells)])
     assert [d.steps for d in found] == [*range(together, 7, together)]
     assert [d.ended for d in found[-2:]] == ["", "steps"]
@@ -113,8 +117,8 @@ def test_event_by_event_and_in_chunks():
     sources = [
         zip(times.tolist(), cells.tolist(), strict=True),
         [(times[:50], cells[:50]), (int(times[49]), None), ([], []), (times[50:], cells[50:])],
-        sj.replay(words, shape=SHAPE, microseconds=700),
-        sj.replay(words, shape=SHAPE, microseconds=2500, until=6 * BIN),
+        sj.streaming.replay(words, shape=SHAPE, microseconds=700),
+        sj.streaming.replay(words, shape=SHAPE, microseconds=2500, until=6 * BIN),
     ]
     for source in sources:
         np.testing.assert_array_equal(streamed(stream, source)[-1].scores, wanted)
@@ -124,10 +128,10 @@ def test_counts_and_another_start():
     network = NETWORKS["mlp"]()
     params, (times, cells) = made(network), recording(3, 6, per_step=200)
     words = data.pack_events([(times, cells)], CELLS)
-    steps = sj.by_time(BIN, start=BIN // 2)
-    xs = sj.event_counts(words, 4, steps=steps, shape=SHAPE)
+    steps = sj.events.by_time(BIN, start=BIN // 2)
+    xs = sj.events.event_counts(words, 4, steps=steps, shape=SHAPE)
     wanted = scores_of(network, params, xs)[-1]
-    stream = sj.make_stream(network, params, shape=SHAPE, encode=jnp.float32)
+    stream = sj.streaming.make_stream(network, params, shape=SHAPE, encode=jnp.float32)
     found = streamed(stream, [(times, cells)], start=BIN // 2, num_steps=4)
     np.testing.assert_array_equal(found[-1].scores, wanted)
     assert found[0].time == 3 * BIN // 2
@@ -136,9 +140,14 @@ def test_counts_and_another_start():
 def test_readouts():
     network = NETWORKS["leaky readout"]()
     params, (times, cells) = made(network), recording(4, 6)
-    mine = sj.stateless(lambda y: y), sj.leaky(decay=0.5), sj.running_peak(), sj.running_rate()
+    mine = (
+        sj.neurons.activation(lambda y: y),
+        sj.leaky_integrator(decay=0.5),
+        sj.streaming.running_peak(),
+        sj.streaming.running_rate(),
+    )
     for readout in mine[1:3]:
-        stream = sj.make_stream(network, params, shape=SHAPE, readout=readout)
+        stream = sj.streaming.make_stream(network, params, shape=SHAPE, readout=readout)
         found = np.stack([d.scores for d in streamed(stream, [(times, cells)])])
         np.testing.assert_array_equal(found, whole(network, params, times, cells, 6, readout))
     outs = whole(network, params, times, cells, 6, mine[0])
@@ -152,10 +161,12 @@ def test_compiles_once_and_before_the_first_event():
     params = made(network)
 
     # Once for the shapes, once for the program.
-    unroll, encode = (chex.assert_max_traces(f, n=2) for f in (network.unroll, sj.any_event))
+    unroll, encode = (
+        chex.assert_max_traces(f, n=2) for f in (network.unroll, sj.streaming.any_event)
+    )
     chex.clear_trace_counter()
     counted = network._replace(unroll=unroll)
-    stream = sj.make_stream(counted, params, shape=SHAPE, encode=encode)
+    stream = sj.streaming.make_stream(counted, params, shape=SHAPE, encode=encode)
     times, cells = recording(5, 6)
     for _ in range(2):
         streamed(stream, [(times, cells)])
@@ -176,11 +187,11 @@ def test_a_stream_starts_afresh_each_time():
 
 
 def test_empty_bins_advance_the_leak():
-    network = sj.serial(sj.flatten(), sj.dense(4, sj.leaky(decay=0.5)))
+    network = sj.serial(sj.flatten(), sj.dense(4, sj.leaky_integrator(decay=0.5)))
     params = made(network)
     params = jax.tree.map(lambda p: p * (p.ndim > 1), params)  # no bias
-    last = sj.stateless(lambda y: y)
-    stream = sj.make_stream(network, params, shape=SHAPE, readout=last)
+    last = sj.neurons.activation(lambda y: y)
+    stream = sj.streaming.make_stream(network, params, shape=SHAPE, readout=last)
     for source in ([(0, 3), (3 * BIN, 3)], [(0, 3), (BIN, None), (2 * BIN, None), (4 * BIN, None)]):
         found = streamed(stream, source, num_steps=4)
         first = found[0].scores
@@ -229,7 +240,7 @@ def test_a_rule_decides_early():
             taken.append(t)
             yield t, c
 
-    found = streamed(stream, source(), rule=sj.lead(least))
+    found = streamed(stream, source(), rule=sj.streaming.margin_rule(least))
     wanted = int(np.argmax(leads >= least)) + 1
     assert found[-1].steps == wanted
     assert found[-1].ended == ("rule" if wanted < 6 else "steps")
@@ -245,7 +256,7 @@ def test_clock_goes_on_while_the_source_is_silent():
         yield 0, 3
         stop.wait(20)
 
-    found = streamed(stream, sj.live(silent(), microseconds=BIN), num_steps=6)
+    found = streamed(stream, sj.streaming.with_clock(silent(), microseconds=BIN), num_steps=6)
     stop.set()
     assert [d.steps for d in found] == [*range(1, 7)]
     assert found[-1].ended == "steps"
@@ -258,7 +269,7 @@ def test_a_stall_is_an_error():
         yield 0, 3
         stop.wait(20)
 
-    chunks = sj.live(stalls(), microseconds=BIN, timeout=0.05)
+    chunks = sj.streaming.with_clock(stalls(), microseconds=BIN, timeout=0.05)
     with pytest.raises(TimeoutError, match=r"stalled: nothing came for 0\.\d+ s, expected .* 0.05"):
         for _ in chunks:
             pass
@@ -267,14 +278,16 @@ def test_a_stall_is_an_error():
 
 def test_live_hands_on_chunks_ends_and_errors():
     chunks = [(0, 1), ([2, 3], [4, 5])]
-    assert [c for c in sj.live(chunks, microseconds=10**7) if c[1] is not None] == chunks
+    assert [
+        c for c in sj.streaming.with_clock(chunks, microseconds=10**7) if c[1] is not None
+    ] == chunks
 
     def breaks():
         yield 0, 1
         raise OSError("the camera is gone")
 
     with pytest.raises(OSError, match="the camera is gone"):
-        list(sj.live(breaks(), microseconds=10**7))
+        list(sj.streaming.with_clock(breaks(), microseconds=10**7))
 
 
 def test_live_clock_is_held_back_and_stands_still_never_backwards():
@@ -283,7 +296,7 @@ def test_live_clock_is_held_back_and_stands_still_never_backwards():
         time.sleep(0.02)
         yield 10**9, 2
 
-    chunks = list(sj.live(late(), microseconds=BIN, lag=500))
+    chunks = list(sj.streaming.with_clock(late(), microseconds=BIN, lag=500))
     assert chunks == [(10**9, 1), (10**9, 2)]
 
 
@@ -315,23 +328,23 @@ def test_bad_arguments_are_refused():
     network, params, stream = plain(steps_per_call=3)
     pool = sj.avg_pool(1)
     with pytest.raises(ValueError, match="num_steps must be a multiple of .* steps_per_call, 3"):
-        sj.decisions(stream, [], num_steps=5)
+        sj.streaming.classify_stream(stream, [], num_steps=5)
     with pytest.raises(ValueError, match="microseconds must be at least 1, got 0"):
-        sj.decisions(stream, [], microseconds=0)
+        sj.streaming.classify_stream(stream, [], microseconds=0)
     with pytest.raises(ValueError, match=r"counts must have shape \[3, 6, 6, 2\].*got \[1, 6"):
         stream.advance(stream.start(), np.zeros((1, *SHAPE), int))
     with pytest.raises(ValueError, match="steps_per_call must be at least 1"):
-        sj.make_stream(network, params, shape=SHAPE, steps_per_call=0)
+        sj.streaming.make_stream(network, params, shape=SHAPE, steps_per_call=0)
     with pytest.raises(ValueError, match=r"needs time slices \[B, 72\]"):
-        sj.make_stream(network, params, shape=(4, 4, 2))
+        sj.streaming.make_stream(network, params, shape=(4, 4, 2))
     with pytest.raises(ValueError, match=r"network must end in one number a class.*got \[1, 1, 6"):
-        sj.make_stream(pool, pool.init(jax.random.key(0), SHAPE)[0], shape=SHAPE)
+        sj.streaming.make_stream(pool, pool.init(jax.random.key(0), SHAPE)[0], shape=SHAPE)
     with pytest.raises(ValueError, match=r"encode must keep the axes \[1, 1, ...\], got \[6"):
-        sj.make_stream(network, params, shape=SHAPE, encode=lambda c: c[0, 0])
+        sj.streaming.make_stream(network, params, shape=SHAPE, encode=lambda c: c[0, 0])
     with pytest.raises(ValueError, match="lag must be at least 0"):
-        sj.live([], lag=-1)
+        sj.streaming.with_clock([], lag=-1)
     with pytest.raises(ValueError, match="timeout must be positive"):
-        sj.live([], timeout=0)
+        sj.streaming.with_clock([], timeout=0)
 
 
 # A product for few spikes ------------------------------------------------------------------------
@@ -343,13 +356,13 @@ def test_gathered_product(size):
     x = np.where(rng.random((4, size)) < 0.3, rng.integers(1, 9, (4, size)) / 4, 0)
     x[0], x[1] = 0, 1
     kernel = jnp.asarray(rng.integers(-256, 256, (size, 5)) / 256)
-    np.testing.assert_array_equal(sj.gathered_product(x, kernel), x @ np.asarray(kernel))
+    np.testing.assert_array_equal(sj.layers.event_driven_matmul(x, kernel), x @ np.asarray(kernel))
     bars = [
-        jax.vjp(product, jnp.asarray(x), kernel)[1](jnp.ones((4, 5)))
-        for product in (sj.gathered_product, sj.full_product)
+        jax.vjp(matmul, jnp.asarray(x), kernel)[1](jnp.ones((4, 5)))
+        for matmul in (sj.layers.event_driven_matmul, sj.layers.full_matmul)
     ]
     jax.tree.map(np.testing.assert_array_equal, *bars)
-    each = jax.vmap(sj.gathered_product, (0, None))(jnp.asarray(x)[:, None], kernel)[:, 0]
+    each = jax.vmap(sj.layers.event_driven_matmul, (0, None))(jnp.asarray(x)[:, None], kernel)[:, 0]
     np.testing.assert_array_equal(each, x @ np.asarray(kernel))
 
 
@@ -362,32 +375,36 @@ def test_decisions_on_real_recordings(data_dir, optimised):
     if not path.exists():
         pytest.skip(f"{path} is not there")
     _, test = data.read_nmnist(path)
-    xs = sj.event_spikes(test.events[:10], 30)
-    for product in (sj.full_product, sj.gathered_product):
+    xs = sj.events.event_spikes(test.events[:10], 30)
+    for matmul in (sj.layers.full_matmul, sj.layers.event_driven_matmul):
         network = sj.serial(
             sj.flatten(),
-            sj.dense(100, sj.lif(), init=sj.fan_in_uniform(3.0), product=product),
-            sj.dense(10, sj.lif(), product=product),
+            sj.dense(100, sj.lif(), init=sj.initializers.fan_in_uniform(3.0), matmul=matmul),
+            sj.dense(10, sj.lif(), matmul=matmul),
         )
         params, _ = network.init(jax.random.key(0), data.NMNIST_SHAPE)
         outs = jax.jit(lambda params, run=network: sj.apply(run, params, xs)[1])(params)
         wanted = np.asarray(sj.rate(outs).argmax(1))
         assert len(set(wanted.tolist())) > 1
-        stream = sj.make_stream(network, params)
-        sources = (sj.replay(row, microseconds=10_000, until=300_000) for row in test.events[:10])
-        assert [[*sj.decisions(stream, s)][-1].label for s in sources] == wanted.tolist()
+        stream = sj.streaming.make_stream(network, params)
+        sources = (
+            sj.streaming.replay(row, microseconds=10_000, until=300_000) for row in test.events[:10]
+        )
+        assert [
+            [*sj.streaming.classify_stream(stream, s)][-1].label for s in sources
+        ] == wanted.tolist()
 
 
 def test_live_takes_unsigned_times():
     source = [(np.array([5, 7], np.uint32), np.array([0, 1])), (np.uint64(9), np.uint64(1))]
-    chunks = list(sj.live(source))
+    chunks = list(sj.streaming.with_clock(source))
     assert [int(np.max(times)) for times, cells in chunks if cells is not None] == [7, 9]
 
 
 def test_very_many_events_count_as_many():
     network = sj.dense(1)
     params, _ = network.init(jax.random.key(0), (1,))
-    stream = sj.make_stream(network, params, shape=(1,), encode=jnp.float32)
+    stream = sj.streaming.make_stream(network, params, shape=(1,), encode=jnp.float32)
     _, most = stream.advance(stream.start(), np.array([[2**16 - 1]]))
     _, more = stream.advance(stream.start(), np.array([[2**16 + 1]]))
     np.testing.assert_array_equal(more, most)
@@ -399,7 +416,7 @@ def test_very_many_events_count_as_many():
 def test_gathered_product_sums_in_float32():
     ones = jnp.ones((1, 1000), jnp.bfloat16)
     kernel = jnp.ones((1000, 2), jnp.bfloat16)
-    got = sj.gathered_product(ones, kernel)
+    got = sj.layers.event_driven_matmul(ones, kernel)
     assert got.dtype == jnp.bfloat16
     np.testing.assert_array_equal(got, jnp.full((1, 2), 1000, jnp.bfloat16))
 
@@ -415,4 +432,4 @@ def test_gathered_product_sums_in_float32():
 )
 def test_replay_refuses_at_once(words, options, error, message):
     with pytest.raises(error, match=message):
-        sj.replay(words, **options)
+        sj.streaming.replay(words, **options)

@@ -27,7 +27,7 @@ ROW = {
     "early": [{"lead": 0.1, "accuracy": 0.75, "milliseconds": 41.5}],
     "streams": [
         {
-            "product": "gathered_product",
+            "product": "event_driven_matmul",
             "microseconds": 1000,
             "steps_per_call": 10,
             "compile_seconds": 0.5,
@@ -45,7 +45,7 @@ ROW = {
 
 def test_page_from_a_row(tmp_path):
     text = figures.table([ROW, ROW | {"date": "2026-01-01", "jax": "0.1"}])
-    line = "| 1 | 10 | gathered_product | 13 | 0.200, 0.400 | 0.020 | 0.200, 0.400 | 0.50 | "
+    line = "| 1 | 10 | event_driven_matmul | 13 | 0.200, 0.400 | 0.020 | 0.200, 0.400 | 0.50 | "
     assert line + "10 of 10; 29 of 30 |" in text
     assert "| test accuracy (%) | 10.0 | 80.0 |" in text
     assert "| mean time (ms) | 42 |" in text
@@ -65,7 +65,7 @@ def test_a_bin_in_characters():
     counts = np.zeros((3, 3, 2))
     counts[0, 0, 0] = counts[1, 0, 1] = counts[0, 1, 1] = counts[1, 2, 0] = counts[2, 2, 0] = 1
     assert terminal.picture(counts) == ["█▀▄", "  ▀"]
-    decision = sj.Decision(20_000, 2, np.array([0.0, 0.5]), 1, "")
+    decision = sj.streaming.Decision(20_000, 2, np.array([0.0, 0.5]), 1, "")
     lines = terminal.frame(counts, decision, 1, 0.001)
     assert lines[0].endswith("20.0 ms, bin 2, 5 events")
     assert terminal.bars(decision.scores, 1)[1].startswith("> 1 " + "█" * 12 + " ")

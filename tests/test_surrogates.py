@@ -278,7 +278,7 @@ def test_a_sweep_of_widths_compiles_once() -> None:
             net = sj.dense(3, sj.lif(decay=0.5, threshold=0.5, surrogate=surrogate))
 
             def loss(params: Any) -> Any:
-                return sj.squared_error(sj.rate(sj.apply(net, params, xs)[1]), targets).mean()
+                return sj.half_squared_error(sj.rate(sj.apply(net, params, xs)[1]), targets).mean()
 
             def step(params: Any, _: None) -> tuple[Any, Any]:
                 value, grads = jax.value_and_grad(loss)(params)

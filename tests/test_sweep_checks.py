@@ -10,21 +10,20 @@ import optax
 import pytest
 
 from stbp_jax import (
-    History,
     Pipeline,
     TrainConfig,
-    adversarial,
     constant,
     dense,
     gaussian,
     grid,
+    half_squared_error,
     lif,
     make_train,
     rate,
-    run,
-    squared_error,
-    summarise,
+    summarize,
+    sweep,
 )
+from stbp_jax.training import History, adversarial
 
 KEYS = jax.random.split(jax.random.key(0), 3)
 
@@ -45,7 +44,7 @@ def small(hparams, num_updates):
         encode=lambda key, images: constant(images, 2),
         network=dense(3, lif(surrogate=gaussian(hparams["width"]))),
         readout=rate,
-        loss=squared_error,
+        loss=half_squared_error,
         optimizer=optax.sgd(hparams["learning_rate"]),
         objective=functools.partial(adversarial, epsilon=hparams["epsilon"]),
     )
@@ -96,7 +95,7 @@ def test_a_bad_point_is_refused_wherever_it_is(train, name, bad, message):
         values = [1.0, 1.0, 1.0]
         values[place] = bad
         with refused(ValueError, message) as caught:
-            run(train, KEYS, points_of(**{name: values}), EIGHT, EIGHT)
+            sweep(train, KEYS, points_of(**{name: values}), EIGHT, EIGHT)
         notes = [note for note in caught.value.__notes__ if note.startswith("at point")]
         assert [note[:15] for note in notes] == (["at point 2 of 3"] if place else [])
 
@@ -118,7 +117,7 @@ def test_a_hundred_points_cost_a_hundred_builds():
     traces.check = train.check
     points = points_of(width=[1.0] * 99 + [0.0])
     with refused(ValueError, "width must be positive"):
-        run(traces, KEYS, points, EIGHT, EIGHT)
+        sweep(traces, KEYS, points, EIGHT, EIGHT)
     assert len(traced) == 1
     assert len(built) == 3 + 99  # the first: to be checked, to start and in an epoch
 
@@ -133,14 +132,14 @@ def test_a_wrapper_is_not_asked_about_hyper_parameters_of_its_own():
     assert wider.check is SWEPT.check
     points = {"width": np.array([0.5, -2.0], np.float32)}
     with refused(ValueError, "width must be positive"):
-        run(wider, KEYS, points, EIGHT, EIGHT)
+        sweep(wider, KEYS, points, EIGHT, EIGHT)
 
 
 def test_sets_of_a_jitted_run_are_known_too():
     images, labels = EIGHT
     for bad, name in (((images * 255, labels), "images"), ((images, labels + 1), "labels")):
         with refused(ValueError, f"test_set {name} must"):
-            run(jax.jit(SWEPT), KEYS, points_of(width=[1.0]), EIGHT, bad)
+            sweep(jax.jit(SWEPT), KEYS, points_of(width=[1.0]), EIGHT, bad)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +166,7 @@ def test_sets_of_a_jitted_run_are_known_too():
 def test_arguments_of_run(change, error, message):
     wanted = {"train": SWEPT, "keys": KEYS, "points": points_of(width=[1.0])}
     with pytest.raises(error, match=message):
-        run(**wanted | {"train_set": EIGHT, "test_set": EIGHT} | change)
+        sweep(**wanted | {"train_set": EIGHT, "test_set": EIGHT} | change)
 
 
 # Grids --------------------------------------------------------------------------------------------
@@ -240,7 +239,7 @@ def test_runs_that_diverge_are_counted_and_left_out_of_means():
     updates[1, 1, 1] = 1
     updates[2] = 4
     found = found._replace(loss=loss, non_finite_updates=updates)
-    first, second, third = summarise(found, [{}] * 3)
+    first, second, third = summarize(found, [{}] * 3)
     assert (first["seeds"], first["diverged"]) == (3, 1)
     assert first["last_mean"] == pytest.approx(0.7)
     assert first["best_mean"] == pytest.approx(0.7)
@@ -254,18 +253,18 @@ def test_runs_that_diverge_are_counted_and_left_out_of_means():
 def test_a_last_number_that_is_not_finite_is_divergence(name):
     values = np.zeros((1, 1, 2))
     values[0, 0, 1] = np.inf
-    (line,) = summarise(history(np.zeros((1, 1, 2)))._replace(**{name: values}), [{}])
+    (line,) = summarize(history(np.zeros((1, 1, 2)))._replace(**{name: values}), [{}])
     assert line["diverged"] == 1
     assert np.isnan(line["last_mean"])
 
 
 def test_a_learning_rate_of_infinity_diverges_in_a_real_sweep():
     points = points_of(learning_rate=[0.1, np.inf, np.nan])
-    found = run(SWEPT, KEYS[:2], points, EIGHT, EIGHT)
+    found = sweep(SWEPT, KEYS[:2], points, EIGHT, EIGHT)
     np.testing.assert_array_equal(
         found.non_finite_updates, np.full((3, 2, 2), [[[0]], [[2]], [[2]]])
     )
-    assert [line["diverged"] for line in summarise(found, [{}] * 3)] == [0, 2, 2]
+    assert [line["diverged"] for line in summarize(found, [{}] * 3)] == [0, 2, 2]
 
 
 @pytest.mark.parametrize(
@@ -279,4 +278,4 @@ def test_a_learning_rate_of_infinity_diverges_in_a_real_sweep():
 )
 def test_arguments_of_summarise(shape, rows, error, message):
     with pytest.raises(error, match=message):
-        summarise(history(np.zeros(shape)), rows)
+        summarize(history(np.zeros(shape)), rows)

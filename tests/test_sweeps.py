@@ -11,7 +11,6 @@ import optax
 import pytest
 
 from stbp_jax import (
-    History,
     Pipeline,
     TrainConfig,
     bernoulli,
@@ -20,14 +19,15 @@ from stbp_jax import (
     flatten,
     gaussian,
     grid,
+    half_squared_error,
     lif,
     make_train,
     rate,
-    run,
     serial,
-    squared_error,
-    summarise,
+    summarize,
+    sweep,
 )
+from stbp_jax.training import History
 
 WIDTHS = [0.05, 0.2, 0.5, 2.0]
 KEYS = jax.random.split(jax.random.key(0), 3)
@@ -39,7 +39,7 @@ def build(hparams, num_updates):
         encode=lambda key, images: bernoulli(key, images, 8),
         network=serial(flatten(), dense(32, neuron), dense(10, neuron)),
         readout=rate,
-        loss=squared_error,
+        loss=half_squared_error,
         optimizer=optax.adam(5e-3),
     )
 
@@ -89,9 +89,9 @@ def test_a_sweep_in_one_program_is_its_lone_runs(digits, x64):
             close(jax.tree.map(lambda x, h=h, s=s: x[h, s], histories), history)
             close(jax.tree.map(lambda x, h=h, s=s: x[h, s], states.params), state.params)
 
-    whole = run(train, KEYS, points, *digits)
+    whole = sweep(train, KEYS, points, *digits)
     close(whole, histories)
-    parts = run(train, KEYS, points, *digits, chunk=3)  # 3 + 1, filled up
+    parts = sweep(train, KEYS, points, *digits, chunk=3)  # 3 + 1, filled up
     close(parts, histories)
 
 
@@ -108,7 +108,7 @@ SETS = (np.ones((2, 2), np.float32), np.zeros(2, np.int32)), (np.ones((1, 2)), n
 @pytest.mark.parametrize("chunk", [None, 1, 2, 3, 4, 5, 6, 100])
 def test_run_has_points_then_seeds_whatever_the_chunk(chunk):
     points, rows = grid(a=[1, 2, 3], b=[0.1, 0.2])
-    told = run(line, KEYS, points, *SETS, chunk=chunk)
+    told = sweep(line, KEYS, points, *SETS, chunk=chunk)
     assert told["told"].shape == (6, 3, 2)
     for h, row in enumerate(rows):
         for s in range(3):
@@ -126,7 +126,7 @@ def test_run_compiles_once(chunk):
         return line(*args)
 
     points, _ = grid(a=[1, 2, 3], b=[0.1, 0.2, 0.3])  # H = 9 is no multiple of 4
-    run(counted, KEYS, points, *SETS, chunk=chunk)
+    sweep(counted, KEYS, points, *SETS, chunk=chunk)
     assert len(traces) == 9 + 1  # each point is looked at, and one makes the program
 
 
@@ -136,7 +136,7 @@ def test_run_takes_points_of_any_shape():
 
     decays = np.arange(12, dtype=np.float32).reshape(3, 4)
     points = {"decays": decays, "scale": np.array([1.0, 10.0, 100.0], np.float32)}
-    told = run(matrix, KEYS[:1], points, *SETS, chunk=2)
+    told = sweep(matrix, KEYS[:1], points, *SETS, chunk=2)
     np.testing.assert_array_equal(told, [[6], [220], [3800]])
 
 
@@ -166,7 +166,7 @@ def history(accuracy):
 
 def test_summary_by_hand():
     told = history([[[0.5, 0.9, 0.8], [0.1, 0.6, 0.6]], [[0.0, 0.0, 1.0], [0.0, 0.0, 1.0]]])
-    first, second = summarise(told, [{"width": 0.1}, {"width": 1.0}])
+    first, second = summarize(told, [{"width": 0.1}, {"width": 1.0}])
     assert list(first)[0] == "width"
     assert (first["width"], first["seeds"]) == (0.1, 2)
     assert first["last_mean"] == pytest.approx(0.7)
@@ -180,7 +180,7 @@ def test_summary_by_hand():
 
 
 def test_summary_of_one_seed_has_no_deviation():
-    (line,) = summarise(history([[[0.25, 0.5]]]), [{}])
+    (line,) = summarize(history([[[0.25, 0.5]]]), [{}])
     assert line["last_mean"] == 0.5
     assert np.isnan(line["last_sd"])
     assert np.isnan(line["best_sd"])
@@ -189,16 +189,28 @@ def test_summary_of_one_seed_has_no_deviation():
 @pytest.mark.parametrize("name", ["images", "labels"])
 def test_run_refuses_bad_sets_before_it_compiles(name):
     # Inside the compiled program the values are unknown.
-    from stbp_jax import Pipeline, TrainConfig, constant, dense, make_train, rate, squared_error
+    from stbp_jax import (
+        Pipeline,
+        TrainConfig,
+        constant,
+        dense,
+        half_squared_error,
+        make_train,
+        rate,
+    )
 
     images, labels = np.full((8, 4), 0.5, np.float32), np.zeros(8, np.int32)
     bad = (images * 255, labels) if name == "images" else (images, labels + 7)
 
     def build(hparams, num_updates):
         return Pipeline(
-            lambda key, x: constant(x, 2), dense(3), rate, squared_error, optax.sgd(hparams["lr"])
+            lambda key, x: constant(x, 2),
+            dense(3),
+            rate,
+            half_squared_error,
+            optax.sgd(hparams["lr"]),
         )
 
     train = make_train(build, TrainConfig(epochs=1, batch_size=4))
     with pytest.raises(ValueError, match=f"train_set {name} must"):
-        run(train, KEYS, {"lr": np.ones(2, np.float32)}, bad, (images, labels))
+        sweep(train, KEYS, {"lr": np.ones(2, np.float32)}, bad, (images, labels))

@@ -14,31 +14,29 @@ import optax
 import pytest
 
 from stbp_jax import (
-    History,
     Pipeline,
     TrainConfig,
-    accuracy,
-    activity,
     apply,
+    apply_with_stats,
     bernoulli,
     constant,
     cross_entropy,
     data,
     dense,
     dropout,
-    epochs,
     flatten,
     gaussian,
+    half_squared_error,
     lif,
     make_train,
-    make_train_step,
-    make_training,
     rate,
     serial,
-    squared_error,
-    stateless,
+    train_epochs,
 )
 from stbp_jax import TrainState as State
+from stbp_jax.metrics import accuracy
+from stbp_jax.neurons import activation
+from stbp_jax.training import History, make_train_step, make_training
 
 KEY = jax.random.key(3)
 HPARAMS = {"width": 0.2, "decay": 0.5, "threshold": 0.3, "learning_rate": 5e-3}
@@ -65,7 +63,7 @@ def build(hparams, num_updates):
         encode=lambda key, images: bernoulli(key, images, 6),
         network=network,
         readout=rate,
-        loss=squared_error,
+        loss=half_squared_error,
         optimizer=optax.adam(hparams["learning_rate"]),
     )
 
@@ -108,13 +106,13 @@ def from_host(digits):
         traces.append(num_updates)
         return build(hparams, num_updates)
 
-    run = epochs(counting, CONFIG, KEY, HPARAMS, *digits)
+    run = train_epochs(counting, CONFIG, KEY, HPARAMS, *digits)
     first = next(run)
     before = len(traces)
     pairs = [first, *run]
     after_first = len(traces) - before
     other = {**HPARAMS, "learning_rate": 2 * HPARAMS["learning_rate"]}
-    next(epochs(counting, CONFIG, jax.random.key(9), other, *digits))
+    next(train_epochs(counting, CONFIG, jax.random.key(9), other, *digits))
     return pairs, after_first, before - (len(traces) - before - after_first)
 
 
@@ -153,7 +151,7 @@ def test_a_network_without_spiking_layers_trains(digits):
     def twin(hparams, num_updates):
         return Pipeline(
             encode=lambda key, images: constant(images, 1),
-            network=serial(flatten(), dense(24, stateless(jax.nn.relu)), dense(10)),
+            network=serial(flatten(), dense(24, activation(jax.nn.relu)), dense(10)),
             readout=rate,
             loss=cross_entropy,
             optimizer=optax.adam(1e-2),
@@ -210,13 +208,13 @@ def test_history_is_what_the_network_does(digits):
         state = training.start(KEY, HPARAMS, train_set)
         after, history = training.epoch(KEY, HPARAMS, state, train_set, test_set)
         before = rate(apply(network, state.params, constant(train_set[0], 6))[1])
-        _, outs, told = activity(network, after.params, constant(test_set[0], 6))
+        _, outs, told = apply_with_stats(network, after.params, constant(test_set[0], 6))
         return history, before, rate(outs), told
 
     history, before, scores, told = run()
-    assert_close(history.loss, squared_error(before, train_set[1]).mean(), rtol=1e-9)
+    assert_close(history.loss, half_squared_error(before, train_set[1]).mean(), rtol=1e-9)
     assert_close(history.train_accuracy, accuracy(before, train_set[1]), rtol=1e-6)
-    assert_close(history.test_loss, squared_error(scores, test_set[1]).mean(), rtol=1e-9)
+    assert_close(history.test_loss, half_squared_error(scores, test_set[1]).mean(), rtol=1e-9)
     assert_close(history.test_accuracy, accuracy(scores, test_set[1]), rtol=1e-6)
     for i, layer in enumerate(told):
         assert_close(history.firing_rate[i], layer.firing_rate.mean(), rtol=1e-5)
@@ -254,7 +252,7 @@ def test_every_epoch_shuffles_and_leaves_the_rest_out(digits):
 
         def loss(scores, labels):
             jax.debug.callback(lambda x: seen.append(np.asarray(x).tolist()), labels, ordered=True)
-            return squared_error(scores, labels)
+            return half_squared_error(scores, labels)
 
         return Pipeline(lambda key, x: x[None], dense(10), rate, loss, optax.sgd(0.1))
 
@@ -282,7 +280,7 @@ def test_dropout_acts_in_training_alone(digits):
     state, history = jax.jit(make_train(dropping, CONFIG))(KEY, hparams, few, few)
     network = dropping(hparams, 1).network
     scores = rate(jax.jit(lambda p: apply(network, p, constant(few[0], 6))[1])(state.params))
-    undropped = float(squared_error(scores, few[1]).mean())
+    undropped = float(half_squared_error(scores, few[1]).mean())
     np.testing.assert_allclose(history.test_loss, undropped, rtol=1e-9)
     losses = np.asarray(history.loss).tolist()
     assert len({*losses, undropped}) == 5
@@ -326,12 +324,12 @@ def test_a_resumed_run_is_the_run_that_was_never_stopped(from_host, digits):
     state, _ = pairs[1]
     saved = numbers(state)  # as in a file
     state = jax.tree.map(jnp.asarray, saved).replace(key=jax.random.wrap_key_data(saved.key))
-    assert_same(list(epochs(build, CONFIG, KEY, HPARAMS, *digits, state=state)), pairs[2:])
+    assert_same(list(train_epochs(build, CONFIG, KEY, HPARAMS, *digits, state=state)), pairs[2:])
 
 
 def test_a_finished_run_has_no_epochs_left(from_host, digits):
     state, _ = from_host[0][-1]
-    assert list(epochs(build, CONFIG, KEY, HPARAMS, *digits, state=state)) == []
+    assert list(train_epochs(build, CONFIG, KEY, HPARAMS, *digits, state=state)) == []
 
 
 # Programs ---------------------------------------------------------------------------------------
@@ -349,7 +347,7 @@ def test_num_updates_is_always_that_of_the_whole_run(digits, host):
 
     config = TrainConfig(epochs=4, batch_size=20)
     if host:
-        next(epochs(scheduled, config, KEY, HPARAMS, *digits))
+        next(train_epochs(scheduled, config, KEY, HPARAMS, *digits))
     else:
         jax.jit(make_train(scheduled, config)).trace(KEY, HPARAMS, *digits)
     assert told == {4 * 3}

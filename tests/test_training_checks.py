@@ -16,9 +16,15 @@ CONFIG = sj.TrainConfig(epochs=1, batch_size=50, eval_batch_size=50)
 LABELS = np.random.default_rng(0).integers(0, 3, 100).astype(np.int32)
 IMAGES = np.eye(3, dtype=np.float32)[LABELS]  # the label is the bright pixel
 SET = IMAGES, LABELS
-IDENTITY = sj.dense(3, init=sj.initialiser(lambda key, shape, dtype: jnp.eye(3, dtype=dtype)))
+IDENTITY = sj.dense(
+    3, init=sj.initializers.initializer(lambda key, shape, dtype: jnp.eye(3, dtype=dtype))
+)
 PIPELINE = sj.Pipeline(
-    lambda key, images: sj.constant(images, 2), IDENTITY, sj.rate, sj.squared_error, optax.sgd(0.1)
+    lambda key, images: sj.constant(images, 2),
+    IDENTITY,
+    sj.rate,
+    sj.half_squared_error,
+    optax.sgd(0.1),
 )
 PARAMS, _ = IDENTITY.init(KEY, (3,))
 
@@ -41,16 +47,18 @@ def run(*sets, build=build, config=CONFIG, key=KEY, hparams=()):
 
 
 def from_host(*sets, build=build, config=CONFIG, key=KEY, hparams=(), state=None):
-    return sj.epochs(build, config, key, hparams, *sets, state=state)  # the call itself refuses
+    return sj.train_epochs(
+        build, config, key, hparams, *sets, state=state
+    )  # the call itself refuses
 
 
 def start(train_set, *, build=build, config=CONFIG, key=KEY, hparams=()):
-    return sj.make_training(build, config).start(key, hparams, train_set)
+    return sj.training.make_training(build, config).start(key, hparams, train_set)
 
 
 def epoch(*sets, build=build, config=CONFIG, key=KEY, hparams=(), state=None):
     state = state_of() if state is None else state
-    return sj.make_training(build, config).epoch(key, hparams, state, *sets)
+    return sj.training.make_training(build, config).epoch(key, hparams, state, *sets)
 
 
 def expects(error, *parts):
@@ -68,7 +76,7 @@ def expects(error, *parts):
         ("network", lambda x: x, "network must be a Layer, got function"),
         ("network", sj.lif(), "network must be a Layer, got Neuron"),
         ("readout", "rate", "readout must be callable, got 'rate'"),
-        ("loss", "squared_error", "loss must be callable, got 'squared_error'"),
+        ("loss", "half_squared_error", "loss must be callable, got 'half_squared_error'"),
         ("optimizer", 1e-3, "optimizer must be a GradientTransformation of optax, got 0.001"),
         ("optimizer", optax.adam, "optimizer must be a GradientTransformation of optax, got <func"),
         ("augment", True, "augment must be callable, got True"),
@@ -211,10 +219,10 @@ def test_a_state_from_within_an_epoch():
 
 def test_arguments_of_an_update():
     with expects(TypeError, "loss_fn must be callable, got None"):
-        sj.make_train_step(None, optax.sgd(0.1))
+        sj.training.make_train_step(None, optax.sgd(0.1))
     with expects(TypeError, "optimizer must be a GradientTransformation"):
-        sj.make_train_step(lambda *_: None, optax.sgd)
-    step = sj.make_train_step(lambda *_: None, optax.sgd(0.1))
+        sj.training.make_train_step(lambda *_: None, optax.sgd)
+    step = sj.training.make_train_step(lambda *_: None, optax.sgd(0.1))
     with expects(TypeError, "state must be a TrainState, got dict"):
         step({}, None)
 
@@ -258,7 +266,7 @@ def test_history_counts_updates_that_are_not_finite():
 
 
 def test_parameters_of_nan_are_counted_in_every_update():
-    broken = sj.initialiser(lambda key, shape, dtype: jnp.full(shape, jnp.nan, dtype))
+    broken = sj.initializers.initializer(lambda key, shape, dtype: jnp.full(shape, jnp.nan, dtype))
     pipeline = PIPELINE._replace(network=sj.dense(3, sj.lif(), init=broken))
     train = sj.make_train(lambda hparams, num_updates: pipeline, CONFIG)
     assert int(train(KEY, (), SET, SET)[1].non_finite_updates[0]) == 2

@@ -26,22 +26,22 @@ from stbp_jax import (
     current_based,
     dense,
     dropout,
-    exponential_carry,
+    exponential_reset,
     flatten,
     gaussian,
-    leaky,
+    half_squared_error,
+    leaky_integrator,
     lif,
-    lif_scan,
     make_train,
-    make_train_step,
     peak_membrane,
     polynomial,
     rate,
     recurrent,
     serial,
-    squared_error,
     stepwise,
 )
+from stbp_jax.neurons import lif_scan
+from stbp_jax.training import make_train_step
 
 KEY = jax.random.key(5)
 T, B = 5, 6
@@ -54,12 +54,12 @@ NETWORKS = {
         dense(3, lif(threshold=0.2, surrogate=gaussian(0.3))),
     ),
     "conv": serial(
-        conv(4, 3, lif(threshold=0.1, surrogate=polynomial(1.0), carry=exponential_carry)),
+        conv(4, 3, lif(threshold=0.1, surrogate=polynomial(1.0), reset=exponential_reset)),
         avg_pool(2),
         dropout(0.25),
         flatten(),
         dense(8, recurrent(lif(threshold=0.1, unroll=lif_scan))),
-        dense(3, leaky(decay=0.9)),
+        dense(3, leaky_integrator(decay=0.9)),
     ),
 }
 SHAPE = (6, 6, 1)
@@ -77,7 +77,7 @@ def initial(network):
 
 
 def per_example(network, params, xs, labels):
-    return squared_error(rate(apply(network, params, xs)[1]), labels)
+    return half_squared_error(rate(apply(network, params, xs)[1]), labels)
 
 
 def mean_loss(network, params, xs, labels):
@@ -119,7 +119,7 @@ def test_per_example_gradients_sum_to_the_batch_gradient(network, x64):
 def test_checkpointed_gradients_are_equal(network, x64):
     def rematerialised(params, xs):
         outs = jax.checkpoint(lambda p, x: apply(network, p, x)[1])(params, xs)
-        return squared_error(rate(outs), LABELS).mean()
+        return half_squared_error(rate(outs), LABELS).mean()
 
     @jax.jit
     def both(params, xs):
@@ -164,7 +164,7 @@ def start(network, optimizer=optax.adam(1e-2)):
         encode, layers = jax.random.split(key)
         xs = bernoulli(encode, images, T)
         _, outs = apply(network, params, xs, key=layers)
-        return squared_error(rate(outs), labels).mean(), None
+        return half_squared_error(rate(outs), labels).mean(), None
 
     state = TrainState(params, optimizer.init(params), jax.random.key(1), jnp.int32(0))
     return state, make_train_step(loss_fn, optimizer)
@@ -274,7 +274,7 @@ def test_half_precision_throughout(network, dtype):
         lif(unroll=lif_scan),
         alif(),
         current_based(lif(), decay=0.5),
-        leaky(decay=0.5),
+        leaky_integrator(decay=0.5),
     ],
     ids=["lif", "lif_scan", "alif", "current_based", "leaky"],
 )

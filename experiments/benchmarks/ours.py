@@ -20,9 +20,9 @@ from experiments import harness
 from experiments.benchmarks import shapes, timing, variants, worker
 from experiments.benchmarks.shapes import Conv, Linear, Stage, Step, Unroll, Workload
 from experiments.benchmarks.variants import DEFAULT, Encode, Forward, Variant, Weights, library
-from stbp_jax.convolution import convolve
-from stbp_jax.kernels import lif_pallas
+from stbp_jax.layers.convolution import convolve
 from stbp_jax.neurons import LIFUnroll
+from stbp_jax.neurons.kernels import lif_pallas
 
 Array = jax.Array
 
@@ -98,11 +98,13 @@ def plain_bernoulli(key: Array, images: Array, num_steps: int) -> Array:
 
 
 def _weights(workload: Workload) -> Weights:
-    return [sj.Weights(jnp.asarray(k), jnp.asarray(b)) for k, b in shapes.weights(workload)]
+    return [
+        sj.initializers.Weights(jnp.asarray(k), jnp.asarray(b)) for k, b in shapes.weights(workload)
+    ]
 
 
 def _loss(outs: Array, labels: Array) -> Array:
-    return jnp.mean(sj.squared_error(sj.rate(outs), labels))
+    return jnp.mean(sj.half_squared_error(sj.rate(outs), labels))
 
 
 def whole(workload: Workload, forward: Forward, encode: Encode = sj.bernoulli) -> Task:
@@ -117,7 +119,7 @@ def whole(workload: Workload, forward: Forward, encode: Encode = sj.bernoulli) -
                 return _loss(forward(weights, encode(key, images, workload.steps)), labels), None
 
             optimizer = optax.adam(shapes.LEARNING_RATE)
-            update = sj.make_train_step(loss_fn, optimizer)
+            update = sj.training.make_train_step(loss_fn, optimizer)
             state = sj.TrainState(weights, optimizer.init(weights), jax.random.key(0), jnp.int32(0))
             return Task(update, state, ((images, labels),))
         case Linear():
@@ -261,7 +263,7 @@ def prepare(implementation: str, workload: Workload, small: Workload) -> worker.
         claims = {name: name for name in found if variant.exact or not name.startswith("grad")}
         remark = variant.remark
         if implementation == DEFAULT:
-            cut = check(small, library(small, carry=sj.detach_reset(sj.linear_carry)))
+            cut = check(small, library(small, reset=sj.detach_reset(sj.hard_reset)))
             found |= {f"cut/{name}": of for name, of in cut.items() if name.startswith("grad")}
 
     # Kept although unused: the byte floor writes into buffers that it does not read.

@@ -15,12 +15,12 @@ import jax.numpy as jnp
 import stbp_jax as sj
 from experiments.benchmarks import shapes
 from experiments.benchmarks.shapes import Conv, Dense, Unroll, Workload
-from stbp_jax.kernels import lif_pallas
-from stbp_jax.neurons import Carry, LIFUnroll
-from stbp_jax.products import Product
+from stbp_jax.layers.matmul import Matmul
+from stbp_jax.neurons import LIFUnroll, Reset
+from stbp_jax.neurons.kernels import lif_pallas
 
 Array = jax.Array
-Weights = list[sj.Weights]  # of each stage that has a synapse
+Weights = list[sj.initializers.Weights]  # of each stage that has a synapse
 Forward = Callable[[Weights, Array], Array]  # (weights, xs [T, B, *in]) -> spikes [T, B, *units]
 Encode = Callable[[Array, Array, int], Array]  # (key, images, num_steps) -> [T, B, *in]
 
@@ -47,9 +47,9 @@ class Variant(NamedTuple):
 def library(
     workload: Workload,
     *,
-    unroll: LIFUnroll = sj.lif_unroll,
-    carry: Carry = sj.linear_carry,
-    product: Product = sj.full_product,
+    unroll: LIFUnroll = sj.neurons.lif_unroll,
+    reset: Reset = sj.hard_reset,
+    matmul: Matmul = sj.layers.full_matmul,
     schedule: Callable[[sj.Layer], sj.Layer] = lambda net: net,
     packed: bool = False,
 ) -> Forward:
@@ -58,7 +58,7 @@ def library(
         decay=workload.decay,
         threshold=shapes.THRESHOLD,
         surrogate=sj.rectangular(shapes.WIDTH),
-        carry=carry,
+        reset=reset,
         unroll=unroll,
     )
     if isinstance(workload, Unroll):  # no layer, whose state would be of its params' dtype
@@ -68,7 +68,7 @@ def library(
             return neuron.unroll((), state, currents)[1]
 
         return alone
-    layers = [sj.unpack(*workload.input)] if packed else []
+    layers = [sj.layers.unpack(*workload.input)] if packed else []
     for stage in shapes.stages(workload):
         if stage.pool > 1:
             layers.append(sj.avg_pool(stage.pool))
@@ -76,7 +76,7 @@ def library(
             case Conv(features, kernel):
                 layers.append(sj.conv(features, kernel, neuron))
             case Dense(features):
-                layers += [sj.flatten(), sj.dense(features, neuron, product=product)]
+                layers += [sj.flatten(), sj.dense(features, neuron, matmul=matmul)]
     net = schedule(sj.serial(*layers))
     shape = (-(-math.prod(workload.input) // 8),) if packed else workload.input
     params, _ = jax.eval_shape(lambda key: net.init(key, shape), jax.random.key(0))
@@ -84,7 +84,7 @@ def library(
 
     def forward(weights: Weights, xs: Array) -> Array:
         params = jax.tree.unflatten(structure, jax.tree.leaves(weights))
-        return sj.apply(net, params, sj.pack(xs) if packed else xs)[1]
+        return sj.apply(net, params, sj.encoders.pack(xs) if packed else xs)[1]
 
     return forward
 
@@ -95,7 +95,7 @@ def chunk(workload: Workload) -> int:
 
 
 def _chunked(workload: Workload, *, keep: bool, packed: bool) -> Forward:
-    policy = sj.keep_membranes if keep else None
+    policy = sj.neurons.keep_membranes if keep else None
     schedule = partial(sj.chunked, steps=chunk(workload), policy=policy)
     return library(workload, schedule=schedule, packed=packed)
 
@@ -107,12 +107,12 @@ VARIANTS: dict[str, Variant] = {
     "stbp_jax chunked": Variant(partial(_chunked, keep=True, packed=False), bits),
     "stbp_jax chunked, lean": Variant(partial(_chunked, keep=False, packed=True), bits),
     "stbp_jax bfloat16": Variant(
-        partial(library, product=sj.bfloat16_product),
+        partial(library, matmul=sj.layers.bfloat16_matmul),
         partial(sj.bernoulli, dtype=jnp.bfloat16),
         exact=False,
         remark="products of the dense layers in bfloat16, gradients so rounded",
     ),
-    "stbp_jax lif_scan": Variant(partial(library, unroll=sj.lif_scan)),
+    "stbp_jax lif_scan": Variant(partial(library, unroll=sj.neurons.lif_scan)),
     "stbp_jax stepwise": Variant(partial(library, schedule=sj.stepwise)),
     "stbp_jax lif_pallas": Variant(partial(library, unroll=lif_pallas)),
 }

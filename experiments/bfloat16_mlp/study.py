@@ -16,7 +16,7 @@ STUDY = Study(
             SETTINGS,
             cpu=Plan(3),
             full=Plan(5),
-            product=sj.bfloat16_product,
+            matmul=sj.layers.bfloat16_matmul,
         ),
         "float32": variant("products in float32", SETTINGS, cpu=Plan(3), full=Plan(5)),
     },

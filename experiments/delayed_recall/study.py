@@ -48,9 +48,9 @@ class Settings(sweeping.Settings):
 Hidden = Callable[[HParams], sj.Neuron]
 
 
-def lone(carry: sj.neurons.Carry = sj.linear_carry) -> Hidden:
+def lone(reset: sj.neurons.Reset = sj.hard_reset) -> Hidden:
     """Neurons that know of the past what their own membrane keeps."""
-    return images.lif_units(carry).hidden
+    return images.lif_units(reset).hidden
 
 
 def recurrent(hparams: HParams) -> sj.Neuron:
@@ -92,7 +92,11 @@ def build(settings: Settings, hidden: Hidden, horizon: int) -> sj.training.Build
             return jnp.maximum(noise, cue + question)
 
         net = sj.serial(
-            sj.dense(int(settings.hidden), hidden(hparams), init=sj.fan_in_uniform(settings.gain)),
+            sj.dense(
+                int(settings.hidden),
+                hidden(hparams),
+                init=sj.initializers.fan_in_uniform(settings.gain),
+            ),
             sj.dense(settings.classes),
         )
         rates = optax.cosine_decay_schedule(hparams["learning_rate"], num_updates)
@@ -161,9 +165,9 @@ STUDY = Study(
     "stay near chance.",
     variants={
         "stbp": variant("gradients through space and time", lone()),
-        "sdbp": variant("through space alone", lone(sj.detach_time(sj.linear_carry))),
+        "sdbp": variant("through space alone", lone(sj.detach_time(sj.hard_reset))),
         "reset_detached": variant(
-            "through the membrane, not through its reset", lone(sj.detach_reset(sj.linear_carry))
+            "through the membrane, not through its reset", lone(sj.detach_reset(sj.hard_reset))
         ),
         **{
             f"horizon_{steps}": variant(

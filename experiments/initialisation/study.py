@@ -65,7 +65,7 @@ def _measure(settings: Settings) -> Measure:
     def measure(
         key: jax.Array, hparams: images.HParams, batch: tuple[jax.Array, jax.Array], _: Any
     ) -> tuple[None, dict[str, jax.Array]]:
-        init = sj.row_normalised(hparams["gain"], hparams["bias"])
+        init = sj.initializers.fan_in_normalized(hparams["gain"], hparams["bias"])
         neuron = images.STBP.hidden(hparams)
         hidden = [sj.dense(int(units), neuron, init=init) for units in settings.hidden.split("-")]
         output = sj.dense(settings.classes, neuron, init=init)
@@ -76,10 +76,10 @@ def _measure(settings: Settings) -> Measure:
 
         def loss(params: Any) -> jax.Array:
             scores = sj.rate(sj.apply(network, params, xs)[1])
-            return jnp.mean(sj.squared_error(scores, batch[1]))
+            return jnp.mean(sj.half_squared_error(scores, batch[1]))
 
         kernels = [leaf for leaf in jax.tree.leaves(jax.grad(loss)(params)) if leaf.ndim > 1]
-        rates = [report.firing_rate for report in sj.activity(network, params, xs)[2]]
+        rates = [report.firing_rate for report in sj.apply_with_stats(network, params, xs)[2]]
         return None, {
             "firing_rate": jnp.stack([jnp.mean(rate) for rate in rates]),
             "silent_fraction": jnp.stack([jnp.mean(rate == 0) for rate in rates]),
@@ -87,7 +87,7 @@ def _measure(settings: Settings) -> Measure:
         }
 
     def check(hparams: images.HParams, _: Any) -> None:
-        sj.row_normalised(hparams["gain"], hparams["bias"])
+        sj.initializers.fan_in_normalized(hparams["gain"], hparams["bias"])
         images.STBP.hidden(hparams)
 
     measure.check = check  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ def main() -> None:
     train, _ = data.load("mnist")
     images = train.images[[int(np.argmax(train.labels == label)) for label in range(10)]]
     keys = jax.random.split(jax.random.key(0), 3)
-    rows = [images, *(np.asarray(sj.elastic(key, images)) for key in keys)]
+    rows = [images, *(np.asarray(sj.augment.elastic(key, images)) for key in keys)]
     figure, grid = plt.subplots(4, 10, figsize=(7.5, 3.2), layout="constrained")
     for axes, image in zip(grid.flat, np.concatenate(rows), strict=True):
         axes.imshow(255 - image, cmap="gray", vmin=0, vmax=255)

@@ -39,7 +39,9 @@ def trains(run: Path) -> tuple[Spikes, Spikes, Spikes]:
     settings = images.Settings(**config["settings"])
     train, test = classification.load_named(settings)
     hparams, build = images.hparams(settings), images.build(settings)
-    training = sj.make_training(build, sj.TrainConfig(settings.epochs, settings.batch_size))
+    training = sj.training.make_training(
+        build, sj.TrainConfig(settings.epochs, settings.batch_size)
+    )
     before = training.start(jax.random.key(config["seed"]), hparams, train).params
     pipeline = build(hparams, 1)
     image = test.images[int(np.argmax(test.labels == DIGIT))]

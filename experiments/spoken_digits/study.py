@@ -20,7 +20,7 @@ from experiments.classification import Load, variant
 from experiments.settings import UsageError, setting
 from experiments.study import Plan, Study, Variant
 from stbp_jax.data import PAD, Cochlea, Recordings, SpokenDigits, cochlea_events, read_fsdd
-from stbp_jax.neurons import Carry
+from stbp_jax.neurons import Reset
 
 NAME = "fsdd"
 EAR = Cochlea()  # 64 channels of 3 neurons: 192 cells
@@ -159,8 +159,8 @@ def _heard(sound: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _encode(key: jax.Array, events: jax.Array, num_steps: int) -> jax.Array:
-    return sj.event_spikes(
-        events, num_steps, steps=sj.by_time(WINDOW // num_steps), shape=EAR.shape
+    return sj.events.event_spikes(
+        events, num_steps, steps=sj.events.by_time(WINDOW // num_steps), shape=EAR.shape
     )
 
 
@@ -188,25 +188,25 @@ def spoken_anew(key: jax.Array, events: jax.Array) -> jax.Array:
     return jnp.where(stays, words, PAD)
 
 
-HEARD = images.Coding(_encode, sj.changing)
+HEARD = images.Coding(_encode, sj.layers.varying_input)
 
 
 # Networks ----------------------------------------------------------------------------------------
 
 
 def _readout(hparams: images.HParams) -> sj.Neuron:
-    return sj.leaky(decay=READOUT)
+    return sj.leaky_integrator(decay=READOUT)
 
 
-def _units(carry: Carry = sj.linear_carry, *, among: bool = False) -> images.Dynamics:
+def _units(reset: Reset = sj.hard_reset, *, among: bool = False) -> images.Dynamics:
     """LIF with a leaky readout; `among` the units of a layer are connections too."""
-    hidden = images.lif_units(carry).hidden
+    hidden = images.lif_units(reset).hidden
     return images.Dynamics((lambda h: sj.recurrent(hidden(h))) if among else hidden, _readout)
 
 
 FORWARD, RECURRENT = _units(), _units(among=True)
-SPACE = _units(sj.detach_time(sj.linear_carry))
-RESET_DETACHED = _units(sj.detach_reset(sj.linear_carry))
+SPACE = _units(sj.detach_time(sj.hard_reset))
+RESET_DETACHED = _units(sj.detach_reset(sj.hard_reset))
 PERCEPTRON = Settings()
 CONNECTED = replace(PERCEPTRON, hidden="192", dropout=0.3)
 

@@ -49,7 +49,9 @@ def bars(scores: np.ndarray, label: int) -> list[str]:
     return lines
 
 
-def frame(counts: np.ndarray, decision: sj.Decision, label: int, seconds: float) -> list[str]:
+def frame(
+    counts: np.ndarray, decision: sj.streaming.Decision, label: int, seconds: float
+) -> list[str]:
     """A bin and what is thought of it, side by side."""
     left = picture(counts)
     right = [
@@ -109,7 +111,9 @@ def _show(args: argparse.Namespace) -> int:
         print(f"no params.npz in {args.run}: training")
         settings = changed(study.STUDY.variants["mlp"].settings, args.set)
         _, params = study.trained(settings, 0, harness.make_folder(args.run))
-    stream = sj.make_stream(study.network(settings, sj.gathered_product), params)
+    stream = sj.streaming.make_stream(
+        study.network(settings, sj.layers.event_driven_matmul), params
+    )
     _, test = study.load(settings, 0)
     right = 0
     count = min(args.count, len(test.labels))
@@ -128,12 +132,12 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _one(
-    stream: sj.Stream,
+    stream: sj.streaming.Stream,
     words: np.ndarray,
     label: int,
     settings: study.Settings,
     args: argparse.Namespace,
-) -> sj.Decision:
+) -> sj.streaming.Decision:
     """One recording; on a terminal, each bin's frame replaces the one before."""
     each, steps = settings.microseconds, settings.num_steps
     seen: list[tuple[np.ndarray, float]] = []
@@ -145,11 +149,13 @@ def _one(
         seen.append((counts[-1].copy(), time.perf_counter() - began))
         return state, scores
 
-    source = paced(sj.replay(words, until=each * steps), args.speed)
-    rule = sj.never if args.lead is None else sj.lead(args.lead)
+    source = paced(sj.streaming.replay(words, until=each * steps), args.speed)
+    rule = sj.streaming.no_early_exit if args.lead is None else sj.streaming.margin_rule(args.lead)
     watched = stream._replace(advance=advance)
     drawn = 0
-    for decision in sj.decisions(watched, source, microseconds=each, num_steps=steps, rule=rule):
+    for decision in sj.streaming.classify_stream(
+        watched, source, microseconds=each, num_steps=steps, rule=rule
+    ):
         if sys.stdout.isatty():
             lines = frame(seen[-1][0], decision, label, seen[-1][1])
             up = f"\x1b[{drawn}A" if drawn else ""

@@ -57,7 +57,7 @@ def measured(
         [
             np.stack([d.scores for d in decided])
             for decided in streamed(
-                sj.make_stream(first, params),
+                sj.streaming.make_stream(first, params),
                 test.events,
                 settings.num_steps,
                 settings.microseconds,
@@ -74,19 +74,24 @@ def measured(
 
 
 def streamed(
-    stream: sj.Stream, rows: np.ndarray, steps: int, microseconds: int
-) -> Iterator[list[sj.Decision]]:
+    stream: sj.streaming.Stream, rows: np.ndarray, steps: int, microseconds: int
+) -> Iterator[list[sj.streaming.Decision]]:
     """All decisions of each recording."""
     for source in _sources(stream, rows, steps, microseconds):
-        yield list(sj.decisions(stream, source, microseconds=microseconds, num_steps=steps))
+        yield list(
+            sj.streaming.classify_stream(stream, source, microseconds=microseconds, num_steps=steps)
+        )
 
 
 def _sources(
-    stream: sj.Stream, rows: np.ndarray, steps: int, microseconds: int
+    stream: sj.streaming.Stream, rows: np.ndarray, steps: int, microseconds: int
 ) -> list[list[sj.streaming.Chunk]]:
     """Each recording, in chunks of the bins of one call."""
     each = microseconds * stream.steps_per_call
-    return [list(sj.replay(row, microseconds=each, until=steps * microseconds)) for row in rows]
+    return [
+        list(sj.streaming.replay(row, microseconds=each, until=steps * microseconds))
+        for row in rows
+    ]
 
 
 def _kinds(timed: str) -> list[tuple[int, int]]:
@@ -122,7 +127,7 @@ def _stream(
     """Compares one kind of stream with the wanted scores `[N, T, C]`, then times it."""
     microseconds, together, steps = bins
     began = time.perf_counter()
-    stream = sj.make_stream(network, params, steps_per_call=together)
+    stream = sj.streaming.make_stream(network, params, steps_per_call=together)
     compiling = time.perf_counter() - began
     found = list(streamed(stream, rows, steps, microseconds))
     same = [
@@ -149,22 +154,26 @@ def _prefixes(network: sj.Layer, params: Any, rows: np.ndarray, bins: Bins) -> n
     """Scores of all prefixes by `apply`, `[N, T, C]`, in one batch."""
 
     def run(params: Any, rows: jax.Array) -> jax.Array:
-        xs = sj.event_spikes(rows, bins.steps, steps=sj.by_time(bins.microseconds))
+        xs = sj.events.event_spikes(rows, bins.steps, steps=sj.events.by_time(bins.microseconds))
         outs = sj.apply(network, params, xs)[1]
-        readout = sj.running_rate()
+        readout = sj.streaming.running_rate()
         return readout.unroll((), readout.initial_state(outs.shape[1:], outs.dtype), outs)[1]
 
     return np.asarray(jax.jit(run)(params, rows)).swapaxes(0, 1)
 
 
-def _calls(stream: sj.Stream, rows: np.ndarray, steps: int, microseconds: int) -> list[np.ndarray]:
+def _calls(
+    stream: sj.streaming.Stream, rows: np.ndarray, steps: int, microseconds: int
+) -> list[np.ndarray]:
     """The bins of these recordings, call by call, `[K, *shape]` each."""
-    counts = sj.event_counts(rows, steps, steps=sj.by_time(microseconds), dtype=np.uint16)
+    counts = sj.events.event_counts(
+        rows, steps, steps=sj.events.by_time(microseconds), dtype=np.uint16
+    )
     whole = np.asarray(counts).swapaxes(0, 1)  # [N, T, *shape]
     return list(whole.reshape((-1, stream.steps_per_call, *stream.shape)))
 
 
-def _timed_calls(stream: sj.Stream, calls: list[np.ndarray], count: int) -> list[float]:
+def _timed_calls(stream: sj.streaming.Stream, calls: list[np.ndarray], count: int) -> list[float]:
     """Seconds of `advance`, until its scores are there; the recordings over and over."""
     state, turn = stream.start(), 0
 
@@ -178,15 +187,17 @@ def _timed_calls(stream: sj.Stream, calls: list[np.ndarray], count: int) -> list
 
 
 def _timed_loop(
-    stream: sj.Stream, rows: np.ndarray, steps: int, microseconds: int, count: int
+    stream: sj.streaming.Stream, rows: np.ndarray, steps: int, microseconds: int, count: int
 ) -> list[float]:
     """Seconds from the events of one call's bins to their decision, the loop's Python included."""
     sources = _sources(stream, rows, steps, microseconds)
 
-    def endless() -> Iterator[sj.Decision]:
+    def endless() -> Iterator[sj.streaming.Decision]:
         while True:
             for source in sources:
-                yield from sj.decisions(stream, source, microseconds=microseconds, num_steps=steps)
+                yield from sj.streaming.classify_stream(
+                    stream, source, microseconds=microseconds, num_steps=steps
+                )
 
     found, each = endless(), steps // stream.steps_per_call
     seconds = timing.sample(lambda: (next(found), None)[1], count)

@@ -50,19 +50,21 @@ def _mixed(found: data.Recordings, limit: int) -> data.Recordings:
     return data.Recordings(found.events[order], found.labels[order])
 
 
-def build(settings: Settings, product: Any = sj.full_product) -> sj.training.Build:
+def build(settings: Settings, matmul: Any = sj.layers.full_matmul) -> sj.training.Build:
     """The pipeline: events into bins, LIF units, mean output over time."""
 
     def encode(key: jax.Array, events: jax.Array, num_steps: int) -> jax.Array:
-        return sj.event_spikes(events, num_steps, steps=sj.by_time(settings.microseconds))
+        return sj.events.event_spikes(
+            events, num_steps, steps=sj.events.by_time(settings.microseconds)
+        )
 
-    coding = images.Coding(encode, sj.changing)
-    return images.build(settings, coding=coding, product=product)
+    coding = images.Coding(encode, sj.layers.varying_input)
+    return images.build(settings, coding=coding, matmul=matmul)
 
 
-def network(settings: Settings, product: Any = sj.full_product) -> sj.Layer:
+def network(settings: Settings, matmul: Any = sj.layers.full_matmul) -> sj.Layer:
     """What is trained, with a product of one's choice; all have the same parameters."""
-    return build(settings, product)(images.hparams(settings), 1).network
+    return build(settings, matmul)(images.hparams(settings), 1).network
 
 
 def trained(settings: Settings, seed: int, folder: Path) -> tuple[Row, Any]:
@@ -88,8 +90,8 @@ def _run(settings: Settings, seeds: list[int], folder: Path) -> Iterator[list[Ro
         row, params = trained(settings, seed, own)
         _, test = load(settings, seed)
         networks = {
-            product.__name__: network(settings, product)
-            for product in (sj.full_product, sj.gathered_product)
+            matmul.__name__: network(settings, matmul)
+            for matmul in (sj.layers.full_matmul, sj.layers.event_driven_matmul)
         }
         told = measured(networks, params, settings, test)
         harness.write_json(own / "streaming.json", told)

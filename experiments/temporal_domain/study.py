@@ -112,7 +112,7 @@ STUDY = Study(
         ),
         "nmnist_sdbp": _recorded(images.SDBP, "recordings of digits: through space alone"),
         "nmnist_reset_detached": _recorded(
-            images.lif_units(sj.detach_reset(sj.linear_carry)),
+            images.lif_units(sj.detach_reset(sj.hard_reset)),
             "recordings of digits: through the membrane, not through its reset",
         ),
     },

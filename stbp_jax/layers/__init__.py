@@ -1,29 +1,53 @@
 """Layers: a synapse and a neuron, unrolled over time."""
 
 from stbp_jax.layers.connections import conv, dense
+from stbp_jax.layers.matmul import (
+    bfloat16_matmul,
+    event_driven_matmul,
+    full_matmul,
+    split_bfloat16_matmul,
+)
+from stbp_jax.layers.networks import (
+    apply,
+    apply_with_stats,
+    chunked,
+    serial,
+    stepwise,
+    truncated,
+)
 from stbp_jax.layers.plain import avg_pool, dropout, flatten, unpack
 from stbp_jax.layers.synapse import (
-    SpikingParams,
+    LayerParams,
     Synapse,
-    changing,
     linear_fan_out,
     pointwise,
     spiking,
-    still,
+    static_input,
+    varying_input,
 )
 
 __all__ = [
-    "SpikingParams",
+    "LayerParams",
     "Synapse",
+    "apply",
+    "apply_with_stats",
     "avg_pool",
-    "changing",
+    "bfloat16_matmul",
+    "chunked",
     "conv",
     "dense",
     "dropout",
-    "linear_fan_out",
+    "event_driven_matmul",
     "flatten",
+    "full_matmul",
+    "linear_fan_out",
     "pointwise",
+    "serial",
     "spiking",
-    "still",
+    "split_bfloat16_matmul",
+    "static_input",
+    "stepwise",
+    "truncated",
     "unpack",
+    "varying_input",
 ]

@@ -1,6 +1,6 @@
 """Layers with weights: who drives whom.
 
-Decides full and convolutional connections. Leaves out their first values (`initialisers`), and how
+Decides full and convolutional connections. Leaves out their first values (`initializers`), and how
 sums are made (`products`, `convolution`).
 """
 
@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 
 from stbp_jax import checks
-from stbp_jax.convolution import convolve
 from stbp_jax.core import Array, Layer, Neuron, Shape, name_of
-from stbp_jax.initialisers import Initialiser, Weights, drawn, fan_in_uniform, plus_bias
-from stbp_jax.layers.synapse import Inputs, Synapse, changing, layer_of
-from stbp_jax.products import Product, full_product
+from stbp_jax.initializers import Initializer, Weights, drawn, fan_in_uniform, plus_bias
+from stbp_jax.layers.convolution import convolve
+from stbp_jax.layers.matmul import Matmul, full_matmul
+from stbp_jax.layers.synapse import Inputs, Synapse, layer_of, varying_input
 
 Constraint = Callable[[Array], Array]
 
@@ -24,10 +24,10 @@ def dense(
     features: int,
     neuron: Neuron | None = None,
     *,
-    init: Initialiser = fan_in_uniform(),  # noqa: B008 - a function without arrays
-    product: Product = full_product,
+    init: Initializer = fan_in_uniform(),  # noqa: B008 - a function without arrays
+    matmul: Matmul = full_matmul,
     constraint: Constraint | None = None,
-    inputs: Inputs = changing,
+    inputs: Inputs = varying_input,
 ) -> Layer:
     """Full connections: Iᵗ = xᵗ W + b, then the neuron.
 
@@ -35,11 +35,11 @@ def dense(
       features: number of post-neurons.
       neuron: their dynamics; None for a plain linear map.
       init: makes `Weights(kernel [in, features], bias [features] or None)`.
-      product: makes xᵗ W: `full_product`, `bfloat16_product`, `split_product` or, for streams,
-        `gathered_product`.
+      matmul: makes xᵗ W: `full_matmul`, `bfloat16_matmul`, `split_bfloat16_matmul` or, for streams,
+        `event_driven_matmul`.
       constraint: kernel -> kernel that is applied before the product: a mask, Dale's law, a norm.
         Gradients cross it. Synaptic operations count the weights that it leaves other than 0.
-      inputs: `changing`, or `still` where all T steps are the same.
+      inputs: `varying_input`, or `static_input` where all T steps are the same.
 
     Returns:
       A `Layer` from `[T, B, in]` to `[T, B, features]`.
@@ -47,7 +47,7 @@ def dense(
     Raises:
       ValueError: inputs of another rank or size, or none at all; weights or products of another
         shape; a constraint that changes the kernel's shape.
-      TypeError: `features` not a static integer; `neuron` is no `Neuron`; `init`, `product`,
+      TypeError: `features` not a static integer; `neuron` is no `Neuron`; `init`, `matmul`,
         `constraint` or `inputs` not callable, or `init` not making `Weights` of floats; inputs that
         are no real numbers.
 
@@ -60,7 +60,7 @@ def dense(
     """
     features = checks.count("features", features)
     checks.function("init", init)
-    checks.function("product", product)
+    checks.function("product", matmul)
     name = f"dense({features})"
 
     def init_(key: Array, shape: Shape) -> tuple[Weights, Shape]:
@@ -83,7 +83,7 @@ def dense(
                 f"{name} needs time slices [B, {wanted}], got {list(x.shape)}; sequences are "
                 "time-major, [T, B, ...]"
             )
-        y = product(x, _constrained(weights, constraint))
+        y = matmul(x, _constrained(weights, constraint))
         if y.shape != (x.shape[0], weights.kernel.shape[1]):
             raise ValueError(
                 f"{name}: product must have shape {[x.shape[0], weights.kernel.shape[1]]}, got "
@@ -110,9 +110,9 @@ def conv(
     neuron: Neuron | None = None,
     *,
     padding: str = "valid",
-    init: Initialiser = fan_in_uniform(),  # noqa: B008 - a function without arrays
+    init: Initializer = fan_in_uniform(),  # noqa: B008 - a function without arrays
     constraint: Constraint | None = None,
-    inputs: Inputs = changing,
+    inputs: Inputs = varying_input,
 ) -> Layer:
     """Convolution with stride 1 over images `[height, width, channels]`, then the neuron.
 
@@ -123,7 +123,7 @@ def conv(
       padding: `"valid"` (none) or `"same"` (zeros, so that the output has the input's size).
       init: makes `Weights(kernel [kh, kw, channels, features], bias [features] or None)`.
       constraint: kernel -> kernel, as of `dense`.
-      inputs: `changing`, or `still` where all T steps are the same.
+      inputs: `varying_input`, or `static_input` where all T steps are the same.
 
     Returns:
       A `Layer` from `[T, B, height, width, channels]` to `[T, B, height', width', features]`.

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 
 from stbp_jax import checks
 from stbp_jax.core import (
-    Activity,
     Array,
     Layer,
+    LayerStats,
     Neuron,
     Params,
     Shape,
@@ -46,7 +46,7 @@ class Synapse(NamedTuple):
     constants: Callable[[], dict[str, Any]] | None = None
 
 
-class SpikingParams(NamedTuple):
+class LayerParams(NamedTuple):
     """What a layer of synapse and neuron learns."""
 
     synapse: Params
@@ -56,12 +56,12 @@ class SpikingParams(NamedTuple):
 Inputs = Callable[[Array], Array]
 
 
-def changing(xs: Array) -> Array:
+def varying_input(xs: Array) -> Array:
     """Inputs that differ from step to step: the synapse is applied to all of them."""
     return xs
 
 
-def still(xs: Array) -> Array:
+def static_input(xs: Array) -> Array:
     """Inputs that are the same at all T steps: the synapse is applied once, its current held.
 
     For `constant` encoding, where it makes the first layer T times as cheap. Concrete inputs that
@@ -72,7 +72,7 @@ def still(xs: Array) -> Array:
       ValueError: concrete inputs that differ between steps.
 
     >>> from stbp_jax import apply, constant, dense, lif
-    >>> layer = dense(3, lif(), inputs=still)
+    >>> layer = dense(3, lif(), inputs=static_input)
     >>> params, _ = layer.init(jax.random.key(0), (4,))
     >>> apply(layer, params, constant(jnp.ones((2, 4)), 5))[1].shape
     (5, 2, 3)
@@ -102,30 +102,30 @@ def check_slice(shape: Shape) -> None:
         )
 
 
-def pointwise(synapse: Synapse, *, inputs: Inputs = changing) -> Layer:
+def pointwise(synapse: Synapse, *, inputs: Inputs = varying_input) -> Layer:
     """A layer without memory, from a synapse alone: yᵗ = apply(params, xᵗ).
 
     Args:
       synapse: what to apply at every step.
-      inputs: `changing`, or `still` where all T steps are the same.
+      inputs: `varying_input`, or `static_input` where all T steps are the same.
 
     Returns:
-      A `Layer` whose params are the synapse's, in `SpikingParams`, and whose state is `()`.
+      A `Layer` whose params are the synapse's, in `LayerParams`, and whose state is `()`.
     """
 
-    def init(key: Array, shape: Shape) -> tuple[SpikingParams, Shape]:
+    def init(key: Array, shape: Shape) -> tuple[LayerParams, Shape]:
         params, out = synapse.init(key, shape)
-        return SpikingParams(params, ()), out
+        return LayerParams(params, ()), out
 
     def initial_state(
-        params: SpikingParams, shape: Shape, *, key: Array | None = None
+        params: LayerParams, shape: Shape, *, key: Array | None = None
     ) -> tuple[State, Shape]:
         return (), out_shape(synapse, params.synapse, shape)
 
-    def step(params: SpikingParams, state: State, x: Array) -> tuple[State, Array]:
+    def step(params: LayerParams, state: State, x: Array) -> tuple[State, Array]:
         return state, synapse.apply(params.synapse, x)
 
-    def unroll(params: SpikingParams, state: State, xs: Array) -> tuple[State, Array]:
+    def unroll(params: LayerParams, state: State, xs: Array) -> tuple[State, Array]:
         return state, _over_time(synapse, inputs, params.synapse, xs)
 
     return Layer(
@@ -140,7 +140,7 @@ def out_shape(synapse: Synapse, params: Params, shape: Shape) -> Shape:
     return jax.eval_shape(synapse.apply, params, x).shape
 
 
-def spiking(synapse: Synapse, neuron: Neuron, *, inputs: Inputs = changing) -> Layer:
+def spiking(synapse: Synapse, neuron: Neuron, *, inputs: Inputs = varying_input) -> Layer:
     """A layer from a synapse and a neuron: Iᵗ = synapse(xᵗ), then the neuron's dynamics.
 
     `unroll` applies the synapse to all steps at once, then unrolls the neuron over the currents.
@@ -148,30 +148,30 @@ def spiking(synapse: Synapse, neuron: Neuron, *, inputs: Inputs = changing) -> L
     Args:
       synapse: `dense(...)` and `conv(...)` make theirs; any pure map will do.
       neuron: any `Neuron`; `lif(...)` for one.
-      inputs: `changing`, or `still` where all T steps are the same.
+      inputs: `varying_input`, or `static_input` where all T steps are the same.
 
     Returns:
-      A `Layer` with `SpikingParams`; its state is the neuron's.
+      A `Layer` with `LayerParams`; its state is the neuron's.
     """
 
-    def init(key: Array, shape: Shape) -> tuple[SpikingParams, Shape]:
+    def init(key: Array, shape: Shape) -> tuple[LayerParams, Shape]:
         key_synapse, key_neuron = jax.random.split(key)
         params, units = synapse.init(key_synapse, shape)
-        return SpikingParams(params, neuron.init(key_neuron, units)), units
+        return LayerParams(params, neuron.init(key_neuron, units)), units
 
     def initial_state(
-        params: SpikingParams, shape: Shape, *, key: Array | None = None
+        params: LayerParams, shape: Shape, *, key: Array | None = None
     ) -> tuple[State, Shape]:
         out = out_shape(synapse, params.synapse, shape)
         dtypes = [leaf.dtype for leaf in jax.tree.leaves(params)]
         dtype = jnp.result_type(*dtypes) if dtypes else jnp.result_type(float)
         return neuron.initial_state(out, dtype), out
 
-    def step(params: SpikingParams, state: State, x: Array) -> tuple[State, Array]:
+    def step(params: LayerParams, state: State, x: Array) -> tuple[State, Array]:
         checks.batch("state", state, len(x))
         return neuron.step(params.neuron, state, synapse.apply(params.synapse, x))
 
-    def unroll(params: SpikingParams, state: State, xs: Array) -> tuple[State, Array]:
+    def unroll(params: LayerParams, state: State, xs: Array) -> tuple[State, Array]:
         checks.sequence("xs", xs)
         checks.batch("state", state, xs.shape[1])
         currents = _over_time(synapse, inputs, params.synapse, xs)
@@ -183,9 +183,9 @@ def spiking(synapse: Synapse, neuron: Neuron, *, inputs: Inputs = changing) -> L
     if not neuron.spiking:
         return Layer(init, initial_state, step, unroll, without_report(unroll), named)
 
-    def observe(
-        params: SpikingParams, state: State, xs: Array
-    ) -> tuple[State, Array, tuple[Activity]]:
+    def unroll_with_stats(
+        params: LayerParams, state: State, xs: Array
+    ) -> tuple[State, Array, tuple[LayerStats]]:
         checks.sequence("xs", xs)
         checks.batch("state", state, xs.shape[1])
         currents = _over_time(synapse, inputs, params.synapse, xs)
@@ -203,10 +203,10 @@ def spiking(synapse: Synapse, neuron: Neuron, *, inputs: Inputs = changing) -> L
             jnp.nan if synapse.fan_out is None else synapse.fan_out(params.synapse, xs.shape[2:])
         )
         operations = synaptic_operations(inputs(xs), fan_out)
-        report = Activity(spikes / steps, inside / steps, jnp.mean(operations))
+        report = LayerStats(spikes / steps, inside / steps, jnp.mean(operations))
         return state, outs, (report,)
 
-    return Layer(init, initial_state, step, unroll, observe, named)
+    return Layer(init, initial_state, step, unroll, unroll_with_stats, named)
 
 
 def _share_in_window(neuron: Neuron, params: Params, state: State) -> Array:

@@ -1,57 +1,62 @@
 """Populations of neurons; each file decides one kind of dynamics."""
 
-from stbp_jax.neurons.adaptive_lif import ALIFConstants, ALIFState, adaptive_carry, alif
+from stbp_jax.neurons.alif import ALIFConstants, ALIFState, adaptive_reset, alif
 from stbp_jax.neurons.current_based import CurrentState, current_based
-from stbp_jax.neurons.iterative_lif import (
-    Carry,
+from stbp_jax.neurons.leaky_integrator import activation, leaky_integrator
+from stbp_jax.neurons.learnable_decay import (
+    LearnableDecayParams,
+    learnable_decay,
+    per_layer,
+    per_neuron,
+)
+from stbp_jax.neurons.lif import (
     LIFConstants,
     LIFState,
     LIFUnroll,
+    Reset,
     detach_reset,
     detach_time,
-    exponential_carry,
+    exponential_reset,
+    hard_reset,
     keep_membranes,
     lif,
     lif_scan,
     lif_step,
     lif_unroll,
-    linear_carry,
-    subtractive_carry,
+    soft_reset,
 )
-from stbp_jax.neurons.learnt import LearntDecayParams, learnt_decay, one_decay, own_decays
-from stbp_jax.neurons.non_spiking import leaky, stateless
-from stbp_jax.neurons.recurrence import RecurrentParams, RecurrentState, recurrent
+from stbp_jax.neurons.recurrent import RecurrentParams, RecurrentState, recurrent
 from stbp_jax.neurons.unrolling import MEMBRANE
 
 __all__ = [
     "ALIFConstants",
     "ALIFState",
-    "Carry",
     "CurrentState",
     "LIFConstants",
     "LIFState",
     "LIFUnroll",
-    "LearntDecayParams",
+    "LearnableDecayParams",
     "MEMBRANE",
     "RecurrentParams",
     "RecurrentState",
-    "adaptive_carry",
+    "Reset",
+    "activation",
+    "adaptive_reset",
     "alif",
     "current_based",
     "detach_reset",
     "detach_time",
-    "exponential_carry",
+    "exponential_reset",
+    "hard_reset",
     "keep_membranes",
-    "leaky",
-    "learnt_decay",
+    "leaky_integrator",
+    "learnable_decay",
     "lif",
     "lif_scan",
     "lif_step",
     "lif_unroll",
-    "linear_carry",
-    "one_decay",
-    "own_decays",
+    "per_layer",
+    "per_neuron",
     "recurrent",
-    "stateless",
-    "subtractive_carry",
+    "soft_reset",
 ]

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from stbp_jax import checks
 from stbp_jax.core import Array, Neuron, Params, Shape, State, constants_of
-from stbp_jax.neurons.non_spiking import leaky
+from stbp_jax.neurons.leaky_integrator import leaky_integrator
 
 
 class CurrentState(NamedTuple):
@@ -18,7 +18,7 @@ def current_based(neuron: Neuron, *, decay: Any) -> Neuron:
     """The same neurons behind synapses with a current of their own: iᵗ = α iᵗ⁻¹ + Iᵗ.
 
     The neuron gets iᵗ, in the step of its input. Around `lif` this is the current-based LIF (CuBa):
-    uᵗ = carry(uᵗ⁻¹, oᵗ⁻¹) + iᵗ. The currents of all steps are made first, then the neuron is
+    uᵗ = reset(uᵗ⁻¹, oᵗ⁻¹) + iᵗ. The currents of all steps are made first, then the neuron is
     unrolled over them, fast where it has a fast unroll. `recurrent(current_based(n))` filters what
     comes back among the units too, `current_based(recurrent(n))` only what comes from below.
 
@@ -43,7 +43,7 @@ def current_based(neuron: Neuron, *, decay: Any) -> Neuron:
     Source: Neftci, Mostafa, Zenke 2019; `CuBa` of NIR and Lava.
     """
     checks.instance("neuron", neuron, Neuron, "a Neuron, such as lif()")
-    synapse = leaky(decay=decay)
+    synapse = leaky_integrator(decay=decay)
 
     def init(key: Array, shape: Shape) -> Params:
         synapse.init(key, shape)

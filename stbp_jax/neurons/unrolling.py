@@ -33,13 +33,13 @@ class Dynamics(NamedTuple):
     added. A state is a NamedTuple with `spikes`. Constants have a `surrogate`.
 
     Attributes:
-      carry: `(constants, state) -> hidden` that enters the next step.
+      reset: `(constants, state) -> hidden` that enters the next step.
       distance: `(constants, hidden) -> [B, *units]`, how far above the threshold.
       state: `(hidden, spikes) -> state`.
       hidden: `state -> hidden`.
     """
 
-    carry: Callable[[Any, Any], Hidden]
+    reset: Callable[[Any, Any], Hidden]
     distance: Callable[[Any, Hidden], Array]
     state: Callable[[Hidden, Array], Any]
     hidden: Callable[[Any], Hidden]
@@ -76,7 +76,7 @@ def unroll(dynamics: Dynamics, constants: Any, state: Any, currents: Array) -> t
 class _Functions(NamedTuple):
     """A `Dynamics` and its surrogate, their first argument `(constants, numbers, fixed)`."""
 
-    carry: Callable[[Any, Any], Hidden]
+    reset: Callable[[Any, Any], Hidden]
     distance: Callable[[Any, Hidden], Array]
     fire: Callable[[Any, Array], Array]
     slope: Callable[[Any, Array], Array]
@@ -100,7 +100,7 @@ def _open(dynamics: Dynamics, constants: Any, state: Any) -> tuple[_Functions, A
     """
     hidden = dynamics.hidden(state)
     parts: tuple[tuple[Callable[..., Any], tuple, bool], ...] = (
-        (dynamics.carry, (constants, state), True),
+        (dynamics.reset, (constants, state), True),
         (dynamics.distance, (constants, hidden), True),
         (_spikes, (constants, hidden[0]), False),
         (_slope, (constants, hidden[0]), False),
@@ -115,8 +115,8 @@ def _open(dynamics: Dynamics, constants: Any, state: Any) -> tuple[_Functions, A
         functions.append(with_closed(opened_function, place, moves))
         numbers.append([c for c, moving in zip(closed, moves, strict=True) if moving])
         fixed.append([c for c, moving in zip(closed, moves, strict=True) if not moving])
-    carry, distance, fire, slope = functions
-    opened_all = _Functions(carry, distance, fire, slope, dynamics.state, dynamics.hidden)
+    reset, distance, fire, slope = functions
+    opened_all = _Functions(reset, distance, fire, slope, dynamics.state, dynamics.hidden)
     return opened_all, numbers, fixed
 
 
@@ -160,7 +160,7 @@ def _march(
     """Last state, and `keep(hidden)` of every step, the first array in the place of `currents`."""
 
     def enter(before: Any, t: Any, stacks: tuple[Array, ...]) -> tuple[Hidden, tuple[Array, ...]]:
-        membrane, *rest = functions.carry(constants, before)
+        membrane, *rest = functions.reset(constants, before)
         hidden = (membrane + _at(stacks[0], t), *rest)
         kept = zip(stacks, keep(hidden), strict=True)
         return hidden, tuple(lax.dynamic_update_index_in_dim(s, k, t, 0) for s, k in kept)
@@ -210,10 +210,10 @@ def _backward(
         return jax.tree.map(lambda a, b: a + b.astype(a.dtype), total, bar)
 
     def future_of(state: Any, eps: Hidden, total: Any) -> tuple[Any, Any]:
-        def carry(given: Any, state: Any) -> Hidden:
-            return functions.carry((*given, fixed), state)
+        def reset(given: Any, state: Any) -> Hidden:
+            return functions.reset((*given, fixed), state)
 
-        bar, future = jax.vjp(carry, given, state)[1](eps)
+        bar, future = jax.vjp(reset, given, state)[1](eps)
         return future, add(total, bar)
 
     def leave(future: Any, t: Any, total: Any, stack: Array) -> tuple[Hidden, Any, Array]:

@@ -5,9 +5,9 @@ counts and refuses is plain Python around it (`loop`, `sources`).
 """
 
 from stbp_jax.streaming.compiled import Stream, StreamState, any_event, make_stream
-from stbp_jax.streaming.loop import Decision, Rule, decisions, lead, never
+from stbp_jax.streaming.loop import Decision, Rule, classify_stream, margin_rule, no_early_exit
 from stbp_jax.streaming.readouts import running_peak, running_rate
-from stbp_jax.streaming.sources import Chunk, live, replay
+from stbp_jax.streaming.sources import Chunk, replay, with_clock
 
 __all__ = [
     "Chunk",
@@ -16,12 +16,12 @@ __all__ = [
     "Stream",
     "StreamState",
     "any_event",
-    "decisions",
-    "lead",
-    "live",
+    "classify_stream",
     "make_stream",
-    "never",
+    "margin_rule",
+    "no_early_exit",
     "replay",
     "running_peak",
     "running_rate",
+    "with_clock",
 ]

@@ -58,7 +58,7 @@ def make_stream(
     """Compiles a network for one stream: K time steps a call, batch 1, state carried.
 
     What it gives is what `apply` gives on the same bins, up to the order of sums in a product of
-    one row and of many; `dense(..., product=gathered_product)` has the same order in both, and is
+    one row and of many; `dense(..., matmul=event_driven_matmul)` has the same order in both, and is
     the fast one here. It compiles now, not at the first event, and never again.
 
     Args:

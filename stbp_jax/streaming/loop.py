@@ -40,7 +40,7 @@ class Decision(NamedTuple):
     left_out: int = 0
 
 
-def lead(least: float) -> Rule:
+def margin_rule(least: float) -> Rule:
     """Decides as soon as the best score is so much above the second.
 
     Args:
@@ -53,7 +53,7 @@ def lead(least: float) -> Rule:
       TypeError: `least` is no number.
       ValueError: `least` is NaN or below 0.
 
-    >>> lead(0.2)(np.array([0.1, 0.4, 0.2]))
+    >>> margin_rule(0.2)(np.array([0.1, 0.4, 0.2]))
     True
     """
     checks.real("least", least)
@@ -69,28 +69,29 @@ def lead(least: float) -> Rule:
     return rule
 
 
-def never(scores: np.ndarray) -> bool:
+def no_early_exit(scores: np.ndarray) -> bool:
     """Decides at the end alone."""
     return False
 
 
-def decisions(
+def classify_stream(
     stream: Stream,
     source: Iterable[Chunk],
     *,
     microseconds: int = 10_000,
     num_steps: int = 30,
     start: int = 0,
-    rule: Rule = never,
+    rule: Rule = no_early_exit,
 ) -> Iterator[Decision]:
     """Feeds events into a network as they come; a decision every `steps_per_call` bins.
 
     Bin t holds start + t · microseconds <= time < that + microseconds, as `by_time`. It is closed
     by the first event of a later bin or by the clock, `(time, None)`: a source that is silent can
-    go on with that, else the loop waits for it (`live` gives the clock, and an error after too long
-    a silence). Empty bins are steps like any other, so that membranes leak. Events before `start`
-    and after the last bin are left out and counted, as `left_out`. A warning says so where the
-    source's clock begins farther from the bins than they are long, and where no event is in any.
+    go on with that, else the loop waits for it (`with_clock` gives the clock, and an error after
+    too long a silence). Empty bins are steps like any other, so that membranes leak. Events before
+    `start` and after the last bin are left out and counted, as `left_out`. A warning says so where
+    the clock of the source begins farther from the bins than they are long, and where no event is
+    in any.
 
     Where the source ends before the last bin, the bin that it ended in is closed as it is, and the
     decision of the bins so far is the last one, `ended="source"`; where the clock stood between two
@@ -103,7 +104,7 @@ def decisions(
       microseconds: length of a bin.
       num_steps: bins at most; a multiple of `stream.steps_per_call`.
       start: time at which the first bin begins.
-      rule: of the scores, whether they suffice; `lead(0.1)` for one. Tried at each decision.
+      rule: of the scores, whether they suffice; `margin_rule(0.1)` for one. Tried at each decision.
 
     Yields:
       Decisions; the last one alone has `ended`. None where the source ends before `start`.
@@ -119,12 +120,13 @@ def decisions(
       UserWarning: events are left out because the clock of the source is another.
 
     >>> import jax
-    >>> from stbp_jax import dense, lif, make_stream
+    >>> from stbp_jax import dense, lif
+    >>> from stbp_jax.streaming import make_stream
     >>> network = dense(2, lif())
     >>> params, _ = network.init(jax.random.key(0), (4,))
     >>> stream = make_stream(network, params, shape=(4,))
     >>> source = [(120, 3), ([9_000, 10_500], [0, 1]), (25_000, None)]
-    >>> [(d.time, d.ended) for d in decisions(stream, source)]
+    >>> [(d.time, d.ended) for d in classify_stream(stream, source)]
     [(10000, ''), (20000, ''), (30000, 'source')]
     """
     if not isinstance(stream, Stream):

@@ -14,7 +14,8 @@ def running_rate() -> Neuron:
     """Mean of the outputs so far: at step t what `rate` gives of the first t steps.
 
     A running readout is a `Neuron` that learns nothing: the outputs are its currents, the scores so
-    far its output. `leaky(decay=...)` forgets, `stateless(lambda y: y)` takes the last output.
+    far its output. `leaky_integrator(decay=...)` forgets, `activation(lambda y: y)` takes the last
+    output.
     Sums are in float32, or in the type of the outputs where that is wider: spikes of a unit are
     counted exactly up to 2²⁴.
 

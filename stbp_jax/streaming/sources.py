@@ -109,7 +109,7 @@ def _replay(
             yield stop, None
 
 
-def live(
+def with_clock(
     source: Iterable[Chunk],
     *,
     microseconds: int = 1_000,
@@ -126,7 +126,7 @@ def live(
       source: chunks as they happen; it may block.
       microseconds: of silence after which the clock is given.
       lag: microseconds that the clock is held back. An event that reaches us later than that can
-        find its time gone, and `decisions` refuses it.
+        find its time gone, and `classify_stream` refuses it.
       timeout: seconds of silence after which it raises; None waits for ever.
 
     Yields:

@@ -12,7 +12,7 @@ from stbp_jax.training.pipeline import (
     TrainConfig,
     TrainState,
 )
-from stbp_jax.training.run import Training, epochs, make_train, make_training, num_updates
+from stbp_jax.training.run import Training, make_train, make_training, num_updates, train_epochs
 from stbp_jax.training.update import make_train_step
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "TrainState",
     "Training",
     "adversarial",
-    "epochs",
     "evaluate",
     "load",
     "make_train",
@@ -34,4 +33,5 @@ __all__ = [
     "make_training",
     "num_updates",
     "save",
+    "train_epochs",
 ]

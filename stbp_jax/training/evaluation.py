@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from stbp_jax import checks, core
-from stbp_jax.core import Activity, Array, Params
+from stbp_jax.core import Array, LayerStats, Params
 from stbp_jax.metrics import accuracy
 from stbp_jax.training.datasets import check_form, check_numbers
 from stbp_jax.training.pipeline import Pipeline, check_pipeline, mean_loss
@@ -92,14 +92,14 @@ def evaluate_unchecked(
 
 def _means(
     pipeline: Pipeline, params: Params, key: Array, images: Array, labels: Array, batch_size: int
-) -> tuple[Array, Array, tuple[Activity, ...]]:
+) -> tuple[Array, Array, tuple[LayerStats, ...]]:
     """Mean loss, accuracy and activity over a whole set."""
 
     def on_batch(args: tuple[Array, Array, Array]) -> tuple:
         key, images, labels = args
         xs = pipeline.encode(key, images)
         state, _ = pipeline.network.initial_state(params, xs.shape[1:])
-        _, outs, activities = core.observe(pipeline.network, params, state, xs)
+        _, outs, activities = core.unroll_with_stats(pipeline.network, params, state, xs)
         scores = pipeline.readout(outs)
         return mean_loss(pipeline, scores, labels), accuracy(scores, labels), activities
 

@@ -176,7 +176,7 @@ def make_train(
     return train
 
 
-def epochs(
+def train_epochs(
     build: Build,
     config: TrainConfig,
     key: Array,

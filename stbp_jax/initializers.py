@@ -1,6 +1,6 @@
 """Weights of a synapse, and the functions that draw them.
 
-Decides what a synapse learns and how it begins: an `Initialiser` makes kernel and bias together,
+Decides what a synapse learns and how it begins: an `Initializer` makes kernel and bias together,
 because the authors' bias depends on the kernel's fan-in. Leaves out what the weights connect.
 """
 
@@ -23,10 +23,10 @@ class Weights(NamedTuple):
     bias: Array | None = None
 
 
-Initialiser = Callable[[Array, Shape, Any], Weights]
+Initializer = Callable[[Array, Shape, Any], Weights]
 
 
-def drawn(name: str, init: Initialiser, key: Array, shape: Shape) -> Weights:
+def drawn(name: str, init: Initializer, key: Array, shape: Shape) -> Weights:
     """The weights that `init` makes for a kernel of that shape, in the default float type.
 
     Raises:
@@ -38,7 +38,7 @@ def drawn(name: str, init: Initialiser, key: Array, shape: Shape) -> Weights:
     if not isinstance(weights, Weights):
         got = "an array" if isinstance(weights, np.ndarray | Array) else type(weights).__name__
         raise TypeError(
-            f"{name}: init must return Weights(kernel, bias), got {got}; initialiser(...) makes "
+            f"{name}: init must return Weights(kernel, bias), got {got}; initializer(...) makes "
             "such an init from those of jax.nn.initializers"
         )
     for part, x, wanted in (
@@ -72,7 +72,7 @@ def plus_bias(y: Array, weights: Weights) -> Array:
     return y + weights.bias.reshape((1,) * (y.ndim - 1) + (-1,))
 
 
-def fan_in_uniform(scale: float = 1.0) -> Initialiser:
+def fan_in_uniform(scale: float = 1.0) -> Initializer:
     """Weights and biases ~ U[-a, a] with a = scale / √fan-in; the authors' code (scale 1).
 
     Args:
@@ -100,7 +100,7 @@ def fan_in_uniform(scale: float = 1.0) -> Initialiser:
     return init
 
 
-def row_normalised(gain: float = 1.0, bias: float = 0.0) -> Initialiser:
+def fan_in_normalized(gain: float = 1.0, bias: float = 0.0) -> Initializer:
     """W ~ U[-1, 1], each post-neuron's fan-in scaled to norm `gain`; b ~ U[0, `bias`].
 
     At gain 1 and bias 0, the paper's literal values, a hidden layer on MNIST stays silent at
@@ -136,10 +136,10 @@ def row_normalised(gain: float = 1.0, bias: float = 0.0) -> Initialiser:
     return init
 
 
-def initialiser(
+def initializer(
     kernel: Callable[..., Array], bias: Callable[..., Array] | None = None
-) -> Initialiser:
-    """An initialiser from those of `jax.nn.initializers`; without `bias` there is none.
+) -> Initializer:
+    """An initializer from those of `jax.nn.initializers`; without `bias` there is none.
 
     Args:
       kernel: `(key, shape, dtype) -> array`, shape `[*in, out]`.
@@ -149,7 +149,7 @@ def initialiser(
       TypeError: `kernel` or `bias` not callable.
 
     >>> from stbp_jax import dense
-    >>> init = initialiser(jax.nn.initializers.orthogonal())
+    >>> init = initializer(jax.nn.initializers.orthogonal())
     >>> dense(3, init=init).init(jax.random.key(0), (4,))[0].synapse.bias is None
     True
     """

@@ -7,9 +7,14 @@ import pytest
 
 import stbp_jax as sj
 
-PRODUCTS = [sj.full_product, sj.bfloat16_product, sj.split_product, sj.gathered_product]
+MATMULS = [
+    sj.layers.full_matmul,
+    sj.layers.bfloat16_matmul,
+    sj.layers.split_bfloat16_matmul,
+    sj.layers.event_driven_matmul,
+]
 X, KERNEL = np.ones((2, 3), np.float32), np.ones((3, 4), np.float32)
-each = pytest.mark.parametrize("product", PRODUCTS)
+each = pytest.mark.parametrize("matmul", MATMULS)
 
 
 @each
@@ -33,23 +38,23 @@ each = pytest.mark.parametrize("product", PRODUCTS)
         (np.ma.array(X), KERNEL, TypeError, "x must be an array without a mask"),
     ],
 )
-def test_refused_by_name(product, x, kernel, error, message):
+def test_refused_by_name(matmul, x, kernel, error, message):
     with pytest.raises(error, match=message):
-        product(x, kernel)
+        matmul(x, kernel)
 
 
 @each
-def test_shapes_are_checked_under_a_trace_too(product):
+def test_shapes_are_checked_under_a_trace_too(matmul):
     with pytest.raises(ValueError, match="x and kernel must have one number of inputs"):
-        jax.eval_shape(product, X[:, :2], KERNEL)
+        jax.eval_shape(matmul, X[:, :2], KERNEL)
 
 
 @pytest.mark.skipif(
     jax.__version_info__ < (0, 10), reason="older CPU backends lack bfloat16 products in float32"
 )
 @each
-def test_empty_and_narrow_operands(product):
-    run = jax.jit(product)
+def test_empty_and_narrow_operands(matmul):
+    run = jax.jit(matmul)
     for shape in ((0, 3, 4), (2, 0, 4), (2, 3, 0)):
         got = run(np.ones(shape[:2], np.float32), np.ones(shape[1:], np.float32))
         assert got.dtype == jnp.float32
@@ -60,15 +65,15 @@ def test_empty_and_narrow_operands(product):
 
 def test_wide_weights_are_not_split(x64):
     with pytest.raises(TypeError, match="kernel must be float32, .* got float64"):
-        sj.split_product(X, KERNEL.astype(np.float64))
-    assert sj.full_product(X, KERNEL.astype(np.float64)).dtype == jnp.float64
+        sj.layers.split_bfloat16_matmul(X, KERNEL.astype(np.float64))
+    assert sj.layers.full_matmul(X, KERNEL.astype(np.float64)).dtype == jnp.float64
 
 
 @pytest.mark.skipif(
     jax.__version_info__ < (0, 10), reason="older CPU backends lack bfloat16 products in float32"
 )
 @each
-def test_nan_reaches_the_product(product):
-    run = jax.jit(product)
+def test_nan_reaches_the_product(matmul):
+    run = jax.jit(matmul)
     assert np.isnan(run(X, KERNEL * np.nan)).all()
     assert np.isnan(run(X * np.nan, KERNEL)).all()

@@ -18,8 +18,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from stbp_jax.core import Array
-from stbp_jax.kernels.launch import Block
-from stbp_jax.neurons import Carry, LIFConstants, LIFState
+from stbp_jax.neurons import LIFConstants, LIFState, Reset
+from stbp_jax.neurons.kernels.launch import Block
 from stbp_jax.surrogates import heaviside
 
 # Steps whose loads are issued together and whose membranes stay in registers. At 8 and 4 neurons a
@@ -29,9 +29,9 @@ CHUNK = 8
 
 
 def _step(
-    carry: Carry, constants: LIFConstants, before: LIFState, current: Array, dtype: Any
+    reset: Reset, constants: LIFConstants, before: LIFState, current: Array, dtype: Any
 ) -> LIFState:
-    membrane = carry(constants, before) + current
+    membrane = reset(constants, before) + current
     return _fired(constants, membrane.astype(dtype).astype(membrane.dtype))
 
 
@@ -42,12 +42,12 @@ def _fired(constants: LIFConstants, membrane: Array) -> LIFState:
 
 
 def forward_kernel(
-    carry: Carry, tree: Any, block: Block, constants: Any, arrays: Any, outs: Any
+    reset: Reset, tree: Any, block: Block, constants: Any, arrays: Any, outs: Any
 ) -> None:
     """All steps of one block of neurons.
 
     Args:
-      carry: leak and reset.
+      reset: leak and reset.
       tree: the structure of `LIFConstants`.
       block: which neurons.
       constants: references to its leaves.
@@ -64,7 +64,7 @@ def forward_kernel(
     def chunk(start: Any, steps: int, state: LIFState) -> LIFState:
         # All loads first: they do not wait for the recursion.
         for k, current in enumerate([block.load(currents, start + k, wide) for k in range(steps)]):
-            state = _step(carry, numbers, state, current, dtype)
+            state = _step(reset, numbers, state, current, dtype)
             block.store(spikes_out, start + k, state.spikes)
         return state
 
@@ -81,12 +81,12 @@ def forward_kernel(
 
 
 def backward_kernel(
-    carry: Carry, tree: Any, block: Block, constants: Any, arrays: Any, outs: Any
+    reset: Reset, tree: Any, block: Block, constants: Any, arrays: Any, outs: Any
 ) -> None:
     """The gradient to the currents of one block of neurons, from the last step to the first.
 
     Args:
-      carry: leak and reset.
+      reset: leak and reset.
       tree: the structure of `LIFConstants`.
       block: which neurons.
       constants: references to its leaves.
@@ -105,13 +105,13 @@ def backward_kernel(
         from_above = [block.load(spikes_bar, start + k, wide) for k in range(steps)]
         states = [state]
         for current in inputs:
-            states.append(_step(carry, numbers, states[-1], current, dtype))
+            states.append(_step(reset, numbers, states[-1], current, dtype))
         for k in reversed(range(steps)):
             delta = from_above[k] + future.spikes
             distance = states[k + 1].membrane - numbers.threshold
             eps = delta * numbers.surrogate.derivative(distance) + future.membrane
             block.store(eps_out, start + k, eps)
-            _, pull = jax.vjp(functools.partial(carry, numbers), states[k])
+            _, pull = jax.vjp(functools.partial(reset, numbers), states[k])
             (future,) = pull(eps)
         return future
 

@@ -13,15 +13,15 @@ from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
 from stbp_jax.core import Array, Shape
-from stbp_jax.kernels.bodies import backward_kernel, chunks, forward_kernel
-from stbp_jax.kernels.launch import flat_constant, launch
-from stbp_jax.neurons import MEMBRANE, Carry, LIFConstants, LIFState
+from stbp_jax.neurons import MEMBRANE, LIFConstants, LIFState, Reset
+from stbp_jax.neurons.kernels.bodies import backward_kernel, chunks, forward_kernel
+from stbp_jax.neurons.kernels.launch import flat_constant, launch
 
 Residuals = tuple[LIFConstants, LIFState, Array, Array, tuple[Array, ...]]
 
 
 def lif_pallas(
-    carry: Carry, constants: LIFConstants, state: LIFState, currents: Array
+    reset: Reset, constants: LIFConstants, state: LIFState, currents: Array
 ) -> tuple[LIFState, Array]:
     """The unroll for CUDA, by Pallas: `lif_unroll`'s values and gradients in fewer bytes.
 
@@ -31,14 +31,14 @@ def lif_pallas(
         epsᵗ = (dL/doᵗ + epsᵗ⁺¹ · ∂f/∂oᵗ) · h(uᵗ - Vth) + epsᵗ⁺¹ · ∂f/∂uᵗ        dL/dIᵗ = epsᵗ
 
     A spike sees its own step's input; the reset acts on the next step; gradients cross it unless
-    the carry detaches it. In bfloat16 a step is rounded once, not after each operation.
+    the reset detaches it. In bfloat16 a step is rounded once, not after each operation.
 
     Whether it is faster than `lif_unroll` is not measured. The gradients to decay and threshold
     are one pull-back over the trajectory outside the kernel, and cost nothing where nobody asks.
     Lowering through Triton draws JAX's DeprecationWarning from 0.11 on.
 
     Args:
-      carry: leak and reset; must close over no arrays.
+      reset: leak and reset; must close over no arrays.
       constants: decay, threshold and surrogate, each leaf a scalar or broadcasting to
         `[B, *units]`; gradients reach decay and threshold.
       state: of the step before the first, `[B, *units]`.
@@ -49,22 +49,22 @@ def lif_pallas(
 
     Raises:
       NotImplementedError: a JAX release other than 0.10 to 0.12; a dtype that is not float16,
-        bfloat16, float32 or float64, or two of them; a carry or curve that closes over arrays;
+        bfloat16, float32 or float64, or two of them; a reset or curve that closes over arrays;
         no steps; on lowering, a device that is not CUDA's.
       ValueError: shapes of state and currents that do not fit.
 
     Source: Wu et al. 2018, equations (10)-(20), with their errata mended.
     """
-    return _unroll(carry, False, constants, state, currents)
+    return _unroll(reset, False, constants, state, currents)
 
 
 def lif_pallas_interpreted(
-    carry: Carry, constants: LIFConstants, state: LIFState, currents: Array
+    reset: Reset, constants: LIFConstants, state: LIFState, currents: Array
 ) -> tuple[LIFState, Array]:
     """`lif_pallas` on any device, its kernels interpreted by XLA: slow, for tests.
 
     Args:
-      carry: as for `lif_pallas`.
+      reset: as for `lif_pallas`.
       constants: as for `lif_pallas`.
       state: as for `lif_pallas`.
       currents: as for `lif_pallas`.
@@ -76,7 +76,7 @@ def lif_pallas_interpreted(
       NotImplementedError: as `lif_pallas`, but for the device.
       ValueError: shapes of state and currents that do not fit.
     """
-    return _unroll(carry, True, constants, state, currents)
+    return _unroll(reset, True, constants, state, currents)
 
 
 # The unroll ---------------------------------------------------------------------------------------
@@ -84,23 +84,23 @@ def lif_pallas_interpreted(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _unroll(
-    carry: Carry, interpreted: bool, constants: LIFConstants, state: LIFState, currents: Array
+    reset: Reset, interpreted: bool, constants: LIFConstants, state: LIFState, currents: Array
 ) -> tuple[LIFState, Array]:
-    return _run_forward(carry, interpreted, constants, state, currents, keep=False)[0]
+    return _run_forward(reset, interpreted, constants, state, currents, keep=False)[0]
 
 
 def _forward(
-    carry: Carry, interpreted: bool, constants: LIFConstants, state: LIFState, currents: Array
+    reset: Reset, interpreted: bool, constants: LIFConstants, state: LIFState, currents: Array
 ) -> tuple[tuple[LIFState, Array], Residuals]:
     # Membranes and spikes are computed anew from these two, which go by the membranes' name.
     currents = checkpoint_name(currents, MEMBRANE)
-    out, entering = _run_forward(carry, interpreted, constants, state, currents, keep=True)
+    out, entering = _run_forward(reset, interpreted, constants, state, currents, keep=True)
     entering = checkpoint_name(entering, MEMBRANE)
     return out, (constants, state, currents, out[1], entering)
 
 
 def _run_forward(
-    carry: Carry,
+    reset: Reset,
     interpreted: bool,
     constants: LIFConstants,
     state: LIFState,
@@ -108,7 +108,7 @@ def _run_forward(
     *,
     keep: bool,
 ) -> tuple[tuple[LIFState, Array], tuple[Array, ...]]:
-    _check(carry, constants, state, currents)
+    _check(reset, constants, state, currents)
     leaves, tree = _flat(constants, state)
     arrays = (_rows(state.membrane), _rows(state.spikes), _steps(currents))
     num_steps, num_neurons = arrays[2].shape
@@ -116,7 +116,7 @@ def _run_forward(
     if keep and chunks(num_steps)[1]:
         rows.append(chunks(num_steps)[1])
     outs = tuple(jax.ShapeDtypeStruct((n, num_neurons), currents.dtype) for n in rows)
-    body = functools.partial(forward_kernel, carry, tree)
+    body = functools.partial(forward_kernel, reset, tree)
     last, spikes, *entering = launch(
         body, leaves, arrays, outs, interpreted=interpreted, name="lif_forward"
     )
@@ -126,7 +126,7 @@ def _run_forward(
 
 
 def _backward(
-    carry: Carry, interpreted: bool, residuals: Residuals, cotangents: tuple[LIFState, Array]
+    reset: Reset, interpreted: bool, residuals: Residuals, cotangents: tuple[LIFState, Array]
 ) -> tuple[LIFConstants, LIFState, Array]:
     given, initial, currents, spikes, entering = residuals
     last_bar, spikes_bar = cotangents
@@ -140,20 +140,20 @@ def _backward(
         _rows(last_bar.membrane),
         _rows(last_bar.spikes),
     )
-    body = functools.partial(backward_kernel, carry, tree)
+    body = functools.partial(backward_kernel, reset, tree)
     outs = (jax.ShapeDtypeStruct(arrays[2].shape, currents.dtype),)
     (eps,) = launch(body, leaves, arrays, outs, interpreted=interpreted, name="lif_backward")
     eps = eps.reshape(currents.shape)
 
     constants = _in_dtype(given, currents)
-    _, pull = jax.vjp(functools.partial(carry, constants), initial)
+    _, pull = jax.vjp(functools.partial(reset, constants), initial)
     (initial_bar,) = pull(eps[0])
-    constants_bar = _pull_constants(carry, given, initial, currents, spikes, cotangents, eps)
+    constants_bar = _pull_constants(reset, given, initial, currents, spikes, cotangents, eps)
     return constants_bar, initial_bar, eps
 
 
 def _pull_constants(
-    carry: Carry,
+    reset: Reset,
     given: LIFConstants,
     initial: LIFState,
     currents: Array,
@@ -172,13 +172,13 @@ def _pull_constants(
     def enter(membrane: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
         # The kernel's own spikes: near a threshold another compiler may round to the other side.
         spike, current = now
-        return carry(constants, LIFState(membrane, spike)) + current, membrane
+        return reset(constants, LIFState(membrane, spike)) + current, membrane
 
     last, membrane_tm1 = lax.scan(enter, initial.membrane, (spikes_tm1, currents))
     membrane = jnp.concatenate([membrane_tm1[1:], last[None]])
 
     def carried(c: LIFConstants, before: LIFState) -> Array:
-        return jax.vmap(functools.partial(carry, _in_dtype(c, currents)))(before)
+        return jax.vmap(functools.partial(reset, _in_dtype(c, currents)))(before)
 
     def distance(c: LIFConstants) -> Array:
         threshold = _in_dtype(c, currents).threshold
@@ -225,7 +225,7 @@ def _steps(xs: Array) -> Array:
     return xs.reshape(xs.shape[0], xs[0].size)
 
 
-def _check(carry: Carry, constants: LIFConstants, state: LIFState, currents: Array) -> None:
+def _check(reset: Reset, constants: LIFConstants, state: LIFState, currents: Array) -> None:
     shapes: list[Shape] = [state.membrane.shape, state.spikes.shape, currents.shape[1:]]
     if len(set(shapes)) > 1:
         raise ValueError(f"membrane, spikes and currents[t] must have one shape, got {shapes}")
@@ -238,10 +238,10 @@ def _check(carry: Carry, constants: LIFConstants, state: LIFState, currents: Arr
         )
 
     def one_step(constants: LIFConstants, state: LIFState) -> tuple[Array, Array]:
-        return carry(constants, state), constants.surrogate.derivative(state.membrane)
+        return reset(constants, state), constants.surrogate.derivative(state.membrane)
 
     if jax.make_jaxpr(one_step)(_in_dtype(constants, currents), state).consts:
         raise NotImplementedError(
-            "the carry or the curve closes over arrays, which a Pallas kernel cannot hold; "
+            "the reset or the curve closes over arrays, which a Pallas kernel cannot hold; "
             "write them as Python numbers"
         )

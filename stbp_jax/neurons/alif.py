@@ -1,6 +1,6 @@
 """LIF neurons whose threshold rises with their own spikes.
 
-Decides the adaptation and how it enters the threshold; leak and reset stay with the carries of
+Decides the adaptation and how it enters the threshold; leak and reset stay with the resets of
 `iterative_lif`.
 """
 
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from stbp_jax import checks
 from stbp_jax.core import Array, Neuron, Params, Shape, name_of
 from stbp_jax.neurons import unrolling
-from stbp_jax.neurons.iterative_lif import linear_carry
+from stbp_jax.neurons.lif import hard_reset
 from stbp_jax.neurons.units import check_constants, check_surrogate, with_batch
 from stbp_jax.neurons.unrolling import Dynamics, in_dtype
 from stbp_jax.surrogates import Surrogate, rectangular
@@ -45,29 +45,29 @@ class ALIFState(NamedTuple):
     adaptation: Array
 
 
-ALIFCarry = Callable[[ALIFConstants, ALIFState], tuple[Array, Array]]
+ALIFReset = Callable[[ALIFConstants, ALIFState], tuple[Array, Array]]
 
 
 @functools.cache
-def adaptive_carry(carry: Callable[[Any, Any], Array], /) -> ALIFCarry:
-    """Membrane and adaptation that enter a step: carry(u, o) and ρ a + o.
+def adaptive_reset(reset: Callable[[Any, Any], Array], /) -> ALIFReset:
+    """Membrane and adaptation that enter a step: reset(u, o) and ρ a + o.
 
-    `detach_time(adaptive_carry(c))` cuts both; `adaptive_carry(detach_reset(c))` cuts the reset
-    alone, as Bellec et al. do, and `detach_reset(adaptive_carry(c))` the spikes' way into the
+    `detach_time(adaptive_reset(c))` cuts both; `adaptive_reset(detach_reset(c))` cuts the reset
+    alone, as Bellec et al. do, and `detach_reset(adaptive_reset(c))` the spikes' way into the
     adaptation too.
 
     Args:
-      carry: leak and reset: any of `lif`.
+      reset: leak and reset: any of `lif`.
 
     Returns:
-      A carry for `alif`.
+      A reset for `alif`.
     """
-    checks.function("carry", carry, "a carry of lif, such as linear_carry")
+    checks.function("reset", reset, "a function of lif such as hard_reset")
 
-    @functools.wraps(carry)
+    @functools.wraps(reset)
     def both(constants: ALIFConstants, state: ALIFState) -> tuple[Array, Array]:
         adaptation = constants.adaptation_decay * state.adaptation + state.spikes
-        return carry(constants, state), adaptation
+        return reset(constants, state), adaptation
 
     return both
 
@@ -79,16 +79,16 @@ def alif(
     adaptation_decay: Any = 0.95,
     adaptation_strength: Any = 0.1,
     surrogate: Surrogate = rectangular(1.0),  # noqa: B008 - a value without arrays
-    carry: ALIFCarry = adaptive_carry(linear_carry),  # noqa: B008 - a function without arrays
+    reset: ALIFReset = adaptive_reset(hard_reset),  # noqa: B008 - a function without arrays
 ) -> Neuron:
     """Adaptive LIF: each spike raises the neuron's threshold, which falls back slowly.
 
         aᵗ = ρ aᵗ⁻¹ + oᵗ⁻¹
-        uᵗ = carry(uᵗ⁻¹, oᵗ⁻¹) + Iᵗ
+        uᵗ = reset(uᵗ⁻¹, oᵗ⁻¹) + Iᵗ
         oᵗ = H(uᵗ - Vth - β aᵗ)
 
     A spike sees the input of its own step; reset and adaptation act from the next one on;
-    gradients cross both unless the carry detaches them. The slow adaptation gives gradients a long
+    gradients cross both unless the reset detaches them. The slow adaptation gives gradients a long
     way back through time. Unrolled as `lif_unroll` is: backward keeps membrane and adaptation.
 
     Args:
@@ -98,7 +98,7 @@ def alif(
       adaptation_strength: β >= 0 in units of the membrane; a scalar or of the units' shape. At 0
         the neuron is `lif`.
       surrogate: the spike function.
-      carry: leak, reset and adaptation.
+      reset: leak, reset and adaptation.
 
     Returns:
       A `Neuron` with nothing learnt; its state is an `ALIFState`.
@@ -107,7 +107,7 @@ def alif(
       ValueError: decays outside [0, 1], `threshold` not positive, `adaptation_strength` negative;
         on `init` or `initial_state`, constants or a surrogate's width whose shape does not fit the
         units; when it runs, T = 0 or a state of another shape than one time slice.
-      TypeError: `surrogate` is no `Surrogate`, `carry` no function; when it runs, a carry of `lif`
+      TypeError: `surrogate` is no `Surrogate`, `reset` no function; when it runs, a reset of `lif`
         that is not wrapped.
 
     >>> neuron = alif(decay=0.5, threshold=0.5, adaptation_decay=0.5, adaptation_strength=1.0)
@@ -127,8 +127,8 @@ def alif(
         checks.not_negative("adaptation_strength", adaptation_strength),
     )
 
-    checks.function("carry", carry, "a carry, such as adaptive_carry(linear_carry)")
-    entered = _both(carry)
+    checks.function("reset", reset, "a function such as adaptive_reset(hard_reset)")
+    entered = _both(reset)
 
     def check(units: Shape) -> None:
         check_constants(constants, units)
@@ -159,21 +159,21 @@ def alif(
 
     def named() -> dict[str, Any]:
         numbers = {k: v for k, v in constants._asdict().items() if k != "surrogate"}
-        return {"neuron": "alif", **numbers, "reset": name_of(carry)}
+        return {"neuron": "alif", **numbers, "reset": name_of(reset)}
 
     return Neuron(init, initial_state, step, unroll, in_window, constants=named)
 
 
 @functools.lru_cache
-def _both(carry: ALIFCarry) -> ALIFCarry:
-    """The carry, refused where it gives no pair."""
+def _both(reset: ALIFReset) -> ALIFReset:
+    """The reset, refused where it gives no pair."""
 
     def entered(constants: ALIFConstants, state: ALIFState) -> tuple[Array, Array]:
-        found = carry(constants, state)
+        found = reset(constants, state)
         if not isinstance(found, tuple):
             raise TypeError(
-                "carry must give (membrane, adaptation), got one array: wrap it, as in "
-                "adaptive_carry(linear_carry)"
+                "reset must give (membrane, adaptation), got one array: wrap it, as in "
+                "adaptive_reset(hard_reset)"
             )
         return found
 
@@ -186,9 +186,9 @@ def _distance(constants: ALIFConstants, hidden: tuple[Array, ...]) -> Array:
 
 
 @functools.lru_cache
-def _dynamics(carry: ALIFCarry) -> Dynamics:
+def _dynamics(reset: ALIFReset) -> Dynamics:
     return Dynamics(
-        carry=carry,
+        reset=reset,
         distance=_distance,
         state=lambda hidden, spikes: ALIFState(hidden[0], spikes, hidden[1]),
         hidden=lambda state: (state.membrane, state.adaptation),

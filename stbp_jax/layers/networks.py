@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from stbp_jax import checks, core
-from stbp_jax.core import Activity, Array, Layer, Params, Shape, State, scan
+from stbp_jax.core import Array, Layer, LayerStats, Params, Shape, State, scan
 
 
 def serial(*layers: Layer) -> Layer:
@@ -59,7 +59,7 @@ def serial(*layers: Layer) -> Layer:
 
     def through(
         run: Callable[..., tuple], params: Params, state: State, x: Array
-    ) -> tuple[State, Array, tuple[Activity, ...]]:
+    ) -> tuple[State, Array, tuple[LayerStats, ...]]:
         after, reports = [], ()
         for layer, p, s in zip(layers, params, state, strict=True):
             s, x, report = run(layer, p, s, x)
@@ -73,15 +73,15 @@ def serial(*layers: Layer) -> Layer:
     def unroll(params: Params, state: State, xs: Array) -> tuple[State, Array]:
         return through(lambda layer, *args: (*layer.unroll(*args), ()), params, state, xs)[:2]
 
-    def observe(
+    def unroll_with_stats(
         params: Params, state: State, xs: Array
-    ) -> tuple[State, Array, tuple[Activity, ...]]:
-        return through(core.observe, params, state, xs)
+    ) -> tuple[State, Array, tuple[LayerStats, ...]]:
+        return through(core.unroll_with_stats, params, state, xs)
 
     def named() -> dict[str, Any]:
         return {"layer": "serial", "layers": [core.constants_of(layer) for layer in layers]}
 
-    return Layer(init, initial_state, step, unroll, observe, named)
+    return Layer(init, initial_state, step, unroll, unroll_with_stats, named)
 
 
 def _check_layer(name: str, layer: Any) -> None:
@@ -114,7 +114,8 @@ def chunked(layer: Layer, steps: int, *, policy: Callable[..., Any] | None = Non
     Raises:
       ValueError: `steps` below 1.
 
-    >>> from stbp_jax import dense, keep_membranes, lif
+    >>> from stbp_jax import dense, lif
+    >>> from stbp_jax.neurons import keep_membranes
     >>> net = chunked(serial(dense(20, lif()), dense(10, lif())), 30, policy=keep_membranes)
     >>> params, _ = net.init(jax.random.key(0), (16,))
     >>> apply(net, params, jnp.ones((100, 2, 16)))[1].shape
@@ -166,14 +167,14 @@ def _in_chunks(
 
     def through(
         run: Callable[..., Any], params: Params, state: State, xs: Array
-    ) -> tuple[State, Array, tuple[Activity, ...]]:
+    ) -> tuple[State, Array, tuple[LayerStats, ...]]:
         checks.sequence("xs", xs)
         run = wrap(run)
         whole, rest = divmod(xs.shape[0], steps)
         if not whole:
             return run(params, state, xs)
 
-        def body(state: State, xs: Array) -> tuple[State, tuple[Array, tuple[Activity, ...]]]:
+        def body(state: State, xs: Array) -> tuple[State, tuple[Array, tuple[LayerStats, ...]]]:
             state, *told = run(params, state, xs)
             return state, tuple(told)
 
@@ -189,18 +190,18 @@ def _in_chunks(
     def unroll(params: Params, state: State, xs: Array) -> tuple[State, Array]:
         return through(lambda *args: (*layer.unroll(*args), ()), params, state, xs)[:2]
 
-    def observe(
+    def unroll_with_stats(
         params: Params, state: State, xs: Array
-    ) -> tuple[State, Array, tuple[Activity, ...]]:
-        return through(functools.partial(core.observe, layer), params, state, xs)
+    ) -> tuple[State, Array, tuple[LayerStats, ...]]:
+        return through(functools.partial(core.unroll_with_stats, layer), params, state, xs)
 
-    return layer._replace(unroll=unroll, observe=observe)
+    return layer._replace(unroll=unroll, unroll_with_stats=unroll_with_stats)
 
 
-def _over(report: Activity, shares: list[float]) -> Activity:
+def _over(report: LayerStats, shares: list[float]) -> LayerStats:
     """One report of several stretches, each with its share of the steps."""
     weights = jnp.asarray(shares, report.in_window.dtype)
-    return Activity(
+    return LayerStats(
         firing_rate=jnp.tensordot(weights, report.firing_rate, 1),
         in_window=jnp.dot(weights, report.in_window),
         operations=jnp.sum(report.operations, axis=0),
@@ -235,12 +236,12 @@ def apply(
     return network.unroll(params, state, xs)
 
 
-def activity(
+def apply_with_stats(
     network: Layer, params: Params, xs: Array, *, key: Array | None = None
-) -> tuple[State, Array, tuple[Activity, ...]]:
-    """As `apply`, with a report: an `Activity` for each spiking layer.
+) -> tuple[State, Array, tuple[LayerStats, ...]]:
+    """As `apply`, with a report: an `LayerStats` for each spiking layer.
 
-    A hand-written layer without `observe` has the entry `core.MISSING`, all NaN.
+    A hand-written layer without `unroll_with_stats` has the entry `core.MISSING`, all NaN.
 
     Args:
       network: any `Layer`.
@@ -255,7 +256,7 @@ def activity(
       TypeError, ValueError: as `apply`.
     """
     state = _rest(network, params, xs, key)
-    return core.observe(network, params, state, xs)
+    return core.unroll_with_stats(network, params, state, xs)
 
 
 def _rest(network: Layer, params: Params, xs: Array, key: Array | None) -> State:

@@ -10,7 +10,7 @@ from stbp_jax.core import Array, Neuron, Params, Shape, State, name_of, scan
 from stbp_jax.neurons.units import check_per_unit, with_batch
 
 
-def leaky(*, decay: Any) -> Neuron:
+def leaky_integrator(*, decay: Any) -> Neuron:
     """A readout that does not spike: uᵗ = τ uᵗ⁻¹ + Iᵗ, and its output is the membrane.
 
     Args:
@@ -22,7 +22,7 @@ def leaky(*, decay: Any) -> Neuron:
     Raises:
       ValueError: `decay` outside [0, 1], or of a shape that does not fit the units.
 
-    >>> neuron = leaky(decay=0.5)
+    >>> neuron = leaky_integrator(decay=0.5)
     >>> state = neuron.initial_state((1, 1), jnp.float32)
     >>> neuron.unroll((), state, jnp.ones((3, 1, 1)))[1].ravel()
     Array([1.  , 1.5 , 1.75], dtype=float32)
@@ -43,12 +43,12 @@ def leaky(*, decay: Any) -> Neuron:
         return membrane, membrane
 
     def named() -> dict[str, Any]:
-        return {"neuron": "leaky", "decay": decay}
+        return {"neuron": "leaky_integrator", "decay": decay}
 
     return Neuron(init, initial_state, step, scan(step), spiking=False, constants=named)
 
 
-def stateless(function: Callable[[Array], Array]) -> Neuron:
+def activation(function: Callable[[Array], Array]) -> Neuron:
     """An activation function as a neuron: outᵗ = function(Iᵗ); for non-spiking twins.
 
     Args:
@@ -71,5 +71,5 @@ def stateless(function: Callable[[Array], Array]) -> Neuron:
         apply,
         apply,
         spiking=False,
-        constants=lambda: {"neuron": "stateless", "function": name_of(function)},
+        constants=lambda: {"neuron": "activation", "function": name_of(function)},
     )

@@ -2,10 +2,10 @@
 
 Decides the iterative LIF of Wu et al. 2018, with o⁰ = u⁰ = 0:
 
-    uᵗ = carry(uᵗ⁻¹, oᵗ⁻¹) + Iᵗ        (4)  Iᵗ already holds the synapse's bias
+    uᵗ = reset(uᵗ⁻¹, oᵗ⁻¹) + Iᵗ        (4)  Iᵗ already holds the synapse's bias
     oᵗ = H(uᵗ - Vth)                   (5)  fires at u >= Vth, in the step of its input
 
-Leak and reset are one function, the carry; cutting a gradient is a function of a carry. An unroll
+Leak and reset are one function, the reset; cutting a gradient is a function of a reset. An unroll
 is a value too: `lif_scan` is plain autodiff through the scan, so that STBP falls out of `jax.grad`;
 `lif_unroll` writes the same recursion as a reverse scan (`unrolling`). Leaves out what makes the
 current (`layers`), and what the outputs mean (`coding`).
@@ -65,11 +65,11 @@ def keep_membranes(primitive: Any, *avals: Any, **params: Any) -> Any:
     return jax.checkpoint_policies.save_only_these_names(MEMBRANE)(primitive, *avals, **params)
 
 
-Carry = Callable[[LIFConstants, LIFState], Array]
-LIFUnroll = Callable[[Carry, LIFConstants, LIFState, Array], tuple[LIFState, Array]]
+Reset = Callable[[LIFConstants, LIFState], Array]
+LIFUnroll = Callable[[Reset, LIFConstants, LIFState, Array], tuple[LIFState, Array]]
 
 
-def linear_carry(constants: LIFConstants, state: LIFState) -> Array:
+def hard_reset(constants: LIFConstants, state: LIFState) -> Array:
     """Leak and hard reset: τ u (1 - o).
 
     Args:
@@ -84,7 +84,7 @@ def linear_carry(constants: LIFConstants, state: LIFState) -> Array:
     return constants.decay * state.membrane * (1 - state.spikes)
 
 
-def exponential_carry(constants: LIFConstants, state: LIFState) -> Array:
+def exponential_reset(constants: LIFConstants, state: LIFState) -> Array:
     """Leak and an almost hard reset: u τ exp(-o/τ).
 
     After a spike exp(-1/τ) of the leaked membrane stays: 5e-5 at τ = 0.1, 14 % at 0.5, so that
@@ -104,7 +104,7 @@ def exponential_carry(constants: LIFConstants, state: LIFState) -> Array:
     return _undefined_at_infinity(state.membrane, state.membrane * constants.decay * gate)
 
 
-def subtractive_carry(constants: LIFConstants, state: LIFState) -> Array:
+def soft_reset(constants: LIFConstants, state: LIFState) -> Array:
     """Leak and soft reset: τ (u - Vth o), which keeps what exceeds the threshold.
 
     Args:
@@ -124,47 +124,47 @@ def _undefined_at_infinity(membrane: Array, entering: Array) -> Array:
 
 
 @functools.cache
-def detach_reset(carry: Carry) -> Carry:
-    """The same carry, with no gradient through its spikes: f'(o) = 0.
+def detach_reset(reset: Reset) -> Reset:
+    """The same reset, with no gradient through its spikes: f'(o) = 0.
 
-    >>> detach_reset(linear_carry) is detach_reset(linear_carry)
+    >>> detach_reset(hard_reset) is detach_reset(hard_reset)
     True
     """
-    checks.function("carry", carry, "a carry, such as linear_carry")
+    checks.function("reset", reset, "a function such as hard_reset")
 
-    @functools.wraps(carry)  # the forward pass is the same, and so is the name
+    @functools.wraps(reset)  # the forward pass is the same, and so is the name
     def detached(constants: LIFConstants, state: LIFState) -> Array:
-        return carry(constants, state._replace(spikes=lax.stop_gradient(state.spikes)))
+        return reset(constants, state._replace(spikes=lax.stop_gradient(state.spikes)))
 
     return detached
 
 
 @functools.cache
-def detach_time(carry: Carry) -> Carry:
-    """The same carry, with no gradient from step to step: SDBP, the paper's ablation.
+def detach_time(reset: Reset) -> Reset:
+    """The same reset, with no gradient from step to step: SDBP, the paper's ablation.
 
     Gradients are still summed over the steps. Equal to STBP at T = 1. Source: Wu et al. 2018,
     Table 7; later published as SLTT.
     """
-    checks.function("carry", carry, "a carry, such as linear_carry")
+    checks.function("reset", reset, "a function such as hard_reset")
 
-    @functools.wraps(carry)
+    @functools.wraps(reset)
     def detached(constants: LIFConstants, state: LIFState) -> Array:
-        return carry(constants, lax.stop_gradient(state))
+        return reset(constants, lax.stop_gradient(state))
 
     return detached
 
 
 def lif_step(
-    carry: Carry, constants: LIFConstants, state: LIFState, current: Array
+    reset: Reset, constants: LIFConstants, state: LIFState, current: Array
 ) -> tuple[LIFState, Array]:
-    """One step: uᵗ = carry(uᵗ⁻¹, oᵗ⁻¹) + Iᵗ, oᵗ = H(uᵗ - Vth).
+    """One step: uᵗ = reset(uᵗ⁻¹, oᵗ⁻¹) + Iᵗ, oᵗ = H(uᵗ - Vth).
 
     The spike sees this step's input; the reset acts on the next step. Gradients cross the reset
-    unless the carry detaches it.
+    unless the reset detaches it.
 
     Args:
-      carry: leak and reset.
+      reset: leak and reset.
       constants: decay, threshold and surrogate.
       state: of the last step, `[B, *units]`.
       current: input of this step, `[B, *units]`.
@@ -177,18 +177,18 @@ def lif_step(
     checks.array("current", current)
     checks.state("state", state, current.shape)
     constants = in_dtype(constants, state.membrane)
-    membrane = carry(constants, state) + current
+    membrane = reset(constants, state) + current
     spikes = constants.surrogate(membrane - constants.threshold)
     return LIFState(membrane, spikes), spikes
 
 
 def lif_scan(
-    carry: Carry, constants: LIFConstants, state: LIFState, currents: Array
+    reset: Reset, constants: LIFConstants, state: LIFState, currents: Array
 ) -> tuple[LIFState, Array]:
     """The reference unroll: `lif_step` under `lax.scan`, its gradient by plain autodiff.
 
     Args:
-      carry: leak and reset.
+      reset: leak and reset.
       constants: decay, threshold and surrogate.
       state: of the step before the first, `[B, *units]`.
       currents: `[T, B, *units]`.
@@ -197,24 +197,24 @@ def lif_scan(
       `(last state, spikes [T, B, *units])`.
     """
     checks.sequence("currents", currents)
-    return lax.scan(functools.partial(lif_step, carry, constants), state, currents)
+    return lax.scan(functools.partial(lif_step, reset, constants), state, currents)
 
 
 def lif_unroll(
-    carry: Carry, constants: LIFConstants, state: LIFState, currents: Array
+    reset: Reset, constants: LIFConstants, state: LIFState, currents: Array
 ) -> tuple[LIFState, Array]:
     """The default unroll: forward as `lif_scan`, backward as the paper's recursion.
 
-    With eps = total dL/du, delta = total dL/do, h the surrogate's curve and f the carry:
+    With eps = total dL/du, delta = total dL/do, h the surrogate's curve and f the reset:
 
         deltaᵗ = dL/doᵗ (from above)  + epsᵗ⁺¹ · ∂f/∂oᵗ
         epsᵗ   = deltaᵗ · h(uᵗ - Vth) + epsᵗ⁺¹ · ∂f/∂uᵗ        dL/dIᵗ = epsᵗ
 
-    The carry's two derivatives come from `jax.vjp`, so that it serves every carry and curve. Of
+    The reset's two derivatives come from `jax.vjp`, so that it serves every reset and curve. Of
     each step only the membrane is kept, `[T, B, *units]`; spikes are recomputed from it.
 
     Args:
-      carry: leak and reset; gradients reach traced numbers that it closes over too.
+      reset: leak and reset; gradients reach traced numbers that it closes over too.
       constants: decay, threshold and surrogate; gradients reach decay and threshold.
       state: of the step before the first, `[B, *units]`.
       currents: `[T, B, *units]`; taken in the dtype of the state.
@@ -224,13 +224,13 @@ def lif_unroll(
 
     Source: Wu et al. 2018, equations (10)-(20), with their errata mended.
     """
-    return unrolling.unroll(_dynamics(carry), constants, state, currents)
+    return unrolling.unroll(_dynamics(reset), constants, state, currents)
 
 
 @functools.lru_cache
-def _dynamics(carry: Carry) -> Dynamics:
+def _dynamics(reset: Reset) -> Dynamics:
     return Dynamics(
-        carry=lambda constants, state: (carry(constants, state),),
+        reset=lambda constants, state: (reset(constants, state),),
         distance=lambda constants, hidden: hidden[0] - constants.threshold,
         state=lambda hidden, spikes: LIFState(hidden[0], spikes),
         hidden=lambda state: (state.membrane,),
@@ -242,19 +242,19 @@ def lif(
     decay: Any = 0.2,
     threshold: Any = 0.5,
     surrogate: Surrogate = rectangular(1.0),  # noqa: B008 - a value without arrays
-    carry: Carry = linear_carry,
+    reset: Reset = hard_reset,
     unroll: LIFUnroll = lif_unroll,
 ) -> Neuron:
-    """Leaky integrate-and-fire neurons: uᵗ = carry(uᵗ⁻¹, oᵗ⁻¹) + Iᵗ, oᵗ = H(uᵗ - Vth).
+    """Leaky integrate-and-fire neurons: uᵗ = reset(uᵗ⁻¹, oᵗ⁻¹) + Iᵗ, oᵗ = H(uᵗ - Vth).
 
     A spike sees the input of its own step; the reset acts on the next one; gradients cross the
-    reset unless the carry detaches it. The defaults are those of the authors' MNIST network.
+    reset unless the reset detaches it. The defaults are those of the authors' MNIST network.
 
     Args:
       decay: τ in [0, 1] per step (not a time constant); a scalar or of the units' shape.
       threshold: Vth > 0; a scalar or of the units' shape.
       surrogate: the spike function.
-      carry: leak and reset: `linear_carry`, `exponential_carry`, `subtractive_carry`, or one of
+      reset: leak and reset: `hard_reset`, `exponential_reset`, `soft_reset`, or one of
         them in `detach_reset` or `detach_time`.
       unroll: `lif_unroll` or `lif_scan`: the same numbers, the second slower and larger.
 
@@ -265,7 +265,7 @@ def lif(
       ValueError: `decay` outside [0, 1] or `threshold` not positive; on `init` or
         `initial_state`, constants or a surrogate's width whose shape does not fit the units; when
         it runs, T = 0 or a state of another shape than one time slice.
-      TypeError: `surrogate` is no `Surrogate`, `carry` or `unroll` no function.
+      TypeError: `surrogate` is no `Surrogate`, `reset` or `unroll` no function.
 
     >>> neuron = lif(decay=0.5, threshold=1.0)
     >>> state = neuron.initial_state((1, 1), jnp.float32)
@@ -280,7 +280,7 @@ def lif(
         checks.positive("threshold", threshold),
         check_surrogate(surrogate),
     )
-    checks.function("carry", carry, "a carry, such as linear_carry")
+    checks.function("reset", reset, "a function such as hard_reset")
     checks.function("unroll", unroll, "an unroll, such as lif_unroll")
 
     def check(units: Shape) -> None:
@@ -295,16 +295,16 @@ def lif(
         return LIFState(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
 
     def step(params: Params, state: LIFState, current: Array) -> tuple[LIFState, Array]:
-        return lif_step(carry, with_batch(constants), state, current)
+        return lif_step(reset, with_batch(constants), state, current)
 
     def unroll_(params: Params, state: LIFState, currents: Array) -> tuple[LIFState, Array]:
-        return unroll(carry, with_batch(constants), state, currents)
+        return unroll(reset, with_batch(constants), state, currents)
 
     def in_window(params: Params, state: LIFState) -> Array:
         c = with_batch(constants)
         return c.surrogate.in_window(state.membrane - c.threshold)
 
     def named() -> dict[str, Any]:
-        return {"neuron": "lif", "decay": decay, "threshold": threshold, "reset": name_of(carry)}
+        return {"neuron": "lif", "decay": decay, "threshold": threshold, "reset": name_of(reset)}
 
     return Neuron(init, initial_state, step, unroll_, in_window, constants=named)

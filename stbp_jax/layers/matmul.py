@@ -1,4 +1,4 @@
-"""Products of presynaptic values and weights: what `dense` takes as its `product`.
+"""Products of presynaptic values and weights: what `dense` takes as its `matmul`.
 
 Decides in which precision the sums of a synapse are made. Membranes stay in the dtype of the
 weights, and so do the weights that an optimiser holds. Leaves out convolutions, which run in the
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from stbp_jax import checks
 from stbp_jax.core import Array
 
-Product = Callable[[Array, Array], Array]
+Matmul = Callable[[Array, Array], Array]
 
 
 def _operands(x: Array, kernel: Array) -> tuple[Array, Array]:
@@ -37,7 +37,7 @@ def _operands(x: Array, kernel: Array) -> tuple[Array, Array]:
     return jnp.asarray(x).astype(kernel.dtype), jnp.asarray(kernel)
 
 
-def full_product(x: Array, kernel: Array) -> Array:
+def full_matmul(x: Array, kernel: Array) -> Array:
     """X W in the dtype of the weights: the default.
 
     Args:
@@ -51,7 +51,7 @@ def full_product(x: Array, kernel: Array) -> Array:
     return x @ kernel
 
 
-def bfloat16_product(x: Array, kernel: Array) -> Array:
+def bfloat16_matmul(x: Array, kernel: Array) -> Array:
     """X W with both rounded to bfloat16, summed in float32; likewise both gradients.
 
     A spike is exact in bfloat16, so that of the forward product only the weights are rounded, to
@@ -65,13 +65,13 @@ def bfloat16_product(x: Array, kernel: Array) -> Array:
     Returns:
       `[B, out]`, in the kernel's dtype.
 
-    >>> bfloat16_product(jnp.ones((1, 1)), jnp.array([[1 + 2**-9]])).tolist()
+    >>> bfloat16_matmul(jnp.ones((1, 1)), jnp.array([[1 + 2**-9]])).tolist()
     [[1.0]]
     """
     return _bfloat16(*_operands(x, kernel))
 
 
-def split_product(x: Array, kernel: Array) -> Array:
+def split_bfloat16_matmul(x: Array, kernel: Array) -> Array:
     """X W for spikes, by three bfloat16 products that together hold all 24 bits of a weight.
 
     For tensor cores, which multiply bfloat16 many times as fast as float32. Equal to the float32
@@ -88,7 +88,7 @@ def split_product(x: Array, kernel: Array) -> Array:
     Raises:
       TypeError: a kernel wider than float32.
 
-    >>> split_product(jnp.ones((1, 1)), jnp.array([[1 + 2**-9]])).tolist()
+    >>> split_bfloat16_matmul(jnp.ones((1, 1)), jnp.array([[1 + 2**-9]])).tolist()
     [[1.001953125]]
     """
     x, kernel = _operands(x, kernel)
@@ -97,7 +97,7 @@ def split_product(x: Array, kernel: Array) -> Array:
     return _split(x, kernel)
 
 
-def gathered_product(x: Array, kernel: Array) -> Array:
+def event_driven_matmul(x: Array, kernel: Array) -> Array:
     """X W as the sum of the kernel's rows at the inputs that are not 0: for few spikes at B = 1.
 
     A row costs what its non-zero inputs cost, where the full product reads all weights: on one core
@@ -113,7 +113,7 @@ def gathered_product(x: Array, kernel: Array) -> Array:
     Returns:
       `[B, out]`, in the kernel's dtype.
 
-    >>> gathered_product(jnp.array([[0.0, 2.0]]), jnp.array([[1.0], [3.0]])).tolist()
+    >>> event_driven_matmul(jnp.array([[0.0, 2.0]]), jnp.array([[1.0], [3.0]])).tolist()
     [[6.0]]
     """
     return _gathered(*_operands(x, kernel))

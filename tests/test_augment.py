@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from stbp_jax import elastic, horizontal_flip
+from stbp_jax.augment import elastic, horizontal_flip
 
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)

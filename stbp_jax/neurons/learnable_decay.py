@@ -14,14 +14,14 @@ DecayInit = Callable[[Array, Shape], Array]
 """`(key, units) -> decays`, each in (0, 1): a scalar for all units, or one for each."""
 
 
-class LearntDecayParams(NamedTuple):
+class LearnableDecayParams(NamedTuple):
     """Logits w of the decays sigmoid(w), a scalar or `[*units]`, and what else is learnt."""
 
     logits: Array
     neuron: Params
 
 
-def one_decay(decay: float) -> DecayInit:
+def per_layer(decay: float) -> DecayInit:
     """A decay that all units of a layer share.
 
     Args:
@@ -37,7 +37,7 @@ def one_decay(decay: float) -> DecayInit:
     return lambda key, units: jnp.full((), decay, jnp.result_type(float))
 
 
-def own_decays(low: float, high: float) -> DecayInit:
+def per_neuron(low: float, high: float) -> DecayInit:
     """A decay for each unit, drawn evenly between two numbers.
 
     Args:
@@ -61,7 +61,7 @@ def own_decays(low: float, high: float) -> DecayInit:
     )
 
 
-def learnt_decay(population: Callable[[Any], Neuron], init: DecayInit) -> Neuron:
+def learnable_decay(population: Callable[[Any], Neuron], init: DecayInit) -> Neuron:
     """A population whose decay is learnt: decay = sigmoid(w).
 
     The sigmoid keeps it in (0, 1). Gradients to w come through `jax.grad`, by the population's own
@@ -70,45 +70,45 @@ def learnt_decay(population: Callable[[Any], Neuron], init: DecayInit) -> Neuron
     Args:
       population: `decay -> Neuron`, such as `lambda decay: lif(decay=decay)`; of any decay of any
         neuron. Its states must not depend on the decay's value.
-      init: first decays: `one_decay(0.5)` for a layer, `own_decays(0.2, 0.9)` for each neuron.
+      init: first decays: `per_layer(0.5)` for a layer, `per_neuron(0.2, 0.9)` for each neuron.
 
     Returns:
-      A `Neuron` with `LearntDecayParams`; its state is the population's.
+      A `Neuron` with `LearnableDecayParams`; its state is the population's.
 
     Raises:
       ValueError: on `init`, decays that are not inside (0, 1) or of a shape that does not fit.
       TypeError: `population` does not give a `Neuron`, or `init` is no function.
 
     >>> from stbp_jax import lif
-    >>> neuron = learnt_decay(lambda decay: lif(decay=decay), one_decay(0.5))
+    >>> neuron = learnable_decay(lambda decay: lif(decay=decay), per_layer(0.5))
     >>> neuron.init(jax.random.key(0), (3,)).logits
     Array(0., dtype=float32)
 
     Source: Fang et al. 2021, the parametric LIF (PLIF).
     """
     checks.function("population", population, "a function from a decay to a Neuron")
-    checks.function("init", init, "a function that draws decays, such as one_decay(0.5)")
+    checks.function("init", init, "a function that draws decays, such as per_layer(0.5)")
     anyone = population(0.5)  # for what does not depend on the decay
     checks.instance("population", anyone, Neuron, "a function from a decay to a Neuron")
 
-    def now(params: LearntDecayParams) -> Neuron:
+    def now(params: LearnableDecayParams) -> Neuron:
         return population(jax.nn.sigmoid(params.logits))
 
-    def init_(key: Array, shape: Shape) -> LearntDecayParams:
+    def init_(key: Array, shape: Shape) -> LearnableDecayParams:
         key_decay, key_neuron = jax.random.split(key)
         decays = init(key_decay, shape)
         checks.open_unit_interval("init", decays)
         check_per_unit("init", decays, shape)
         logits = jnp.log(decays) - jnp.log1p(-decays)
-        return LearntDecayParams(logits, anyone.init(key_neuron, shape))
+        return LearnableDecayParams(logits, anyone.init(key_neuron, shape))
 
-    def step(params: LearntDecayParams, state: State, current: Array) -> tuple[State, Array]:
+    def step(params: LearnableDecayParams, state: State, current: Array) -> tuple[State, Array]:
         return now(params).step(params.neuron, state, current)
 
-    def unroll(params: LearntDecayParams, state: State, currents: Array) -> tuple[State, Array]:
+    def unroll(params: LearnableDecayParams, state: State, currents: Array) -> tuple[State, Array]:
         return now(params).unroll(params.neuron, state, currents)
 
-    def in_window(params: LearntDecayParams, state: State) -> Array:
+    def in_window(params: LearnableDecayParams, state: State) -> Array:
         inside = now(params).in_window
         assert inside is not None  # it is the same for every decay
         return inside(params.neuron, state)
@@ -120,5 +120,5 @@ def learnt_decay(population: Callable[[Any], Neuron], init: DecayInit) -> Neuron
         unroll,
         None if anyone.in_window is None else in_window,
         anyone.spiking,
-        lambda: {"neuron": "learnt_decay", "at 0.5": constants_of(anyone)},
+        lambda: {"neuron": "learnable_decay", "at 0.5": constants_of(anyone)},
     )

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 
 from stbp_jax import checks
 from stbp_jax.core import Array, Neuron, Params, Shape, State, constants_of, scan
-from stbp_jax.initialisers import Initialiser, Weights, fan_in_uniform, plus_bias
-from stbp_jax.products import full_product
+from stbp_jax.initializers import Initializer, Weights, fan_in_uniform, plus_bias
+from stbp_jax.layers.matmul import full_matmul
 
 
 class RecurrentParams(NamedTuple):
@@ -25,7 +25,7 @@ class RecurrentState(NamedTuple):
     out: Array
 
 
-def recurrent(neuron: Neuron, *, init: Initialiser = fan_in_uniform()) -> Neuron:  # noqa: B008
+def recurrent(neuron: Neuron, *, init: Initializer = fan_in_uniform()) -> Neuron:  # noqa: B008
     """The same neurons with learnt connections among them: I'ᵗ = Iᵗ + oᵗ⁻¹ W + b.
 
     The feed-forward product stays hoisted over time; only o W is inside the scan. Gradients cross
@@ -43,7 +43,7 @@ def recurrent(neuron: Neuron, *, init: Initialiser = fan_in_uniform()) -> Neuron
       TypeError: `neuron` is no `Neuron`, `init` no function.
     """
     checks.instance("neuron", neuron, Neuron, "a Neuron, such as lif()")
-    checks.function("init", init, "an initialiser, such as fan_in_uniform()")
+    checks.function("init", init, "an initializer, such as fan_in_uniform()")
 
     def init_(key: Array, shape: Shape) -> RecurrentParams:
         if len(shape) != 1:
@@ -61,9 +61,7 @@ def recurrent(neuron: Neuron, *, init: Initialiser = fan_in_uniform()) -> Neuron
         params: RecurrentParams, state: RecurrentState, current: Array
     ) -> tuple[RecurrentState, Array]:
         checks.state("state", state.out, jnp.shape(current))
-        current = current + plus_bias(
-            full_product(state.out, params.weights.kernel), params.weights
-        )
+        current = current + plus_bias(full_matmul(state.out, params.weights.kernel), params.weights)
         inner, out = neuron.step(params.neuron, state.neuron, current)
         return RecurrentState(inner, out), out
 
