@@ -190,20 +190,20 @@ def test_what_init_makes(case):
 @pytest.mark.parametrize(
     ("matmul", "shape"), [(lambda x, k: x, [4, 3]), (lambda x, k: (x @ k)[:1], [1, 2])]
 )
-def test_what_a_product_makes(matmul, shape):
+def test_what_a_matmul_makes(matmul, shape):
     params = sj.dense(2).init(KEY, (3,))[0]
-    with raises(ValueError, "dense(2): product must have shape [4, 2]", f"got {shape}"):
+    with raises(ValueError, "dense(2): matmul must give shape [4, 2]", f"got {shape}"):
         sj.dense(2, matmul=matmul).step(params, (), np.ones((4, 3), np.float32))
 
 
-INITIALISERS = {
+INITIALIZERS = {
     "fan_in_uniform": sj.initializers.fan_in_uniform(),
     "fan_in_normalized": sj.initializers.fan_in_normalized(),
     "initializer": sj.initializers.initializer(jax.nn.initializers.lecun_normal()),
 }
 
 
-@pytest.mark.parametrize("init", INITIALISERS.values(), ids=INITIALISERS)
+@pytest.mark.parametrize("init", INITIALIZERS.values(), ids=INITIALISERS)
 def test_kernels_that_cannot_be_drawn(init):
     for shape in ((0, 3), (2, 0, 3), ()):
         with raises(ValueError, "[*in, out] with at least one input", f"got {list(shape)}"):

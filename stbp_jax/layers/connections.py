@@ -86,7 +86,7 @@ def dense(
         y = matmul(x, _constrained(weights, constraint))
         if y.shape != (x.shape[0], weights.kernel.shape[1]):
             raise ValueError(
-                f"{name}: product must have shape {[x.shape[0], weights.kernel.shape[1]]}, got "
+                f"{name}: matmul must give shape {[x.shape[0], weights.kernel.shape[1]]}, got "
                 f"{list(y.shape)}"
             )
         return plus_bias(y, weights)
