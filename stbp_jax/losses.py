@@ -1,6 +1,6 @@
-"""Losses for each example, on scores `[B, C]` or spikes; the user takes the mean.
+"""Losses of each example, on scores `[B, C]` or spikes; the user takes the mean.
 
-Decides what is minimised. Leaves out the readout that makes scores (`coding`).
+Scores come from a readout (`readouts`).
 """
 
 from typing import Any

@@ -203,7 +203,7 @@ INITIALIZERS = {
 }
 
 
-@pytest.mark.parametrize("init", INITIALIZERS.values(), ids=INITIALISERS)
+@pytest.mark.parametrize("init", INITIALIZERS.values(), ids=INITIALIZERS)
 def test_kernels_that_cannot_be_drawn(init):
     for shape in ((0, 3), (2, 0, 3), ()):
         with raises(ValueError, "[*in, out] with at least one input", f"got {list(shape)}"):

@@ -4,7 +4,7 @@ Decides where a named set is looked for and in which order, that a file is what 
 before it is used, and one form for all sources: uint8 images, int32 labels, a training and a test
 set. Events have a form of their own, `Recordings`, and are read from where the caller says; sound
 becomes events by a model of the ear. Leaves out what a network makes of them: spike trains stand in
-`coding` and `events`, batches and shuffles in `training`. Every source is read whole; nothing here
+`encoders` and `events`, batches and shuffles in `training`. Every source is read whole; nothing here
 streams. NumPy out: no JAX is imported, and scikit-learn, SciPy, Pillow, h5py and
 tensorflow-datasets only when a set needs them.
 """

@@ -1,7 +1,7 @@
 """Layers with weights: who drives whom.
 
 Decides full and convolutional connections. Leaves out their first values (`initializers`), and how
-sums are made (`products`, `convolution`).
+sums are made (`matmul`, `convolution`).
 """
 
 from collections.abc import Callable

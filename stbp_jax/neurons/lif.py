@@ -8,7 +8,7 @@ Decides the iterative LIF of Wu et al. 2018, with o⁰ = u⁰ = 0:
 Leak and reset are one function, the reset; cutting a gradient is a function of a reset. An unroll
 is a value too: `lif_scan` is plain autodiff through the scan, so that STBP falls out of `jax.grad`;
 `lif_unroll` writes the same recursion as a reverse scan (`unrolling`). Leaves out what makes the
-current (`layers`), and what the outputs mean (`coding`).
+current (`layers`), and what the outputs mean (`readouts`).
 """
 
 import functools
