@@ -1,12 +1,10 @@
-"""Images and recordings with their labels as NumPy arrays, whatever they are stored in.
+"""Images and recordings with their labels as NumPy arrays, whatever format they are stored in.
 
-Decides where a named set is looked for and in which order, that a file is what it claims to be
-before it is used, and one form for all sources: uint8 images, int32 labels, a training and a test
-set. Events have a form of their own, `Recordings`, and are read from where the caller says; sound
-becomes events by a model of the ear. Leaves out what a network makes of them: spike trains stand in
-`encoders` and `events`, batches and shuffles in `training`. Every source is read whole; nothing here
-streams. NumPy out: no JAX is imported, and scikit-learn, SciPy, Pillow, h5py and
-tensorflow-datasets only when a set needs them.
+`load` looks for a named set in a fixed order of places and checks each file before it is used. All
+image sets come in one form: uint8 images and int32 labels, a training and a test set. Events have a
+form of their own, `Recordings`, and are read from a path that the caller gives; sound becomes events
+by a model of the ear. Sources are read whole; nothing is streamed. JAX is not imported;
+scikit-learn, SciPy, Pillow, h5py and tensorflow-datasets are imported when a set needs them.
 """
 
 from .audio import Cochlea, cochlea_events, cochleagram
