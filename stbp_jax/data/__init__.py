@@ -1,9 +1,9 @@
 """Images and recordings with their labels as NumPy arrays, whatever format they are stored in.
 
 `load` looks for a named set in a fixed order of places and checks each file before it is used. All
-image sets come in one form: uint8 images and int32 labels, a training and a test set. Events have a
-form of their own, `Recordings`, and are read from a path that the caller gives; sound becomes events
-by a model of the ear. Sources are read whole; nothing is streamed. JAX is not imported;
+image sets come in one form: uint8 images and int32 labels, a training and a test set. Events have
+a form of their own, `Recordings`, and are read from a path that the caller gives; sound becomes
+events by a model of the ear. Sources are read whole; nothing is streamed. JAX is not imported;
 scikit-learn, SciPy, Pillow, h5py and tensorflow-datasets are imported when a set needs them.
 """
 
