@@ -72,9 +72,9 @@ def test_a_sweep_in_one_program_is_its_lone_runs(digits, x64):
         return train(key, hparams, train_set, test_set)
 
     over_seeds = jax.vmap(counted, (0, None, None, None))
-    sweep = jax.jit(jax.vmap(over_seeds, (None, 0, None, None)))
+    cells = jax.jit(jax.vmap(over_seeds, (None, 0, None, None)))
     points, rows = grid(width=WIDTHS)
-    states, histories = sweep(KEYS, points, *digits)
+    states, histories = cells(KEYS, points, *digits)
     assert len(traces) == 1
     assert histories.loss.shape == (4, 3, 2)
     assert histories.firing_rate.shape == (4, 3, 2, 2)
