@@ -1,6 +1,8 @@
-"""What every test stands on: strict numerics, two host devices, quick compilation, real data."""
+"""What all tests share: strict numerics, two host devices, quick compilation, little memory, data."""
 
+import ctypes
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,10 +11,28 @@ import pytest
 
 collect_ignore = ["golden/make_spikingjelly.py"]  # needs PyTorch
 
-jax.config.update("jax_num_cpu_devices", 2)  # for the sharded tests; before any backend starts
+# All before the first backend starts. XLA's older code generator compiles in a third of the time
+# of the one that users get, which `make test-all` runs; JAX 0.11 has it no more.
+if jax.__version_info__ < (0, 11):
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
+jax.config.update("jax_num_cpu_devices", 2)  # for the sharded tests
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # The programs of tests run for milliseconds and compile for longer.
 jax.config.update("jax_disable_most_optimizations", True)
+# Programs of an earlier run, and of the other worker, are read instead of compiled.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    cache = Path(__file__).parents[1] / ".cache" / "jax"
+    jax.config.update("jax_compilation_cache_dir", str(cache))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _released() -> Iterator[None]:
+    """Compiled programs go with their module, and glibc gives their memory back."""
+    yield
+    jax.clear_caches()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture
@@ -23,7 +43,7 @@ def x64() -> Iterator[None]:
 
 
 @pytest.fixture
-def optimised() -> Iterator[None]:
+def optimized() -> Iterator[None]:
     """Programs compiled as users compile them."""
     jax.config.update("jax_disable_most_optimizations", False)
     yield

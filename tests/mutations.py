@@ -82,10 +82,10 @@ def fails(tree: Path, *arguments: str) -> str:
     return reasons[0] if reasons else done.stdout[-100:].strip()
 
 
-def run(mutations: list[Mutation], tree: Path, *, everything: bool) -> list[Mutation]:
+def run(mutations: list[Mutation], tree: Path, *, start: int, everything: bool) -> list[Mutation]:
     """The mutations that survive."""
     survivors = []
-    for number, m in enumerate(mutations, 1):
+    for number, m in enumerate(mutations[start - 1 :], start):
         path, begun = tree / m.file, time.monotonic()
         original = path.read_text()
         path.write_text(original.replace(m.old, m.new))
@@ -110,6 +110,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", help="of names or files; default all mutations")
     parser.add_argument("--all", action="store_true", help="the whole suite on survivors")
     parser.add_argument("--list", action="store_true", help="show the mutations and run nothing")
+    parser.add_argument("--start", type=int, default=1, help="number of the first mutation")
     args = parser.parse_args()
     mutations = read()
     check(mutations)
@@ -131,8 +132,9 @@ def main() -> None:
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", f"{folder}/programs")
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-        survivors = run(mutations, tree, everything=args.all)
-    print(f"{len(mutations) - len(survivors)} of {len(mutations)} are caught")
+        survivors = run(mutations, tree, start=args.start, everything=args.all)
+    count = len(mutations) - args.start + 1
+    print(f"{count - len(survivors)} of {count} are caught")
     if survivors:
         print("survivors:", *(f"  {m.file}: {m.name}" for m in survivors), sep="\n")
 

@@ -38,6 +38,7 @@ GRID += [(name, cut, "h4") for name in RESETS for cut in CUTS]
 
 
 @known
+@pytest.mark.heavy
 class TestLifPallas(UnrollContract):
     unroll = staticmethod(lif_pallas_interpreted)
 
@@ -112,6 +113,31 @@ class TestLifPallas(UnrollContract):
 
 
 @known
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize(
+    ("name", "cut", "curve", "chunk"),
+    [
+        ("linear", "kept", "h1", 1),  # three chunks
+        ("subtractive", "reset detached", "h4", 2),  # two, one of them shorter
+        ("exponential", "time detached", "h3", 8),  # a part of one
+    ],
+)
+def test_is_the_recursion_of_the_paper(
+    name: str, cut: str, curve: str, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few cases of the heavy class, for every run."""
+    monkeypatch.setattr(bodies, "CHUNK", chunk)
+    TestLifPallas().test_is_the_recursion_of_the_paper(name, cut, curve)
+
+
+@known
+@pytest.mark.usefixtures("x64")
+def test_more_neurons_than_a_block() -> None:
+    TestLifPallas().test_more_neurons_than_a_block((70, 2), True)
+
+
+@known
+@pytest.mark.heavy
 class TestLifWithPallas(NeuronContract):
     units = (5, 2)
     make = staticmethod(
@@ -149,9 +175,19 @@ def run(reset: Any, constants: Any, state: Any, currents: Any, bars: Any) -> Any
 class TestLoweringForCuda:
     @pytest.mark.parametrize(
         ("name", "cut", "curve", "dtype"),
-        [("exponential", "kept", curve, jnp.float32) for curve in CURVES]
-        + [("linear", cut, "h1", jnp.bfloat16) for cut in CUTS]
-        + [("subtractive", "kept", "h4", jnp.float16)],
+        [
+            ("exponential", "kept", "h1", jnp.float32),
+            ("subtractive", "kept", "h4", jnp.float16),
+            *(
+                pytest.param("exponential", "kept", curve, jnp.float32, marks=pytest.mark.heavy)
+                for curve in CURVES
+                if curve != "h1"
+            ),
+            *(
+                pytest.param("linear", cut, "h1", jnp.bfloat16, marks=pytest.mark.heavy)
+                for cut in CUTS
+            ),
+        ],
     )
     def test_forward_and_backward(self, name: str, cut: str, curve: str, dtype: Any) -> None:
         contract = TestLifPallas()

@@ -215,11 +215,16 @@ def same(a, b):
 
 
 CASES = [(name, argument) for name, (_, arrays) in CALLS.items() for argument in arrays]
+# Of a kind with another case, and many programs.
+HEAVY = {"activity", "alif", "apply", "bernoulli", "chunked", "conv", "elastic", "evaluate"}
+HEAVY |= {"event_driven_matmul", "event_spikes", "lif_scan", "lif(decay)"}
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("name", "argument"), CASES)
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [pytest.param(*c, marks=[pytest.mark.heavy] if c[0] in HEAVY else []) for c in CASES],
+)
 def test_another_layout_gives_the_same_or_is_refused(name, argument):
     function, arrays = CALLS[name]
     wanted = function(**arrays)
@@ -235,7 +240,6 @@ def test_another_layout_gives_the_same_or_is_refused(name, argument):
         assert same(traced(arrays[argument]), wanted)
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("name", "argument"), CASES)
 def test_what_is_spoiled_shows(name, argument):
