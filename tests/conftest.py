@@ -1,4 +1,4 @@
-"""What all tests share: strict numerics, two host devices, quick compilation, little memory, data."""
+"""What all tests share: strict numerics, two host devices, quick compilation, real data."""
 
 import ctypes
 import os
