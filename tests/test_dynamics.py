@@ -313,11 +313,21 @@ def test_constants_that_do_not_fit_the_units(neuron: sj.Neuron, name: str) -> No
 # Truncated gradients ------------------------------------------------------------------------------
 
 
-def gradient_of(net: sj.Layer, steps: int = 7) -> Any:
-    params, _ = net.init(jax.random.key(0), (6,))
-    xs = sj.bernoulli(jax.random.key(1), jnp.full((2, 6), 0.6), steps)
-    loss = lambda p: jnp.sum(sj.apply(net, p, xs)[1] ** 2 @ jnp.arange(5.0))  # noqa: E731
-    return quick_jit(jax.grad(loss))(params)
+@functools.cache
+def params_and_spikes() -> Any:
+    net = sj.serial(sj.dense(8, hidden()), sj.dense(5, hidden()))
+    spikes = np.random.default_rng(1).random((7, 2, 6)) < 0.6
+    return net.init(jax.random.key(0), (6,))[0], jnp.asarray(spikes, jnp.float32)
+
+
+def gradients_of(*nets: sj.Layer, run: Any = sj.apply) -> list[Any]:
+    """Of one loss of networks with the same parameters, in one program."""
+
+    def loss(params: Any, net: sj.Layer, xs: Any) -> Any:
+        return jnp.sum(run(net, params, xs)[1] ** 2 @ jnp.arange(5.0))
+
+    gradients = quick_jit(lambda params, xs: [jax.grad(loss)(params, net, xs) for net in nets])
+    return gradients(*params_and_spikes())
 
 
 def hidden(reset: Any = sj.hard_reset, threshold: float = 0.3) -> sj.Neuron:
@@ -328,15 +338,16 @@ def test_truncated_between_its_ends() -> None:
     """At 1 it is SDBP, from T on STBP; in between neither."""
     net = sj.serial(sj.dense(8, hidden()), sj.dense(5, hidden()))
     cut = sj.detach_time(sj.hard_reset)
-    space = gradient_of(sj.serial(sj.dense(8, hidden(cut)), sj.dense(5, hidden(cut))))
-    whole = gradient_of(net)
-    near = lambda a, b: jax.tree.all(jax.tree.map(lambda x, y: jnp.allclose(x, y, atol=1e-5), a, b))  # noqa: E731
-    assert near(gradient_of(sj.truncated(net, 1)), space)
-    assert near(gradient_of(sj.truncated(net, 7)), whole)
-    assert near(gradient_of(sj.truncated(net, 100)), whole)
-    middle = gradient_of(sj.truncated(net, 3))
-    assert not near(middle, space)
-    assert not near(middle, whole)
+    by_space = sj.serial(sj.dense(8, hidden(cut)), sj.dense(5, hidden(cut)))
+    space, whole, one, three, seven, hundred = gradients_of(
+        by_space, net, *(sj.truncated(net, steps) for steps in (1, 3, 7, 100))
+    )
+    near = lambda a, b: jax.tree.all(jax.tree.map(lambda x, y: np.allclose(x, y, atol=1e-5), a, b))  # noqa: E731
+    assert near(one, space)
+    assert near(seven, whole)
+    assert near(hundred, whole)
+    assert not near(three, space)
+    assert not near(three, whole)
 
 
 def test_truncated_gradients_stay_in_their_stretch() -> None:
@@ -355,18 +366,15 @@ def test_truncated_gradients_stay_in_their_stretch() -> None:
 def test_truncated_tells_what_the_network_does() -> None:
     """Its report is the whole one; gradients through it are cut as those of `apply`."""
     net = sj.serial(sj.dense(8, hidden()), sj.dense(5, hidden()))
-    params, _ = net.init(jax.random.key(0), (6,))
-    xs = sj.bernoulli(jax.random.key(1), jnp.full((2, 6), 0.6), 7)
-    _, outs, told = sj.apply_with_stats(sj.truncated(net, 3), params, xs)
-    _, wanted_outs, wanted = sj.apply_with_stats(net, params, xs)
+    both = [net, sj.truncated(net, 3)]
+    (_, wanted_outs, wanted), (_, outs, told) = quick_jit(
+        lambda params, xs: [sj.apply_with_stats(n, params, xs) for n in both]
+    )(*params_and_spikes())
     np.testing.assert_array_equal(outs, wanted_outs)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), told, wanted)
 
-    def gradient(run: Any) -> Any:
-        return quick_jit(jax.grad(lambda p: run(sj.truncated(net, 3), p, xs)[1].sum()))(params)
-
     near = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
-    jax.tree.map(near, gradient(sj.apply_with_stats), gradient(sj.apply))
+    jax.tree.map(near, *(gradients_of(both[1], run=run) for run in (sj.apply_with_stats, sj.apply)))
 
 
 def test_truncated_needs_a_step() -> None:
@@ -396,19 +404,18 @@ def test_cross_entropy_over_time_is_that_of_every_step() -> None:
 def test_a_reset_may_close_over_traced_numbers(transform):
     xs = jnp.asarray(dyadic(np.random.default_rng(0), 0, 1, (5, 4, 6)), jnp.float32)
 
-    def total(b, unroll):
+    @functools.partial(jax.grad, argnums=0)
+    def slope(b, unroll=sj.neurons.lif_unroll):
         def reset(constants, state):
             return constants.decay * state.membrane - b * state.spikes
 
         neuron = sj.lif(decay=0.5, reset=reset, unroll=unroll)
         return neuron.unroll((), neuron.initial_state((4, 6), jnp.float32), xs)[1].sum()
 
-    def slope(unroll):
-        grad = jax.grad(lambda b: total(b, unroll))
-        if transform == "grad":
-            return grad(0.125)
-        return jax.jit(grad)(0.125) if "jit" in transform else jax.vmap(grad)(jnp.ones(2) / 8)
-
-    wanted = slope(sj.neurons.lif_scan)
-    assert np.abs(wanted).max() > 1
-    np.testing.assert_allclose(slope(sj.neurons.lif_unroll), wanted, rtol=1e-5)
+    wanted = float(quick_jit(lambda b: slope(b, sj.neurons.lif_scan))(0.125))
+    assert abs(wanted) > 1
+    if transform == "grad":
+        got = slope(0.125)
+    else:
+        got = quick_jit(slope)(0.125) if "jit" in transform else jax.vmap(slope)(jnp.ones(2) / 8)
+    np.testing.assert_allclose(got, wanted, rtol=1e-5)

@@ -16,6 +16,7 @@ from stbp_jax.neurons.kernels import bodies, launch, lif_pallas, lif_pallas_inte
 from tests.contracts import (
     CURVES,
     CUTS,
+    GRID,
     RESETS,
     NeuronContract,
     UnrollContract,
@@ -31,10 +32,6 @@ KNOWN = launch.OLDEST <= jax.__version_info__[:2] < launch.TOO_NEW
 known = pytest.mark.skipif(
     not KNOWN, reason=f"KERNELS NOT TESTED: they need jax 0.10 to 0.12, this is {jax.__version__}"
 )
-
-# Curves are differentiated apart from resets: each curve once, and each reset with each cut.
-GRID = [("linear", "kept", curve) for curve in CURVES if curve != "h4"]
-GRID += [(name, cut, "h4") for name in RESETS for cut in CUTS]
 
 
 @known
@@ -52,9 +49,8 @@ class TestLifPallas(UnrollContract):
         monkeypatch.setattr(bodies, "CHUNK", 2)
 
     @pytest.mark.usefixtures("x64")
-    @pytest.mark.parametrize(("name", "cut", "curve"), GRID)
-    def test_is_the_recursion_of_the_paper(self, name: str, cut: str, curve: str) -> None:
-        """A part of the contract's grid: every curve, every cut x reset."""
+    @pytest.mark.parametrize(("curve", "name", "cut"), GRID)
+    def test_is_the_recursion_of_the_paper(self, curve: str, name: str, cut: str) -> None:
         super().test_is_the_recursion_of_the_paper(curve, name, cut)
 
     @pytest.mark.usefixtures("x64")
@@ -115,19 +111,19 @@ class TestLifPallas(UnrollContract):
 @known
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize(
-    ("name", "cut", "curve", "chunk"),
+    ("curve", "name", "cut", "chunk"),
     [
-        ("linear", "kept", "h1", 1),  # three chunks
-        ("subtractive", "reset detached", "h4", 2),  # two, one of them shorter
-        ("exponential", "time detached", "h3", 8),  # a part of one
+        ("h1", "linear", "kept", 1),  # three chunks
+        ("h4", "subtractive", "reset detached", 2),  # two, one of them shorter
+        ("h3", "exponential", "time detached", 8),  # a part of one
     ],
 )
 def test_is_the_recursion_of_the_paper(
-    name: str, cut: str, curve: str, chunk: int, monkeypatch: pytest.MonkeyPatch
+    curve: str, name: str, cut: str, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A few cases of the heavy class, for every run."""
     monkeypatch.setattr(bodies, "CHUNK", chunk)
-    TestLifPallas().test_is_the_recursion_of_the_paper(name, cut, curve)
+    TestLifPallas().test_is_the_recursion_of_the_paper(curve, name, cut)
 
 
 @known

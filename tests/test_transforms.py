@@ -66,6 +66,13 @@ SHAPE = (6, 6, 1)
 networks = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 
 
+def one(light):
+    """All networks, of which one is light."""
+    marks = {name: [] if name == light else pytest.mark.heavy for name in NETWORKS}
+    cases = [pytest.param(net, marks=marks[name]) for name, net in NETWORKS.items()]
+    return pytest.mark.parametrize("network", cases, ids=NETWORKS)
+
+
 def inputs():
     spikes = np.random.default_rng(0).random((T, B, *SHAPE)) < 0.5
     return spikes.astype(jnp.result_type(float))
@@ -99,7 +106,7 @@ def assert_lively(grads):
 # Gradients under transformations ----------------------------------------------------------------
 
 
-@networks
+@one("dense")
 def test_per_example_gradients_sum_to_the_batch_gradient(network, x64):
     def of_one(params, x, label):
         return per_example(network, params, x[:, None], label[None])[0]
@@ -115,7 +122,7 @@ def test_per_example_gradients_sum_to_the_batch_gradient(network, x64):
     assert_close(summed, whole)
 
 
-@networks
+@one("conv")
 def test_checkpointed_gradients_are_equal(network, x64):
     def rematerialised(params, xs):
         outs = jax.checkpoint(lambda p, x: apply(network, p, x)[1])(params, xs)
@@ -131,7 +138,8 @@ def test_checkpointed_gradients_are_equal(network, x64):
     assert_close(again, plain)
 
 
-def test_a_batch_over_two_devices(x64):
+@one("conv")
+def test_a_batch_over_two_devices(network, x64):
     # The default way to use several devices: shard the batch, leave the rest to the compiler.
     devices = jax.devices()
     assert len(devices) >= 2, "conftest asks for two host devices"
@@ -140,16 +148,15 @@ def test_a_batch_over_two_devices(x64):
     def place(x, *spec):
         return jax.device_put(x, NamedSharding(mesh, PartitionSpec(*spec)))
 
-    for network in NETWORKS.values():
-        params = initial(network)
-        run = jax.jit(jax.value_and_grad(functools.partial(mean_loss, network)))
-        lone = run(params, inputs(), LABELS)
-        assert_lively(lone[1])
-        shared = run(
-            jax.tree.map(place, params), place(inputs(), None, "batch"), place(LABELS, "batch")
-        )
-        assert shared[0].sharding.device_set == set(devices[:2])
-        assert_close(jax.device_get(shared), jax.device_get(lone))
+    params = initial(network)
+    run = jax.jit(jax.value_and_grad(functools.partial(mean_loss, network)))
+    lone = run(params, inputs(), LABELS)
+    assert_lively(lone[1])
+    shared = run(
+        jax.tree.map(place, params), place(inputs(), None, "batch"), place(LABELS, "batch")
+    )
+    assert shared[0].sharding.device_set == set(devices[:2])
+    assert_close(jax.device_get(shared), jax.device_get(lone))
 
 
 # Training steps ---------------------------------------------------------------------------------
@@ -174,7 +181,7 @@ def batch():
     return np.random.default_rng(1).random((B, *SHAPE), np.float32), LABELS
 
 
-@networks
+@one("dense")
 def test_a_training_step_under_scan_cond_and_donation(network, x64):
     state, step = start(network)
 
@@ -202,8 +209,8 @@ def test_a_training_step_under_scan_cond_and_donation(network, x64):
     assert later != loss
 
 
-@networks
-@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
+@one("conv")
+@pytest.mark.parametrize("platform", [pytest.param("cpu", marks=pytest.mark.heavy), "cuda", "tpu"])
 def test_training_lowers_for_other_devices(network, platform):
     # Lowering needs no such device. It finds what has no translation there.
     state, step = start(network)
@@ -247,8 +254,8 @@ def test_float64_throughout(network, x64):
     assert floats((after, loss)) == {"float64"}
 
 
-@networks
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@one("conv")
+@pytest.mark.parametrize("dtype", ["bfloat16", pytest.param("float16", marks=pytest.mark.heavy)])
 def test_half_precision_throughout(network, dtype):
     params = initial(network)
     params = jax.tree.map(lambda x: x.astype(dtype), params)
@@ -279,25 +286,29 @@ def test_half_precision_throughout(network, dtype):
     ids=["lif", "lif_scan", "alif", "current_based", "leaky"],
 )
 def test_currents_may_be_narrower_than_the_membrane(neuron):
-    def total(weights, dtype):
+    @functools.partial(jax.jit, static_argnums=1)
+    @jax.grad
+    def slopes(weights, dtype):
         currents = weights.astype(dtype) * jnp.asarray(0.5, dtype)
         rest = neuron.initial_state((B, 3), jnp.float32)
         return jnp.sum(neuron.unroll((), rest, currents)[1])
 
     weights = jnp.full((T, B, 3), 0.75)
-    wide, narrow = (jax.grad(total)(weights, dtype) for dtype in ("float32", "bfloat16"))
+    wide, narrow = (slopes(weights, dtype) for dtype in ("float32", "bfloat16"))
     assert np.all(wide > 0)
     np.testing.assert_allclose(narrow, wide, rtol=0.02)
 
 
 @pytest.mark.parametrize("neuron", [lif(), alif()], ids=["lif", "alif"])
 def test_fast_unrolls_take_wider_currents(neuron):
-    def total(currents, dtype):
+    @functools.partial(jax.jit, static_argnums=1)
+    @jax.grad
+    def slopes(currents, dtype):
         outs = neuron.unroll((), neuron.initial_state((B, 3), dtype), currents)[1]
         return jnp.sum(outs.astype(jnp.float32))
 
     currents = jnp.full((T, B, 3), 0.375, jnp.float32)
-    wanted, got = (jax.grad(total)(currents, dtype) for dtype in ("float32", "bfloat16"))
+    wanted, got = (slopes(currents, dtype) for dtype in ("float32", "bfloat16"))
     assert np.all(wanted > 0)
     assert got.dtype == jnp.float32
     np.testing.assert_allclose(got, wanted, rtol=0.05)
