@@ -612,9 +612,10 @@ def _layer_setting(cls: "type[LayerContract]") -> SimpleNamespace:
 
     @quick_jit
     def stepwise(params: Any, state: Any, xs: Any) -> Any:
-        """The same by scans of `step`, and the report."""
+        """The same by scans of `step`, the report, and the run from rest."""
         out, pull = jax.vjp(sj.stepwise(layer).unroll, params, state, xs)
-        return out, pull(random_like(out, 1)), core.unroll_with_stats(layer, params, state, xs)
+        told = core.unroll_with_stats(layer, params, state, xs)
+        return out, pull(random_like(out, 1)), told, sj.apply(layer, params, xs, key=cls.key())
 
     result = unroll(params, state, xs)
     return SimpleNamespace(
@@ -679,7 +680,7 @@ class LayerContract:
         """Values bit for bit, and gradients to parameters, state and inputs."""
         s = self.s
         _, grads, _ = s.result
-        wanted, wanted_grads, _ = s.stepwise()
+        wanted, wanted_grads, *_ = s.stepwise()
         assert_same(s.out, wanted)
         assert_near(grads, wanted_grads, 1e-5)
         for leaf in jax.tree.leaves((wanted_grads[0], wanted_grads[2])):
@@ -700,8 +701,7 @@ class LayerContract:
             np.testing.assert_allclose(reports[-1].firing_rate, rates, rtol=1e-6)
 
     def test_apply_runs_it_from_rest(self) -> None:
-        """Without jit, as a user's first call."""
-        assert_same(sj.apply(self.s.layer, self.s.params, self.s.xs, key=self.key()), self.s.out)
+        assert_same(self.s.stepwise()[3], self.s.out)
 
     def test_time_and_examples_flow_one_way(self) -> None:
         """D out[t, b] / d in[t', b'] is exactly 0 for t' > t and for b' != b; else it is not."""

@@ -19,7 +19,10 @@ def network(decay=0.5, features=3, **more):
 
 
 def params_of(net, shape=(5,)):
-    return jax.jit(lambda: net.init(jax.random.key(0), shape)[0])()
+    """Any numbers, of the network's shapes: nothing is compiled."""
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(lambda: net.init(jax.random.key(0), shape)[0])
+    return jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype), shapes)
 
 
 @pytest.fixture

@@ -746,7 +746,7 @@ class TestRealData:
             sums = [hashlib.sha256(b).hexdigest() for b in (raw, gzip.decompress(raw))]
             assert tuple(sums) == idx.OFFICIAL[name][stem]
 
-    @pytest.mark.slow
+    @pytest.mark.heavy
     def test_cifar10(self, real, monkeypatch):
         monkeypatch.setenv("STBP_DATA", str(real))
         train, test = data.load("cifar10")
@@ -758,7 +758,7 @@ class TestRealData:
         means = train.images.mean((0, 1, 2)) / 255
         np.testing.assert_allclose(means, [0.4914, 0.4822, 0.4465], atol=5e-3)
 
-    @pytest.mark.slow
+    @pytest.mark.heavy
     def test_tfds_copy_equals_idx(self, real, monkeypatch, tmp_path):
         monkeypatch.delitem(sys.modules, "tensorflow_datasets")
         pytest.importorskip("tensorflow_datasets")

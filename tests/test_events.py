@@ -197,7 +197,7 @@ def test_packing_names_the_recording(times, cells, message):
         data.pack_events([good, (np.array(times), np.array(cells))], 7)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_real_recordings(data_dir):
     path = data_dir / "nmnist" / "nmnist_subset.zip"
     train, test = data.read_nmnist(path)
@@ -286,7 +286,7 @@ def test_counts_stop_at_the_largest_number_of_their_type():
         assert counts.tolist() == [[[0, wanted]]]
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_extremes_of_a_word():
     # The last time and cell that fit, beside the word that means no event.
     last = (2**32 - 1) // CELLS - 1
@@ -335,7 +335,7 @@ def test_bits_made_once_are_the_same_input(tmp_path):
     np.testing.assert_array_equal(sj.apply(layer, params, bits)[1], spikes)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_a_run_takes_recordings_as_its_training_set():
     rng = np.random.default_rng(0)
     labels = np.arange(40, dtype=np.int32) % 2

@@ -12,7 +12,7 @@ import pytest
 import stbp_jax as sj
 from stbp_jax.layers import LayerParams
 from tests import reference as ref
-from tests.contracts import LayerContract, dyadic, like, quick_jit
+from tests.contracts import LayerContract, assert_same, dyadic, like, quick_jit
 
 
 def neuron(threshold: float = 0.25, **kwargs: Any) -> sj.Neuron:
@@ -33,7 +33,12 @@ class TestDense(LayerContract):
     shape = (6,)
     make = staticmethod(lambda: sj.dense(5, neuron()))
 
+    def test_apply_without_jit(self) -> None:
+        """As a user's first call."""
+        assert_same(sj.apply(self.s.layer, self.s.params, self.s.xs), self.s.out)
 
+
+@pytest.mark.heavy
 class TestDenseBySplitProduct(LayerContract):
     shape = (6,)
     make = staticmethod(lambda: sj.dense(5, neuron(), matmul=sj.layers.split_bfloat16_matmul))
@@ -42,17 +47,20 @@ class TestDenseBySplitProduct(LayerContract):
 @pytest.mark.skipif(
     jax.__version_info__ < (0, 10), reason="older CPU backends lack bfloat16 products in float32"
 )
+@pytest.mark.heavy
 class TestDenseInBfloat16(LayerContract):
     shape = (6,)
     make = staticmethod(lambda: sj.dense(5, neuron(), matmul=sj.layers.bfloat16_matmul))
 
 
+@pytest.mark.heavy
 class TestLinear(LayerContract):
     shape = (6,)
     remembers, spikes, reports = False, False, 0
     make = staticmethod(lambda: sj.dense(5))
 
 
+@pytest.mark.heavy
 class TestLeakyReadoutWithoutBias(LayerContract):
     shape = (6,)
     spikes, reports = False, 0
@@ -70,16 +78,19 @@ class TestRecurrent(LayerContract):
     make = staticmethod(lambda: sj.dense(5, sj.recurrent(neuron()), init=LOUD))
 
 
+@pytest.mark.heavy
 class TestConvValid(LayerContract):
     shape = (4, 3, 2)
     make = staticmethod(lambda: sj.conv(3, (3, 2), neuron()))
 
 
+@pytest.mark.heavy
 class TestConvSame(LayerContract):
     shape = (4, 3, 2)
     make = staticmethod(lambda: sj.conv(2, (3, 2), neuron(), padding="same", init=LOUD))
 
 
+@pytest.mark.heavy
 class TestConvLinear(LayerContract):
     shape = (4, 3, 2)
     remembers, spikes, reports = False, False, 0
@@ -118,6 +129,7 @@ class TestChunked(LayerContract):
     make = staticmethod(lambda: sj.chunked(sj.dense(5, neuron()), 3))
 
 
+@pytest.mark.heavy
 class TestChunkedNetworkThatKeepsMembranes(LayerContract):
     shape, reports = (6,), 2
     make = staticmethod(
@@ -129,6 +141,7 @@ class TestChunkedNetworkThatKeepsMembranes(LayerContract):
     )
 
 
+@pytest.mark.heavy
 class TestChunkLongerThanTheSequence(LayerContract):
     shape = (6,)
     make = staticmethod(lambda: sj.chunked(sj.dense(5, sj.recurrent(neuron()), init=LOUD), 9))

@@ -154,7 +154,7 @@ def fan_out(layer, params, shape):
     """As the report of a spiking layer counts it, by the inputs' own operations."""
     spikes = jnp.eye(math.prod(shape)).reshape((1, -1, *shape))
     report = jax.vmap(lambda x: apply_with_stats(layer, params, x[None, None])[2][0].operations)
-    return report(spikes[0]).reshape(shape)
+    return jax.jit(report)(spikes[0]).reshape(shape)
 
 
 def drawn(layer, shape):
@@ -207,7 +207,7 @@ def test_operations_of_a_convolution_count_its_borders(kernel, padding):
     shape = (4, 5, 2)
     spikes = (RNG.random((2, 2, *shape)) < 0.4).astype(np.float32)
     layer = conv(3, kernel, lif(), padding=padding)
-    out = jax.jit(lambda p: fan_out(layer, p, shape))(drawn(layer, shape))
+    out = fan_out(layer, drawn(layer, shape), shape)
     sizes = kernel if isinstance(kernel, tuple) else (kernel, kernel)
     targets = conv_targets(4, 5, sizes, 3, padding)
     expected = np.array([targets(*i) for i in np.ndindex(shape)]).reshape(shape)

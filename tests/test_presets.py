@@ -162,7 +162,7 @@ def report(init, images, labels):
     return run(params)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_first_rates_of_the_paper_s_preset_let_it_train(digits):
     (hidden, output), _, grads = report(presets.paper.mnist.init, *digits)
     assert 0.05 <= float(jnp.mean(hidden.firing_rate)) <= 0.2
@@ -172,7 +172,7 @@ def test_first_rates_of_the_paper_s_preset_let_it_train(digits):
     assert float(jnp.mean(norm(grads[0].synapse.kernel) > 0)) > 0.9
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_the_literal_initialisation_is_dead(digits):
     # PAPER.md, section 2: why the preset departs from equations (29) and (30).
     (hidden, _), outs, grads = report(fan_in_normalized(), *digits)

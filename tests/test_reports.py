@@ -1,5 +1,7 @@
 """Reports of networks: places that are kept, numbers that are not known, operations that count."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,13 +9,18 @@ import optax
 import pytest
 
 import stbp_jax as sj
+from tests.contracts import quick_jit
 
 XS = jnp.ones((10, 4, 6))
 
 
 def report(net, xs=XS):
-    params, _ = net.init(jax.random.key(1), xs.shape[2:])
-    return sj.apply_with_stats(net, params, xs)[2]
+    @quick_jit
+    def run(xs):
+        params, _ = net.init(jax.random.key(1), xs.shape[2:])
+        return sj.apply_with_stats(net, params, xs)[2]
+
+    return run(xs)
 
 
 def by_hand(features):
@@ -88,7 +95,9 @@ def test_a_missing_layer_is_nan_in_an_evaluation():
         lambda key, x: sj.constant(x, 2), net, sj.rate, sj.half_squared_error, optax.sgd(0.1)
     )
     images, labels = np.ones((4, 6), np.float32), np.array([0, 1, 0, 1])
-    found = sj.evaluate(pipeline, params, jax.random.key(0), images, labels)
+    found = quick_jit(functools.partial(sj.evaluate, pipeline))(
+        params, jax.random.key(0), images, labels
+    )
     for name in ("firing_rate", "silent_fraction", "in_window", "operations"):
         np.testing.assert_array_equal(np.isnan(getattr(found, name)), [False, True, False])
 
@@ -149,13 +158,15 @@ def test_a_constraint_acts_in_both_schedules_and_passes_gradients():
     by_hand = params._replace(synapse=params.synapse._replace(kernel=dale(params.synapse.kernel)))
     plain = sj.dense(8, sj.lif())
 
-    def total(layer, p):
-        return jnp.sum(sj.apply(layer, p, XS)[1])
+    @functools.partial(jax.jit, static_argnums=0)
+    @functools.partial(jax.value_and_grad, argnums=1)
+    def total(layer, params):
+        return jnp.sum(sj.apply(layer, params, XS)[1])
 
-    wanted = total(plain, by_hand)
-    assert total(net, params) == total(sj.stepwise(net), params) == wanted
-    got = jax.grad(lambda p: total(net, p))(params).synapse.kernel
-    inner = jax.grad(lambda p: total(plain, p))(by_hand).synapse.kernel
+    wanted, inner = total(plain, by_hand)
+    value, got = total(net, params)
+    assert value == total(sj.stepwise(net), params)[0] == wanted
+    got, inner = got.synapse.kernel, inner.synapse.kernel
     np.testing.assert_allclose(got, inner * SIGN * jnp.sign(params.synapse.kernel), rtol=1e-6)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 import stbp_jax as sj
 from stbp_jax import data
+from tests.contracts import quick_jit
 
 SHAPE = (6, 6, 2)
 CELLS = 72
@@ -54,18 +55,24 @@ def recording(seed, num_steps, per_step=30):
     return times, rng.integers(0, CELLS, len(times))
 
 
-def scores_of(network, params, xs, readout=None):
-    """Scores `[T, C]` of all prefixes, from `apply`."""
-    read = readout or sj.streaming.running_rate()
-
+@functools.cache
+def scores(network, read):
     def run(params, xs):
         outs = sj.apply(network, params, xs)[1]
         return read.unroll((), read.initial_state(outs.shape[1:], outs.dtype), outs)[1][:, 0]
 
-    return np.asarray(jax.jit(run)(params, xs))
+    return quick_jit(run)
 
 
-def whole(network, params, times, cells, num_steps, readout=None):
+RATE = sj.streaming.running_rate()
+
+
+def scores_of(network, params, xs, readout=RATE):
+    """Scores `[T, C]` of all prefixes, from `apply`."""
+    return np.asarray(scores(network, readout)(params, xs))
+
+
+def whole(network, params, times, cells, num_steps, readout=RATE):
     """The same on the bins that the library makes of events."""
     words = data.pack_events([(times, cells)], CELLS)
     xs = sj.events.event_spikes(words, num_steps, steps=sj.events.by_time(BIN), shape=SHAPE)
@@ -92,7 +99,16 @@ def plain(**changes):
 
 
 @pytest.mark.parametrize(
-    ("name", "together"), [*((name, 1) for name in NETWORKS), ("mlp", 3), ("recurrent", 3)]
+    ("name", "together"),
+    [
+        ("mlp", 3),
+        ("gathered", 1),
+        ("recurrent", 1),
+        *(
+            pytest.param(*case, marks=pytest.mark.heavy)
+            for case in [("mlp", 1), ("cnn", 1), ("leaky readout", 1), ("recurrent", 3)]
+        ),
+    ],
 )
 def test_equals_apply_on_the_same_bins(name, together):
     network = NETWORKS[name]()
@@ -357,19 +373,22 @@ def test_gathered_product(size):
     x[0], x[1] = 0, 1
     kernel = jnp.asarray(rng.integers(-256, 256, (size, 5)) / 256)
     np.testing.assert_array_equal(sj.layers.event_driven_matmul(x, kernel), x @ np.asarray(kernel))
-    bars = [
-        jax.vjp(matmul, jnp.asarray(x), kernel)[1](jnp.ones((4, 5)))
-        for matmul in (sj.layers.event_driven_matmul, sj.layers.full_matmul)
-    ]
+
+    @quick_jit
+    def run(x, kernel):
+        matmuls = sj.layers.event_driven_matmul, sj.layers.full_matmul
+        bars = [jax.vjp(matmul, x, kernel)[1](jnp.ones((4, 5))) for matmul in matmuls]
+        return bars, jax.vmap(sj.layers.event_driven_matmul, (0, None))(x[:, None], kernel)[:, 0]
+
+    bars, each = run(jnp.asarray(x), kernel)
     jax.tree.map(np.testing.assert_array_equal, *bars)
-    each = jax.vmap(sj.layers.event_driven_matmul, (0, None))(jnp.asarray(x)[:, None], kernel)[:, 0]
     np.testing.assert_array_equal(each, x @ np.asarray(kernel))
 
 
 # Real recordings ---------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_decisions_on_real_recordings(data_dir, optimized):
     path = data_dir / "nmnist" / "nmnist_subset.zip"
     if not path.exists():

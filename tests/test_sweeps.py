@@ -63,7 +63,7 @@ def close(actual, expected):
             np.testing.assert_allclose(a, e, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_a_sweep_in_one_program_is_its_lone_runs(digits, x64):
     traces = []
 

@@ -223,7 +223,7 @@ def test_history_is_what_the_network_does(digits):
         assert_close(history.operations[i], layer.operations, rtol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_evaluation_batches_change_nothing(digits):
     def run(eval_batch_size):
         config = CONFIG._replace(epochs=2, eval_batch_size=eval_batch_size)
