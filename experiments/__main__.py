@@ -11,9 +11,8 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import tyro
 
@@ -58,9 +57,9 @@ def _run(argv: list[str]) -> int:
     if resumed.resume:
         if rest:
             raise UsageError(f"--resume FOLDER takes no other arguments, got {' '.join(rest)}")
-        job = folders.read_job(resumed.resume)
-        print(_heading(job), flush=True)
-        return _finish([(job, resumed.resume)], resumed.resume, record=False)
+        begun = folders.read_job(resumed.resume)
+        print(_heading(begun), flush=True)
+        return _finish([(begun, resumed.resume)], resumed.resume, record=False)
 
     named = argparse.ArgumentParser(add_help=False)
     named.add_argument("study", nargs="?", default=studies.NAMES[0])
@@ -178,7 +177,8 @@ def _reproduce(argv: list[str]) -> int:
             for row in found:
                 rows.append(_target(args, row), row)
             if found:
-                print(f"{one.study}/{one.variant} seed {one.seeds}: {_seconds(found)} s", flush=True)
+                name = f"{one.study}/{one.variant} seed {', '.join(map(str, one.seeds))}"
+                print(f"{name}: {found[-1]['wall_seconds']:.0f} s", flush=True)
     if failed:
         print(f"failed: {', '.join(failed)}")
     print(_missing_text(_missing(args), args.budget))
@@ -222,10 +222,6 @@ def _missing_text(wanted: list[Job], budget: str) -> str:
     return "\n".join([f"missing at budget {budget}:" + ("" if lines else " nothing"), *lines])
 
 
-def _seconds(found: list[Row]) -> str:
-    return f"{found[-1]['wall_seconds']:.0f}"
-
-
 @dataclass
 class Compare:
     """Compare variants of a study, seed by seed, from its recorded rows."""
@@ -255,7 +251,9 @@ class Report:
 def _report(argv: list[str]) -> int:
     from experiments import report
 
-    return report.render(check=tyro.cli(Report, args=argv, prog="python -m experiments report").check)
+    return report.render(
+        check=tyro.cli(Report, args=argv, prog="python -m experiments report").check
+    )
 
 
 @dataclass

@@ -120,7 +120,9 @@ def load_simulated(camera: Camera, config: Config, seed: int) -> Sets:
     first, total = len(real[0].labels), len(train.labels)
     count = min(config.data.num_train, config.data.limit or total)
     if not 1 <= count <= total - first:
-        raise UsageError(f"data.num_train must be from 1 to {total - first}, got {config.data.num_train}")
+        raise UsageError(
+            f"data.num_train must be from 1 to {total - first}, got {config.data.num_train}"
+        )
     chosen = first + np.random.default_rng(seed).permutation(total - first)[:count]
     events = record(train.images[chosen], seed, camera)
     return Recordings(events, train.labels[chosen]), _cut(_joined(real), config)
@@ -190,5 +192,3 @@ def _chosen(recordings: Recordings, indices: Any) -> Recordings:
 
 def _cut(recordings: Recordings, config: Config) -> Recordings:
     return _chosen(recordings, slice(config.data.limit)) if config.data.limit else recordings
-
-

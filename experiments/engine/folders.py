@@ -6,6 +6,7 @@ import datetime
 import fcntl
 import itertools
 import json
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,11 +74,12 @@ def claimed(folder: Path, job: Job, source: dict[str, Any]) -> Iterator[None]:
         writes to it now.
     """
     writable(folder)
-    with (folder / "lock").open("w") as lock:
+    lock = os.open(folder, os.O_RDONLY)
+    try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UsageError(f"out {folder} is written by another process now") from None
+            raise UsageError(f"out {folder} is in use by another process now") from None
         content = _job_as_json(job)
         if not (folder / JOB).exists():
             write_json(folder / JOB, content | {"source": source})
@@ -86,6 +88,8 @@ def claimed(folder: Path, job: Job, source: dict[str, Any]) -> Iterator[None]:
         elif any(json.loads((folder / JOB).read_text()).get(k) != v for k, v in content.items()):
             raise UsageError(f"out {folder} holds another run; name another folder")
         yield
+    finally:
+        os.close(lock)  # and with it the lock
 
 
 def read_job(folder: Path) -> Job:
@@ -126,7 +130,8 @@ def save_state(folder: Path, state: Any) -> None:
     """Writes the leaves of a state, whole or not at all; typed keys as their numbers."""
     partial = folder / "state.partial"
     with partial.open("wb") as file:
-        np.savez(file, **{name: np.asarray(_numbers(leaf)) for name, leaf in _named(state)})
+        leaves: dict[str, Any] = {name: np.asarray(_numbers(leaf)) for name, leaf in _named(state)}
+        np.savez(file, **leaves)
     partial.replace(folder / STATE)
 
 

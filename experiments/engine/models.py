@@ -1,4 +1,4 @@
-"""From a config to a pipeline: network, input, neurons, loss and Adam, as several studies use them."""
+"""From a config to a pipeline: input, network, neurons, loss and Adam, as most studies use them."""
 
 import functools
 import math
@@ -113,8 +113,8 @@ def points(config: Config, **axes: Any) -> list[HParams]:
     return sj.grid(**fixed, **axes)[1]
 
 
-def parts(config: Config) -> list[Part]:
-    """The config's layers.
+def parts(config: Config) -> tuple[list[Part], Dense]:
+    """The config's hidden layers and its output layer.
 
     Raises:
       UsageError: `layers` is not in the field's notation, or does not end in a dense layer.
@@ -123,19 +123,20 @@ def parts(config: Config) -> list[Part]:
         found = parse(config.model.layers)
     except ValueError as error:
         raise UsageError(f"model.layers: {error}") from None
-    if not isinstance(found[-1], Dense):
+    *hidden, output = found
+    if not isinstance(output, Dense):
         raise UsageError(f"model.layers must end in a dense layer, got {config.model.layers!r}")
-    return found
+    return hidden, output
 
 
 def network_name(config: Config, shape: tuple[int, ...]) -> str:
     """The field's name for examples of that shape; a perceptron's begins with its inputs."""
-    layers = config.model.layers
-    return layers if _sees_images(config) else f"{math.prod(shape)}-{layers}"
+    name = config.model.layers
+    return name if _sees_images(config) else f"{math.prod(shape)}-{name}"
 
 
 def multiply_accumulates(config: Config, shape: tuple[int, ...]) -> int:
-    """What the ANN baseline multiplies for one example: every synapse once, no pooling, no biases."""
+    """Products of the ANN baseline for one example: every synapse once, no pooling, no biases."""
     shape = (*shape, 1) if _sees_images(config) and len(shape) == 2 else shape
     total = 0
     for layer in _layers(config, RELU, {}, layers.varying_input, layers.full_matmul):
@@ -147,7 +148,8 @@ def multiply_accumulates(config: Config, shape: tuple[int, ...]) -> int:
 
 
 def _sees_images(config: Config) -> bool:
-    return not isinstance(parts(config)[0], Dense)
+    hidden, output = parts(config)
+    return not isinstance([*hidden, output][0], Dense)
 
 
 def _layers(
@@ -157,7 +159,7 @@ def _layers(
     init = sj.initializers.fan_in_uniform(model.gain)
     conv = functools.partial(sj.conv, padding=model.padding, init=init)
     dense = functools.partial(sj.dense, matmul=matmul, init=init)
-    *hidden, output = parts(config)
+    hidden, output = parts(config)
     made = [sj.dropout(model.input_dropout)] if model.input_dropout else []
     flat = False
     neuron = units.hidden(hparams)

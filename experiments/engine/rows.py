@@ -66,7 +66,8 @@ def read(path: Path) -> Iterator[Row]:
 
 def of_study(name: str, below: Path = STUDIES) -> list[Row]:
     """All recorded rows of a study, oldest first within a file."""
-    return [row for file in sorted((below / name / "results").glob("*.jsonl")) for row in read(file)]
+    files = sorted((below / name / "results").glob("*.jsonl"))
+    return [row for file in files for row in read(file)]
 
 
 def home(study: str, data: str, below: Path = STUDIES) -> Path:

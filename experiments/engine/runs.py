@@ -133,7 +133,8 @@ def train(job: Job, folder: Path, until: float = FOREVER) -> list[Row]:
         )
         validated, interrupt = _validator(program), None
         try:
-            for state, history in _epochs(program, state) if len(done) < epochs else ():
+            left = _epochs(program, state) if len(done) < epochs else iter(())
+            for state, history in left:
                 done.append(
                     {"epoch": len(done) + 1, "seconds": watch.seconds}
                     | {"validation_accuracy": validated(state.params)}
@@ -157,6 +158,7 @@ def train(job: Job, folder: Path, until: float = FOREVER) -> list[Row]:
         made = [job.label | row | ended for row in _rows(program, done)]
         for row in made:
             rows.append(folder / folders.ROW, row)
+        (folder / folders.STATE).unlink()  # nothing goes on from it
     return made
 
 
@@ -255,6 +257,12 @@ def flat(history: sj.training.History) -> dict[str, np.ndarray]:
     return {name: np.asarray(value) for name, value in history._asdict().items()}
 
 
+def stacked(done: list[Row]) -> sj.training.History:
+    """The history `[E, ...]` of a lone run's lines of metrics."""
+    names = sj.training.History._fields
+    return sj.training.History(**{n: np.stack([epoch[n] for epoch in done]) for n in names})
+
+
 # What a run leaves --------------------------------------------------------------------------------
 
 
@@ -263,8 +271,8 @@ def _rows(program: Program, done: list[Row]) -> Iterator[Row]:
     config, (train, _, test) = program.config, program.sets[0]
     shape = slice_shape(program)
     axes = (None, None) if program.alone else ()
-    accuracy, rates, operations = (
-        np.stack([np.asarray(epoch[name])[axes] for epoch in done])  # [E, H, S, ...]
+    accuracy, rates, operations = (  # JSON would show the digits of float32
+        np.stack([np.asarray(epoch[name], np.float64)[axes] for epoch in done])  # [E, H, S, ...]
         for name in ("test_accuracy", "firing_rate", "operations")
     )
     validation = [epoch["validation_accuracy"] for epoch in done]
@@ -307,8 +315,8 @@ def _leave(program: Program, folder: Path, params: tuple[Any, Any], done: list[R
     pipeline = program.build(program.points[0], 1)
     sj.save(folder / "params.npz", pipeline.network, params[1])
     name = models.network_name(program.config, slice_shape(program))
-    pictures.learning_curve(folder, f"{name} on {program.config.data.name}", done)
-    if done[-1]["operations"]:  # a layer that spikes is counted
+    pictures.learning_curve(folder, f"{name} on {program.config.data.name}", stacked(done))
+    if np.size(done[-1]["operations"]):  # a layer that spikes is counted
         pictures.surrogates(folder, program.config.model.width)
         pictures.raster(folder, pipeline, params, program.sets[0][2])
 

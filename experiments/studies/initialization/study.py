@@ -20,6 +20,7 @@ from experiments.engine import folders, models, provenance, runs
 from experiments.engine import rows as result_rows
 from experiments.engine.config import Config, Data, Model, Train
 from experiments.engine.models import HParams
+from experiments.engine.notation import Dense
 from experiments.engine.rows import Row
 from experiments.engine.studies import Job, Plan, Variant
 from stbp_jax import presets
@@ -88,8 +89,9 @@ def _measure(config: Config) -> Any:
     def network(hparams: HParams) -> sj.Layer:
         init = sj.initializers.fan_in_normalized(hparams["gain"], hparams["bias"])
         neuron = models.STBP.hidden(hparams)
-        layers = [sj.dense(part.features, neuron, init=init) for part in models.parts(config)]
-        return sj.serial(sj.flatten(), *layers)
+        hidden, output = models.parts(config)
+        units = [part.features for part in (*hidden, output) if isinstance(part, Dense)]
+        return sj.serial(sj.flatten(), *(sj.dense(n, neuron, init=init) for n in units))
 
     def measure(
         key: jax.Array, hparams: HParams, batch: tuple[jax.Array, jax.Array], _: Any

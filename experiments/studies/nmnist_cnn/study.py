@@ -15,12 +15,8 @@ from experiments.engine.config import Config, Data, Model, Train
 from experiments.engine.runs import variant
 from experiments.engine.studies import Plan
 
-FEW = Config(
-    Data(recordings.SUBSET), Model("12C5-P2-64C5-P2-10"), Train(epochs=20, batch_size=20)
-)
-WHOLE = Config(
-    Data(recordings.WHOLE, validation=5000, num_steps=30), FEW.model, Train(epochs=30)
-)
+FEW = Config(Data(recordings.SUBSET), Model("12C5-P2-64C5-P2-10"), Train(epochs=20, batch_size=20))
+WHOLE = Config(Data(recordings.WHOLE, validation=5000, num_steps=30), FEW.model, Train(epochs=30))
 
 VARIANTS = {
     "folds": variant(

@@ -16,9 +16,7 @@ from experiments.engine.runs import variant
 from experiments.engine.studies import Plan
 
 FEW = Config(Data(recordings.SUBSET), Model("800-10"), Train(epochs=30, batch_size=50))
-WHOLE = Config(
-    Data(recordings.WHOLE, validation=5000, num_steps=30), FEW.model, Train(epochs=30)
-)
+WHOLE = Config(Data(recordings.WHOLE, validation=5000, num_steps=30), FEW.model, Train(epochs=30))
 
 VARIANTS = {
     "folds": variant(

@@ -8,6 +8,7 @@ Time:    -
 """
 
 import functools
+from typing import Any
 
 import stbp_jax as sj
 from experiments.datasets import spoken
@@ -49,9 +50,13 @@ CONNECTED = FULL.but(layers="192-10", dropout=0.3)
 SPEAKERS = len(spoken.SPEAKERS)
 
 
-def _variant(about: str, config: Config, units: Units, seeds: int = 5, **recipe: object) -> Variant:
+def _variant(about: str, config: Config, units: Units, seeds: int = 5, **recipe: Any) -> Variant:
     plan = Plan(seeds, config)
-    values = {"load": spoken.official, "coding": spoken.HEARD, "loss": sj.cross_entropy} | recipe
+    values: Any = {
+        "load": spoken.official,
+        "coding": spoken.HEARD,
+        "loss": sj.cross_entropy,
+    } | recipe
     return variant(about, quick=plan, full=plan, units=units, **values)
 
 
