@@ -7,7 +7,7 @@ and the state, so that the same job goes on where it stopped, bit for bit.
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -115,12 +115,9 @@ def train(job: Job, folder: Path, until: float = FOREVER) -> list[Row]:
         done = list(rows.read_lines(folder / folders.METRICS))
         watch = provenance.Watch(done[-1]["seconds"] if done else 0.0)
         try:
-            state = _start(program)
+            state = folders.load_state(folder, _form(program))
         except (TypeError, ValueError) as error:
             raise UsageError(str(error)) from error
-        first = state.params
-        kept = folders.load_state(folder, state)
-        state = state if kept is None else kept
         # A run that was killed between the two files has a line of metrics more.
         done = done[: _epochs_of(program, state)]
         rows.write_lines(folder / folders.METRICS, done)
@@ -148,8 +145,8 @@ def train(job: Job, folder: Path, until: float = FOREVER) -> list[Row]:
         except KeyboardInterrupt as error:
             interrupt = error
         bar.close()
-        if done and program.alone:
-            _leave(program, folder, (first, state.params), done)
+        if state is not None and program.alone:
+            _leave(program, folder, state.params, done)
         if interrupt is not None:
             raise interrupt
         if len(done) < epochs:
@@ -196,43 +193,59 @@ def cut(examples: Any, part: slice) -> Any:
     return type(examples)(*(array[part] for array in examples))
 
 
-def _start(program: Program) -> sj.TrainState:
-    """The state before the first update."""
-    learned = [sets[0] for sets in program.sets]
+def _first(program: Program, point: int = 0, seed: int = 0) -> sj.TrainState:
+    """The state of one point and seed before the first update."""
+    train = program.sets[seed % len(program.sets)][0]
+    key = jax.random.key(program.seeds[seed])
+    hparams = program.points[point]
+    return sj.training.init_state(program.build, program.train_config, key, hparams, train)
 
-    def one(point: models.HParams, s: int) -> sj.TrainState:
-        key = jax.random.key(program.seeds[s])
-        train = learned[s % len(learned)]
-        return sj.training.init_state(program.build, program.train_config, key, point, train)
 
+def _form(program: Program) -> sj.TrainState:
+    """Shapes and dtypes of a state; points and sets are checked, nothing is computed."""
+    for point in range(len(program.points)):
+        form = jax.eval_shape(lambda point=point: _first(program, point))
     if program.alone:
-        return one(program.points[0], 0)
-    states = [
-        jax.tree.map(lambda *of: jnp.stack(of), *(one(p, s) for s in range(len(program.seeds))))
-        for p in program.points
-    ]
-    return jax.tree.map(lambda *of: jnp.stack(of), *states)
+        return form
+    axes = (len(program.points), len(program.seeds))
+    return jax.tree.map(lambda of: jax.ShapeDtypeStruct((*axes, *of.shape), of.dtype), form)
 
 
 def _epochs(
-    program: Program, state: sj.TrainState
+    program: Program, state: sj.TrainState | None
 ) -> Iterator[tuple[sj.TrainState, sj.training.History]]:
     """The state and the history after each epoch that is left."""
     build, config = program.build, program.train_config
-    train, _, test = program.sets[0]
     if program.alone:
-        key = jax.random.key(program.seeds[0])
+        (train, _, test), key = program.sets[0], jax.random.key(program.seeds[0])
         return sj.train_epochs(build, config, key, program.points[0], train, test, state=state)
+    trains, _, tests = zip(*program.sets, strict=True)
     keys = jax.vmap(jax.random.key)(np.array(program.seeds))
     names = program.points[0]
     points = {name: jnp.array([point[name] for point in program.points]) for name in names}
-    chunk = program.config.train.chunk or None
     return sj.sweeps.sweep_epochs(
-        build, config, keys, points, train, test, states=state, chunk=chunk
+        build,
+        config,
+        keys,
+        points,
+        _stacked(trains),
+        _stacked(tests),
+        states=state,
+        chunk=program.config.train.chunk or None,
+        sets_axis=None if len(trains) == 1 else 0,
     )
 
 
-def _epochs_of(program: Program, state: sj.TrainState) -> int:
+def _stacked(sets: Sequence[Any]) -> Any:
+    """One set as it is, or the sets of all seeds with an axis S."""
+    if len(sets) == 1:
+        return sets[0]
+    return type(sets[0])(*(np.stack(arrays) for arrays in zip(*sets, strict=True)))
+
+
+def _epochs_of(program: Program, state: sj.TrainState | None) -> int:
+    if state is None:
+        return 0
     updates = len(program.sets[0][0].labels) // program.train_config.batch_size
     return int(np.ravel(state.step)[0]) // updates
 
@@ -310,15 +323,15 @@ def slice_shape(program: Program) -> tuple[int, ...]:
     return jax.eval_shape(pipeline.encode, jax.random.key(0), batch).shape[2:]
 
 
-def _leave(program: Program, folder: Path, params: tuple[Any, Any], done: list[Row]) -> None:
-    """Parameters and pictures of a lone run, by what it began and ended with."""
+def _leave(program: Program, folder: Path, params: Any, done: list[Row]) -> None:
+    """Parameters and pictures of a lone run."""
     pipeline = program.build(program.points[0], 1)
-    sj.save(folder / "params.npz", pipeline.network, params[1])
+    sj.save(folder / "params.npz", pipeline.network, params)
     name = models.network_name(program.config, slice_shape(program))
     pictures.learning_curve(folder, f"{name} on {program.config.data.name}", stacked(done))
     if np.size(done[-1]["operations"]):  # a layer that spikes is counted
         pictures.surrogates(folder, program.config.model.width)
-        pictures.raster(folder, pipeline, params, program.sets[0][2])
+        pictures.raster(folder, pipeline, (_first(program).params, params), program.sets[0][2])
 
 
 def _report(bar: tqdm, epoch: Row) -> None:
