@@ -12,8 +12,7 @@ import optax
 import stbp_jax as sj
 from experiments.notation import Conv, Dense, Part, Pool, parse
 from experiments.settings import UsageError, setting
-from stbp_jax.layers.matmul import Matmul
-from stbp_jax.layers.synapse import Inputs
+from stbp_jax.layers import Inputs, Matmul
 from stbp_jax.neurons import Reset
 from stbp_jax.training import Build
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from stbp_jax import checks
 from stbp_jax.core import Array, Neuron, Params, Shape, State, constants_of, scan
 from stbp_jax.initializers import Initializer, Weights, fan_in_uniform, plus_bias
-from stbp_jax.layers.matmul import full_matmul
+from stbp_jax.layers import full_matmul
 
 
 class RecurrentParams(NamedTuple):

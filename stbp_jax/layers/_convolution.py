@@ -88,7 +88,7 @@ def banded(x: Array, kernel: Array, padding: str) -> Array:
     else:
         top = left = bottom = right = 0
     rows, columns = height + top + bottom - kh + 1, width + left + right - kw + 1
-    tile = _tile(columns, kw)
+    tile = tile_width(columns, kw)
     tiles = -(-columns // tile)
     blocks = tiles + -(-(kw - 1) // tile)  # as wide as a tile, which looks into those to its right
 
@@ -108,7 +108,7 @@ def banded(x: Array, kernel: Array, padding: str) -> Array:
     return y.astype(dtype)
 
 
-def _tile(columns: int, kw: int) -> int:
+def tile_width(columns: int, kw: int) -> int:
     """The width of a tile: between half the kernel's and the kernel's, without a rest if it can."""
     for tile in range(kw, kw // 2, -1):
         if columns % tile == 0:
