@@ -21,7 +21,7 @@ from experiments import harness, images
 from experiments.settings import UsageError
 from experiments.study import Plan, Row, Variant
 from stbp_jax import data, plots
-from stbp_jax.data.dataset import Pair
+from stbp_jax.data.images import Pair
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

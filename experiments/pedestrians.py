@@ -28,7 +28,7 @@ from experiments.classification import variant
 from experiments.settings import UsageError, setting
 from experiments.study import Plan, Variant
 from stbp_jax.data import Dataset
-from stbp_jax.data.dataset import Pair
+from stbp_jax.data.images import Pair
 
 NAME = "daimler_pedestrian"
 FILE = f"{NAME}/daimler_ped_18x36.npz"

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.surrogates import Surrogate
 
 Axes = Any  # matplotlib.axes.Axes, which the library does not need to import
@@ -41,7 +41,7 @@ def raster(axes: Axes, spikes: Any, *, label: int | None = None) -> Axes:
     if np.isnan(spikes).any():
         raise ValueError(f"spikes must be numbers, got {int(np.isnan(spikes).sum())} NaN")
     if label is not None:
-        label = checks.count("label", label, least=0)
+        label = arguments.count("label", label, least=0)
         if label >= spikes.shape[1]:
             raise ValueError(f"label must be a unit in [0, {spikes.shape[1]}), got {label}")
     _axes(axes)
@@ -83,8 +83,8 @@ def curves(axes: Axes, surrogates: Sequence[Surrogate], *, extent: float = 3.0) 
         raise ValueError("surrogates must be at least one, got none")
     for s in surrogates:
         for width in jax.tree.leaves(s.width):
-            checks.scalar("width of each surrogate", width)
-    checks.real("extent", extent)
+            arguments.scalar("width of each surrogate", width)
+    arguments.real("extent", extent)
     if not 0 < extent < np.inf:
         raise ValueError(f"extent must be positive and finite, got {extent}")
     _axes(axes)
@@ -153,7 +153,7 @@ def _axes(axes: Any) -> None:
 def _numbers(name: str, x: Any) -> np.ndarray:
     """An array of real numbers, also from a list."""
     values = np.asarray(x) if isinstance(x, list | tuple) else x
-    checks.array(name, values)
+    arguments.array(name, values)
     if jnp.issubdtype(values.dtype, jnp.complexfloating):
         raise TypeError(f"{name} must be real, got dtype {values.dtype}")
     return np.asarray(values)

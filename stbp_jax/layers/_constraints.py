@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array
 from stbp_jax.initializers import Weights
 
@@ -17,7 +17,7 @@ def check_constraint(constraint: Constraint | None, kernel: Array) -> None:
     """Refuses a constraint that is no function from a kernel to one of its shape."""
     if constraint is None:
         return
-    checks.function("constraint", constraint, "a function from kernel to kernel")
+    arguments.function("constraint", constraint, "a function from kernel to kernel")
     shape = jnp.shape(jax.eval_shape(constraint, kernel))
     if shape != kernel.shape:
         raise ValueError(

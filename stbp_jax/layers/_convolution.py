@@ -11,7 +11,7 @@ from functools import partial
 import jax.numpy as jnp
 from jax import lax
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array
 
 
@@ -47,8 +47,10 @@ def convolve(x: Array, kernel: Array, padding: str) -> Array:
 def _check(x: Array, kernel: Array, padding: str) -> None:
     if not isinstance(padding, str) or padding not in ("valid", "same"):
         raise ValueError(f"padding must be 'valid' or 'same', got {padding!r}")
-    checks.rank("x", checks.array("x", x), ("B", "height", "width", "channels"))
-    checks.rank("kernel", checks.array("kernel", kernel), ("kh", "kw", "channels", "features"))
+    arguments.rank("x", arguments.array("x", x), ("B", "height", "width", "channels"))
+    arguments.rank(
+        "kernel", arguments.array("kernel", kernel), ("kh", "kw", "channels", "features")
+    )
     if x.dtype != kernel.dtype:
         raise TypeError(f"x must have the kernel's dtype {kernel.dtype}, got {x.dtype}")
     if x.shape[3] != kernel.shape[2]:

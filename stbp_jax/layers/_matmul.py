@@ -13,7 +13,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array
 
 Matmul = Callable[[Array, Array], Array]
@@ -21,14 +21,14 @@ Matmul = Callable[[Array, Array], Array]
 
 def _operands(x: Array, kernel: Array) -> tuple[Array, Array]:
     """Both as they are multiplied, in the dtype of the weights."""
-    checks.array("x", x)
-    checks.array("kernel", kernel)
+    arguments.array("x", x)
+    arguments.array("kernel", kernel)
     if not jnp.issubdtype(kernel.dtype, jnp.floating):
         raise TypeError(f"kernel must be of floats, got dtype {kernel.dtype}")
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         raise TypeError(f"x must be real, got dtype {x.dtype}")
-    checks.rank("x", x, ("B", "in"))
-    checks.rank("kernel", kernel, ("in", "out"))
+    arguments.rank("x", x, ("B", "in"))
+    arguments.rank("kernel", kernel, ("in", "out"))
     if x.shape[1] != kernel.shape[0]:
         raise ValueError(
             f"x and kernel must have one number of inputs, got {list(x.shape)} and "

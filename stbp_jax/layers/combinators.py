@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from stbp_jax import checks, core
+from stbp_jax import arguments, core
 from stbp_jax.core import Array, Layer, LayerStats, Params, Shape, State
 
 
@@ -31,7 +31,7 @@ def serial(*layers: Layer) -> Layer:
     if not layers:
         raise ValueError("serial needs at least one layer, got none")
     for layer in layers:
-        checks.instance("layers", layer, Layer, "a Layer, such as dense(10)")
+        arguments.instance("layers", layer, Layer, "a Layer, such as dense(10)")
 
     def init(key: Array, shape: Shape) -> tuple[Params, Shape]:
         params = []

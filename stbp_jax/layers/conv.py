@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Layer, Neuron, Shape, name_of
 from stbp_jax.initializers import Initializer, Weights, drawn, fan_in_uniform, plus_bias
 from stbp_jax.layers._constraints import Constraint, check_constraint, constrained, present
@@ -49,14 +49,14 @@ def conv(
     >>> conv(15, 5).init(jax.random.key(0), (28, 28, 1))[1]
     (24, 24, 15)
     """
-    features = checks.count("features", features)
+    features = arguments.count("features", features)
     sizes = kernel if isinstance(kernel, tuple) else (kernel, kernel)
     if len(sizes) != 2:
         raise ValueError(f"kernel must be one integer or two, got {kernel!r}")
-    height, width = (checks.count("kernel", size) for size in sizes)
+    height, width = (arguments.count("kernel", size) for size in sizes)
     if not isinstance(padding, str) or padding not in ("valid", "same"):
         raise ValueError(f"padding must be 'valid' or 'same', got {padding!r}")
-    checks.function("init", init)
+    arguments.function("init", init)
     name = f"conv({features}, {height}x{width})"
 
     def check(shape: Shape) -> None:
@@ -66,7 +66,7 @@ def conv(
             raise ValueError(f"{name} with valid padding needs larger images than {list(shape)}")
 
     def init_(key: Array, shape: Shape) -> tuple[Weights, Shape]:
-        shape = checks.shape("shape", shape)
+        shape = arguments.shape("shape", shape)
         check(shape)
         if 0 in shape:
             raise ValueError(f"{name} needs pixels and channels, got {list(shape)}")
@@ -77,7 +77,7 @@ def conv(
         return weights, (shape[0] - height + 1, shape[1] - width + 1, features)
 
     def apply(weights: Weights, x: Array) -> Array:
-        checks.array(f"{name}: inputs", x)
+        arguments.array(f"{name}: inputs", x)
         check(x.shape[1:])
         if x.shape[3] != weights.kernel.shape[2]:
             raise ValueError(

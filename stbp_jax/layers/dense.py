@@ -4,7 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Layer, Neuron, Shape, name_of
 from stbp_jax.initializers import Initializer, Weights, drawn, fan_in_uniform, plus_bias
 from stbp_jax.layers._constraints import Constraint, check_constraint, constrained, present
@@ -50,13 +50,13 @@ def dense(
 
     Source: Wu et al. 2018, equation (3).
     """
-    features = checks.count("features", features)
-    checks.function("init", init)
-    checks.function("product", matmul)
+    features = arguments.count("features", features)
+    arguments.function("init", init)
+    arguments.function("product", matmul)
     name = f"dense({features})"
 
     def init_(key: Array, shape: Shape) -> tuple[Weights, Shape]:
-        shape = checks.shape("shape", shape)
+        shape = arguments.shape("shape", shape)
         if len(shape) != 1:
             raise ValueError(
                 f"{name} needs inputs of shape [in], got {list(shape)}; put flatten() before it"
@@ -69,7 +69,7 @@ def dense(
 
     def apply(weights: Weights, x: Array) -> Array:
         wanted = weights.kernel.shape[0]
-        checks.array(f"{name}: inputs", x)
+        arguments.array(f"{name}: inputs", x)
         if x.ndim != 2 or x.shape[1] != wanted:
             raise ValueError(
                 f"{name} needs time slices [B, {wanted}], got {list(x.shape)}; sequences are "

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Layer, Params, Shape, State, without_report
 from stbp_jax.layers._dtypes import float_type
 from stbp_jax.layers.synapse import check_slice
@@ -27,11 +27,11 @@ def dropout(rate: Any) -> Layer:
       ValueError: `rate` outside [0, 1), or not a scalar; more than one key.
       TypeError: `rate` not a float, a key that is none, inputs that are no real numbers.
     """
-    checks.number("rate", rate, "in [0, 1)", lambda r: (r >= 0) & (r < 1))
-    checks.scalar("rate", rate)
+    arguments.number("rate", rate, "in [0, 1)", lambda r: (r >= 0) & (r < 1))
+    arguments.scalar("rate", rate)
 
     def init(key: Array, shape: Shape) -> tuple[Params, Shape]:
-        return (), checks.shape("shape", shape)
+        return (), arguments.shape("shape", shape)
 
     def initial_state(
         params: Params, shape: Shape, *, key: Array | None = None
@@ -39,20 +39,20 @@ def dropout(rate: Any) -> Layer:
         check_slice(shape)
         if key is None:
             return (), shape
-        checks.key("key", key)
+        arguments.key("key", key)
         kept = jax.random.bernoulli(key, 1 - rate, shape)
         return kept / (1 - jnp.asarray(rate, jnp.result_type(float))), shape
 
     def masked(state: State, x: Array) -> Array:
-        checks.array("dropout: inputs", x)
-        checks.batch("state", state, len(x))
+        arguments.array("dropout: inputs", x)
+        arguments.batch("state", state, len(x))
         return x if isinstance(state, tuple) else x * state.astype(float_type(x))
 
     def step(params: Params, state: State, x: Array) -> tuple[State, Array]:
         return state, masked(state, x)
 
     def unroll(params: Params, state: State, xs: Array) -> tuple[State, Array]:
-        checks.sequence("xs", xs)
+        arguments.sequence("xs", xs)
         return state, jax.vmap(masked, (None, 0))(state, xs)
 
     return Layer(

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Layer, Params, Shape
 from stbp_jax.layers._dtypes import float_type
 from stbp_jax.layers.synapse import Synapse, pointwise
@@ -29,7 +29,7 @@ def avg_pool(window: int) -> Layer:
     >>> avg_pool(2).init(jax.random.key(0), (5, 4, 3))[1]
     (2, 2, 3)
     """
-    window = checks.count("window", window)
+    window = arguments.count("window", window)
     name = f"avg_pool({window})"
 
     def out_shape(shape: Shape) -> Shape:
@@ -41,14 +41,14 @@ def avg_pool(window: int) -> Layer:
         return (shape[0] // window, shape[1] // window, shape[2])
 
     def init(key: Array, shape: Shape) -> tuple[Params, Shape]:
-        shape = checks.shape("shape", shape)
+        shape = arguments.shape("shape", shape)
         out = out_shape(shape)
         if out[2] == 0:
             raise ValueError(f"{name} needs images with channels, got {list(shape)}")
         return (), out
 
     def apply(params: Params, x: Array) -> Array:
-        checks.array(f"{name}: inputs", x)
+        arguments.array(f"{name}: inputs", x)
         rows, columns, channels = out_shape(x.shape[1:])
         x = x[:, : rows * window, : columns * window]
         tiles = x.reshape((x.shape[0], rows, window, columns, window, channels))

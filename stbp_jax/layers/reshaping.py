@@ -5,7 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Layer, Params, Shape, State
 from stbp_jax.layers.synapse import Synapse, check_slice, pointwise
 
@@ -18,17 +18,17 @@ def flatten() -> Layer:
     """
 
     def init(key: Array, shape: Shape) -> tuple[Params, Shape]:
-        return (), (math.prod(checks.shape("shape", shape)),)
+        return (), (math.prod(arguments.shape("shape", shape)),)
 
     def apply(params: Params, x: Array) -> Array:
-        checks.array("flatten(): inputs", x)
+        arguments.array("flatten(): inputs", x)
         return x.reshape((x.shape[0], math.prod(x.shape[1:])))
 
     return pointwise(Synapse(init, apply, constants=lambda: {"layer": "flatten"}))
 
 
 def unpack(*shape: int) -> Layer:
-    """Spikes from bits, as `coding.pack` made them.
+    """Spikes from bits, as `encoders.pack` made them.
 
     Under `chunked` the bits alone are kept, and one chunk of spikes at a time.
 
@@ -46,7 +46,7 @@ def unpack(*shape: int) -> Layer:
     >>> out
     (2, 5)
     """
-    shape = tuple(checks.count("shape", size) for size in shape)
+    shape = tuple(arguments.count("shape", size) for size in shape)
     size = math.prod(shape)
     wanted = (-(-size // 8),)
 
@@ -58,7 +58,7 @@ def unpack(*shape: int) -> Layer:
         return shape
 
     def apply(params: Params, x: Array) -> Array:
-        checks.array(f"unpack{shape}: inputs", x)
+        arguments.array(f"unpack{shape}: inputs", x)
         out_shape(x.shape[1:])
         if x.dtype != jnp.uint8:
             raise TypeError(f"unpack{shape} needs uint8, got {x.dtype}")
@@ -66,7 +66,7 @@ def unpack(*shape: int) -> Layer:
         return bits.reshape((x.shape[0], *shape)).astype(jnp.result_type(float))
 
     def init(key: Array, given: Shape) -> tuple[Params, Shape]:
-        return (), out_shape(checks.shape("shape", given))
+        return (), out_shape(arguments.shape("shape", given))
 
     def named() -> dict[str, Any]:
         return {"layer": "unpack", "shape": list(shape)}

@@ -1,6 +1,6 @@
 """A network run from rest over whole sequences: `apply` and `apply_with_stats`."""
 
-from stbp_jax import checks, core
+from stbp_jax import arguments, core
 from stbp_jax.core import Array, Layer, LayerStats, Params, State
 
 
@@ -56,6 +56,6 @@ def apply_with_stats(
 
 
 def _rest(network: Layer, params: Params, xs: Array, key: Array | None) -> State:
-    checks.instance("network", network, Layer, "a Layer, such as dense(10)")
-    checks.sequence("xs", xs)
+    arguments.instance("network", network, Layer, "a Layer, such as dense(10)")
+    arguments.sequence("xs", xs)
     return network.initial_state(params, xs.shape[1:], key=key)[0]

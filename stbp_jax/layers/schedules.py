@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from stbp_jax import checks, core
+from stbp_jax import arguments, core
 from stbp_jax.core import Array, Layer, LayerStats, Params, State, scan
 
 
 def stepwise(layer: Layer) -> Layer:
     """The same layer, unrolled by a scan of its `step`: for feedback, delays and comparison."""
-    checks.instance("layer", layer, Layer, "a Layer, such as dense(10)")
+    arguments.instance("layer", layer, Layer, "a Layer, such as dense(10)")
     return layer._replace(unroll=scan(layer.step))
 
 
@@ -86,13 +86,13 @@ def _in_chunks(
       steps: of a stretch.
       wrap: what is done to the run of a stretch, `(params, state, xs) -> (state, ...)`.
     """
-    checks.instance("layer", layer, Layer, "a Layer, such as dense(10)")
-    steps = checks.count("steps", steps)
+    arguments.instance("layer", layer, Layer, "a Layer, such as dense(10)")
+    steps = arguments.count("steps", steps)
 
     def through(
         run: Callable[..., Any], params: Params, state: State, xs: Array
     ) -> tuple[State, Array, tuple[LayerStats, ...]]:
-        checks.sequence("xs", xs)
+        arguments.sequence("xs", xs)
         run = wrap(run)
         whole, rest = divmod(xs.shape[0], steps)
         if not whole:

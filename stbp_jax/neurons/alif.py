@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Neuron, Params, Shape, name_of
 from stbp_jax.neurons import unrolling
 from stbp_jax.neurons.resets import AdaptiveReset, adaptive_reset, hard_reset
@@ -92,14 +92,14 @@ def alif(
     2018 lets a grow by (1 - ρ) o, so that its β is 1 / (1 - ρ) of this one.
     """
     constants = ALIFConstants(
-        checks.unit_interval("decay", decay),
-        checks.positive("threshold", threshold),
+        arguments.unit_interval("decay", decay),
+        arguments.positive("threshold", threshold),
         check_surrogate(surrogate),
-        checks.unit_interval("adaptation_decay", adaptation_decay),
-        checks.not_negative("adaptation_strength", adaptation_strength),
+        arguments.unit_interval("adaptation_decay", adaptation_decay),
+        arguments.not_negative("adaptation_strength", adaptation_strength),
     )
 
-    checks.function("reset", reset, "a function such as adaptive_reset(hard_reset)")
+    arguments.function("reset", reset, "a function such as adaptive_reset(hard_reset)")
     entered = _both(reset)
 
     def check(units: Shape) -> None:
@@ -114,8 +114,8 @@ def alif(
         return ALIFState(*(jnp.zeros(shape, dtype) for _ in range(3)))
 
     def step(params: Params, state: ALIFState, current: Array) -> tuple[ALIFState, Array]:
-        checks.array("current", current)
-        checks.state("state", state, current.shape)
+        arguments.array("current", current)
+        arguments.state("state", state, current.shape)
         c = in_dtype(with_batch(constants), state.membrane)
         membrane, adaptation = entered(c, state)
         membrane = membrane + current

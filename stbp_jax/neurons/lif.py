@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Neuron, Params, Shape, name_of
 from stbp_jax.neurons import unrolling
 from stbp_jax.neurons.resets import Reset, hard_reset
@@ -88,8 +88,8 @@ def lif_step(
 
     Source: Wu et al. 2018, equations (4) and (5).
     """
-    checks.array("current", current)
-    checks.state("state", state, current.shape)
+    arguments.array("current", current)
+    arguments.state("state", state, current.shape)
     constants = in_dtype(constants, state.membrane)
     membrane = reset(constants, state) + current
     spikes = constants.surrogate(membrane - constants.threshold)
@@ -110,7 +110,7 @@ def lif_scan(
     Returns:
       `(last state, spikes [T, B, *units])`.
     """
-    checks.sequence("currents", currents)
+    arguments.sequence("currents", currents)
     return lax.scan(functools.partial(lif_step, reset, constants), state, currents)
 
 
@@ -190,12 +190,12 @@ def lif(
     Source: Wu et al. 2018, equations (4)-(8).
     """
     constants = LIFConstants(
-        checks.unit_interval("decay", decay),
-        checks.positive("threshold", threshold),
+        arguments.unit_interval("decay", decay),
+        arguments.positive("threshold", threshold),
         check_surrogate(surrogate),
     )
-    checks.function("reset", reset, "a function such as hard_reset")
-    checks.function("unroll", unroll, "an unroll, such as lif_unroll")
+    arguments.function("reset", reset, "a function such as hard_reset")
+    arguments.function("unroll", unroll, "an unroll, such as lif_unroll")
 
     def check(units: Shape) -> None:
         check_constants(constants, units)

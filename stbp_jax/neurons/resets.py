@@ -13,7 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array
 
 Reset = Callable[[Any, Any], Array]
@@ -88,7 +88,7 @@ def detach_reset(reset: Reset) -> Reset:
     >>> detach_reset(hard_reset) is detach_reset(hard_reset)
     True
     """
-    checks.function("reset", reset, "a function such as hard_reset")
+    arguments.function("reset", reset, "a function such as hard_reset")
 
     @functools.wraps(reset)  # the forward pass is the same, and so is the name
     def detached(constants: Any, state: Any) -> Array:
@@ -104,7 +104,7 @@ def detach_time(reset: Reset) -> Reset:
     Gradients are still summed over the steps. Equal to STBP at T = 1. Source: Wu et al. 2018,
     Table 7; later published as SLTT.
     """
-    checks.function("reset", reset, "a function such as hard_reset")
+    arguments.function("reset", reset, "a function such as hard_reset")
 
     @functools.wraps(reset)
     def detached(constants: Any, state: Any) -> Array:
@@ -127,7 +127,7 @@ def adaptive_reset(reset: Reset, /) -> AdaptiveReset:
     Returns:
       A reset for `alif`.
     """
-    checks.function("reset", reset, "a function of lif such as hard_reset")
+    arguments.function("reset", reset, "a function of lif such as hard_reset")
 
     @functools.wraps(reset)
     def both(constants: Any, state: Any) -> tuple[Array, Array]:

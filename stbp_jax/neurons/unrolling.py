@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.closures import no_gradient, opened
 from stbp_jax.core import Array
 
@@ -65,8 +65,8 @@ def unroll(dynamics: Dynamics, constants: Any, state: Any, currents: Array) -> t
     Raises:
       ValueError: T = 0, or a state whose shape is not that of one time slice of the currents.
     """
-    checks.sequence("currents", currents)
-    checks.state("state", state, currents.shape[1:])
+    arguments.sequence("currents", currents)
+    arguments.state("state", state, currents.shape[1:])
     constants = in_dtype(constants, state.spikes)
     functions, numbers, fixed = _open(dynamics, constants, state)
     currents = currents.astype(state.spikes.dtype)

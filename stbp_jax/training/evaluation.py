@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from stbp_jax import checks, core
+from stbp_jax import arguments, core
 from stbp_jax.core import Array, LayerStats, Params
 from stbp_jax.metrics import accuracy
 from stbp_jax.training.datasets import check_form, check_numbers
@@ -67,8 +67,8 @@ def evaluate(
         pixels outside [0, 1] or not finite, images of a size that the network does not take.
     """
     check_pipeline(pipeline)
-    checks.key("key", key)
-    batch_size = checks.count("batch_size", batch_size)
+    arguments.key("key", key)
+    batch_size = arguments.count("batch_size", batch_size)
     images, labels = check_form(images, labels)
     check_numbers(pipeline, params, images, labels, batch_size=batch_size)
     return evaluate_unchecked(pipeline, params, key, images, labels, batch_size)

@@ -13,7 +13,7 @@ import numpy as np
 import optax
 from flax import struct
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Layer, Params, PyTree
 
 Batch = tuple[Any, Any]
@@ -158,7 +158,7 @@ def check_config(config: Any) -> TrainConfig:
     """
     if not isinstance(config, TrainConfig):
         raise TypeError(f"config must be a TrainConfig, got {type(config).__name__}")
-    return TrainConfig(**{name: checks.count(name, n) for name, n in config._asdict().items()})
+    return TrainConfig(**{name: arguments.count(name, n) for name, n in config._asdict().items()})
 
 
 def build_pipeline(build: Build, hparams: PyTree, num_updates: int) -> Pipeline:
@@ -174,7 +174,7 @@ def build_pipeline(build: Build, hparams: PyTree, num_updates: int) -> Pipeline:
             name = f"hparams{jax.tree_util.keystr(path)}"
             raise TypeError(f"{name} must be a number or an array, got {leaf!r}")
         if isinstance(leaf, np.generic | np.ndarray):
-            checks.held(f"hparams{jax.tree_util.keystr(path)}", leaf)
+            arguments.held(f"hparams{jax.tree_util.keystr(path)}", leaf)
     pipeline = build(hparams, num_updates)
     if not isinstance(pipeline, Pipeline):
         raise TypeError(f"build must return a Pipeline, got {type(pipeline).__name__}")

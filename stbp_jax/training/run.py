@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, PyTree
 from stbp_jax.training.datasets import check_form, check_numbers, check_pair
 from stbp_jax.training.evaluation import evaluate_unchecked
@@ -148,7 +148,7 @@ def make_train(
       `train(key, hparams, train_set, test_set) -> (TrainState, History)`; a set is
       `(images [N, ...] uint8, float in [0, 1] or packed events (uint32), labels [N] integers)`.
       Its attribute `check`, `(hparams, train_set) -> None`, raises what `build` raises for these
-      hyper-parameters, and computes nothing; `sweeps.run` asks it about every point.
+      hyper-parameters, and computes nothing; `sweep` asks it about every point.
 
     Raises:
       TypeError, ValueError: a config that is not made of integers of at least 1; when `train` is
@@ -285,7 +285,7 @@ def _check_run(
     Returns:
       Shapes and dtypes of the state at the start.
     """
-    checks.key("key", key)
+    arguments.key("key", key)
     sizes = {"train_set": config.batch_size, "test_set": config.eval_batch_size}
     for name, data in sets.items():
         least = config.batch_size if name == "train_set" else 1
@@ -303,7 +303,7 @@ def _check_state(state: Any, fresh: TrainState) -> None:
     """Refuses a state of another run: other parameters, or another optimizer."""
     if not isinstance(state, TrainState):
         raise TypeError(f"state must be a TrainState, got {type(state).__name__}")
-    checks.key("state.key", state.key)
+    arguments.key("state.key", state.key)
     for name in ("params", "opt_state", "step"):
         got, wanted = getattr(state, name), getattr(fresh, name)
         tree: Any = jax.tree.structure(wanted)
