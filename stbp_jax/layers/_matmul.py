@@ -55,8 +55,7 @@ def bfloat16_matmul(x: Array, kernel: Array) -> Array:
     """X W with both rounded to bfloat16, summed in float32; likewise both gradients.
 
     A spike is exact in bfloat16, so that of the forward product only the weights are rounded, to
-    8 bits of mantissa. Backward keeps 2 bytes of each input instead of 4. On a CPU it needs JAX
-    0.10 or later: older backends may refuse such a product.
+    8 bits of mantissa. Backward keeps 2 bytes of each input instead of 4.
 
     Args:
       x: `[B, in]`.
