@@ -51,7 +51,7 @@ def serial(*layers: Layer) -> Layer:
         return tuple(state), shape
 
     def through(
-        run: Callable[..., tuple], params: Params, state: State, x: Array
+        run: Callable[..., tuple[Any, ...]], params: Params, state: State, x: Array
     ) -> tuple[State, Array, tuple[LayerStats, ...]]:
         after, reports = [], ()
         for layer, p, s in zip(layers, params, state, strict=True):

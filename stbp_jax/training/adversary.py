@@ -84,7 +84,7 @@ def _with_slope(value: Array, slope: Params, params: Params) -> Array:
 
 
 @_with_slope.defjvp
-def _slope(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+def _slope(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
     value, slope, _ = primals
     rises = jax.tree.map(lambda s, d: jnp.sum(s * d).astype(value.dtype), slope, tangents[2])
     return value, sum(jax.tree.leaves(rises), jnp.zeros_like(value))

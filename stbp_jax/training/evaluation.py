@@ -95,7 +95,7 @@ def _means(
 ) -> tuple[Array, Array, tuple[LayerStats, ...]]:
     """Mean loss, accuracy and activity over a whole set."""
 
-    def on_batch(args: tuple[Array, Array, Array]) -> tuple:
+    def on_batch(args: tuple[Array, Array, Array]) -> tuple[Array, Array, tuple[LayerStats, ...]]:
         key, images, labels = args
         xs = pipeline.encode(key, images)
         state, _ = pipeline.network.initial_state(params, xs.shape[1:])
