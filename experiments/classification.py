@@ -106,7 +106,7 @@ def train(model: Model, settings: Any, seed: int, folder: Path) -> Row:
     key = jax.random.key(seed)
     clock, began = harness.CompileClock(), time.perf_counter()
     try:
-        before = sj.training.make_training(build, config).start(key, hparams, train_set).params
+        before = sj.training.init_state(build, config, key, hparams, train_set).params
     except (TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
     harness.claim(folder, {"seed": seed, "settings": asdict(settings), **source})
@@ -146,12 +146,12 @@ def train(model: Model, settings: Any, seed: int, folder: Path) -> Row:
             "settings": asdict(settings),
             "num_train": len(train_set.labels),
             "num_test": len(test.labels),
-            "test_accuracy_last": round(float(history.test_accuracy[-1]), 6),
-            "test_accuracy_best": round(float(history.test_accuracy.max()), 6),
+            "test_accuracy_last": round(float(history.test.accuracy[-1]), 6),
+            "test_accuracy_best": round(float(history.test.accuracy.max()), 6),
             "test_accuracy_selected": _selected(history, validation),
-            "test_accuracy": history.test_accuracy.round(4),
-            "firing_rate": history.firing_rate[-1],
-            "operations": history.operations[-1],
+            "test_accuracy": history.test.accuracy.round(4),
+            "firing_rate": history.test.firing_rate[-1],
+            "operations": history.test.operations[-1],
             "multiply_accumulates": images.multiply_accumulates(settings, shape),
             "wall_seconds": round(wall, 2),
             "compile_seconds": round(clock.seconds, 2),
@@ -198,14 +198,26 @@ def _selected(history: sj.training.History, validation: list[float]) -> float | 
     """Test accuracy after the first epoch of the best validation accuracy."""
     if not validation:
         return None
-    return round(float(history.test_accuracy[int(np.argmax(validation))]), 6)
+    return round(float(history.test.accuracy[int(np.argmax(validation))]), 6)
 
 
 def _report(folder: Path, progress: tqdm, epoch: int, history: sj.training.History) -> None:
-    line = {name: np.round(value, 6) for name, value in history._asdict().items()}
-    harness.append_row(folder / "metrics.jsonl", {"epoch": epoch, **line})
+    test = history.test
+    line = {
+        "loss": history.loss,
+        "train_accuracy": history.train_accuracy,
+        "test_loss": test.loss,
+        "test_accuracy": test.accuracy,
+        "firing_rate": test.firing_rate,
+        "silent_fraction": test.silent_fraction,
+        "in_window": test.in_window,
+        "operations": test.operations,
+        "non_finite_updates": history.non_finite_updates,
+    }
+    rounded = {name: np.round(value, 6) for name, value in line.items()}
+    harness.append_row(folder / "metrics.jsonl", {"epoch": epoch, **rounded})
     progress.set_postfix(
-        loss=f"{history.loss:.4f}", test_accuracy=f"{history.test_accuracy:.4f}", refresh=False
+        loss=f"{history.loss:.4f}", test_accuracy=f"{history.test.accuracy:.4f}", refresh=False
     )
     progress.update()
     if history.non_finite_updates:
@@ -215,7 +227,7 @@ def _report(folder: Path, progress: tqdm, epoch: int, history: sj.training.Histo
             "or parameters); lower the learning rate",
             stacklevel=2,
         )
-    silent = [i for i, rate in enumerate(history.firing_rate) if rate == 0]
+    silent = [i for i, rate in enumerate(history.test.firing_rate) if rate == 0]
     if silent:
         progress.clear()
         warnings.warn(

@@ -96,11 +96,11 @@ def sweep(
             "epochs": settings.epochs,
             "seed": seed,
             "hparams": cell,
-            "test_accuracy_last": round(float(of.test_accuracy[-1]), 6),
-            "test_accuracy_best": round(float(of.test_accuracy.max()), 6),
-            "test_accuracy": of.test_accuracy.round(4),
-            "firing_rate": of.firing_rate[-1],
-            "operations": of.operations[-1],
+            "test_accuracy_last": round(float(of.test.accuracy[-1]), 6),
+            "test_accuracy_best": round(float(of.test.accuracy.max()), 6),
+            "test_accuracy": of.test.accuracy.round(4),
+            "firing_rate": of.test.firing_rate[-1],
+            "operations": of.test.operations[-1],
             "multiply_accumulates": count,
         }
         harness.append_row(folder / "row.jsonl", row)

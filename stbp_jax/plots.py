@@ -13,6 +13,7 @@ import numpy as np
 
 from stbp_jax import arguments
 from stbp_jax.surrogates import Surrogate
+from stbp_jax.training import History
 
 Axes = Any  # matplotlib.axes.Axes, which the library does not need to import
 
@@ -99,7 +100,7 @@ def curves(axes: Axes, surrogates: Sequence[Surrogate], *, extent: float = 3.0) 
     return axes
 
 
-def learning_curve(axes: Axes, history: Any) -> Axes:
+def learning_curve(axes: Axes, history: History) -> Axes:
     """Error rate over epochs, in percent on a logarithmic axis.
 
     Args:
@@ -110,14 +111,17 @@ def learning_curve(axes: Axes, history: Any) -> Axes:
       The same axes.
 
     Raises:
-      TypeError: no Axes; a history without accuracies, or with some that are no numbers.
+      TypeError: no Axes; no `History`, or accuracies that are no numbers.
       ValueError: accuracies of another rank, without epochs, of two lengths, or outside [0, 1].
     """
+    if not isinstance(history, History):
+        raise TypeError(f"history must be a History, got {type(history).__name__}")
     found = []
-    for name in ("train_accuracy", "test_accuracy"):
-        if not hasattr(history, name):
-            raise TypeError(f"history must have {name}, got {type(history).__name__}")
-        accuracy = _numbers(f"history.{name}", getattr(history, name)).astype(np.float64)
+    for name, given in (
+        ("train_accuracy", history.train_accuracy),
+        ("test.accuracy", history.test.accuracy),
+    ):
+        accuracy = _numbers(f"history.{name}", given).astype(np.float64)
         if accuracy.ndim != 1 or not accuracy.size:
             raise ValueError(
                 f"history.{name} must have shape [E], of one run with at least one epoch, got "

@@ -29,11 +29,11 @@ FLOORS = {
     "initializers": 1,
     "layers": 1,
     "streaming": 1,
-    "sweeps": 1,
     "neurons": 2,
     "training": 2,
     "presets": 2,
-    "plots": 2,
+    "sweeps": 3,
+    "plots": 3,
 }
 # Rooms on one floor do not know each other, but for these; none of them points back.
 NEIGHBOURS = {

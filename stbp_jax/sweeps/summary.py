@@ -1,15 +1,16 @@
 """Summaries of a sweep: mean and standard deviation over seeds, and how many runs diverged."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
+
+from stbp_jax.training import History
 
 # What `summarize` writes into a row.
 _SUMMARY = ("seeds", "diverged", "last_mean", "last_sd", "best_mean", "best_sd")
 
 
-def summarize(history: Any, rows: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
+def summarize(history: History, rows: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
     """One line a point: mean and standard deviation over seeds of the test accuracy.
 
     A run has diverged if in its last epoch an update is not finite, or the loss, the test loss or
@@ -17,8 +18,7 @@ def summarize(history: Any, rows: Sequence[Mapping[str, float]]) -> list[dict[st
     that the optimizer skips (`optax.apply_if_finite`) in an earlier epoch is no divergence.
 
     Args:
-      history: with `test_accuracy [H, S, E]`, as `run` gives it; `loss`, `test_loss` and
-        `non_finite_updates`, of the same shape, are read where it has them.
+      history: a `History` with leaves `[H, S, E]`, as `sweep` gives it.
       rows: `[H]`, as `grid` gives them.
 
     Returns:
@@ -31,15 +31,15 @@ def summarize(history: Any, rows: Sequence[Mapping[str, float]]) -> list[dict[st
         without points, seeds or epochs.
       TypeError: `rows` that are no dicts.
     """
-    accuracy = np.asarray(history.test_accuracy, np.float64)
+    accuracy = np.asarray(history.test.accuracy, np.float64)
     if accuracy.ndim != 3 or len(rows) != len(accuracy):
         raise ValueError(
-            f"rows must have one entry for each point of test_accuracy [H, S, E], got {len(rows)} "
+            f"rows must have one entry for each point of test.accuracy [H, S, E], got {len(rows)} "
             f"and {list(accuracy.shape)}"
         )
     if 0 in accuracy.shape:
         raise ValueError(
-            f"test_accuracy [H, S, E] must have at least one of each, got {list(accuracy.shape)}"
+            f"test.accuracy [H, S, E] must have at least one of each, got {list(accuracy.shape)}"
         )
     for row in rows:
         if not isinstance(row, Mapping):
@@ -60,15 +60,12 @@ def summarize(history: Any, rows: Sequence[Mapping[str, float]]) -> list[dict[st
     ]
 
 
-def _diverged(history: Any, accuracy: np.ndarray) -> np.ndarray:
-    """Which runs have: `[H, S]`."""
+def _diverged(history: History, accuracy: np.ndarray) -> np.ndarray:
+    """The runs that have diverged, `[H, S]`."""
     lost = ~np.isfinite(accuracy[..., -1])
-    for name in ("loss", "test_loss"):
-        losses = getattr(history, name, None)
-        if losses is not None:
-            lost = lost | ~np.isfinite(np.asarray(losses, np.float64)[..., -1])
-    updates = getattr(history, "non_finite_updates", None)
-    return lost if updates is None else lost | (np.asarray(updates)[..., -1] > 0)
+    for losses in (history.loss, history.test.loss):
+        lost = lost | ~np.isfinite(np.asarray(losses, np.float64)[..., -1])
+    return lost | (np.asarray(history.non_finite_updates)[..., -1] > 0)
 
 
 def _moments(name: str, values: np.ndarray) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """How well a network does on a whole set, and what its neurons do there."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,29 +10,8 @@ from stbp_jax import arguments, core
 from stbp_jax.core import Array, LayerStats, Params
 from stbp_jax.metrics import accuracy
 from stbp_jax.training.datasets import check_form, check_numbers
+from stbp_jax.training.history import Evaluation
 from stbp_jax.training.pipeline import Pipeline, check_pipeline, mean_loss
-
-
-class Evaluation(NamedTuple):
-    """Of one set; L counts the spiking layers.
-
-    Attributes:
-      loss: scalar, mean over the set.
-      accuracy: scalar.
-      firing_rate: `[L]`, spikes per unit and step.
-      silent_fraction: `[L]`, share of units that fire nowhere in the set.
-      in_window: `[L]`, share of unit-steps inside the surrogate's window.
-      operations: `[L]`, synaptic operations per example.
-
-    A number that a layer does not report is NaN.
-    """
-
-    loss: Array
-    accuracy: Array
-    firing_rate: Array
-    silent_fraction: Array
-    in_window: Array
-    operations: Array
 
 
 def evaluate(
