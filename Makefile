@@ -30,7 +30,7 @@ test-fast: $(VENV)/.ready ## doctests and the tests that take seconds
 test-lowest: ## the fast tests of the core on the oldest releases that pyproject.toml allows
 	@test -d .venv-lowest || $(PYTHON) -m venv .venv-lowest
 	@sed -n '/^dependencies/,/^]/s/.*"\([a-z]*\)>=\([0-9.]*\)".*/\1==\2/p' pyproject.toml > .venv-lowest/lowest.txt
-	@.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -r .venv-lowest/lowest.txt pytest pytest-xdist scikit-learn
+	@.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -r .venv-lowest/lowest.txt pytest pytest-xdist scikit-learn chex
 	.venv-lowest/bin/python -m pytest -n 2 --dist loadscope -q -m "not slow" $(CORE_TESTS)
 
 lint: $(VENV)/.ready ## ruff and mypy

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.ndimage import map_coordinates
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array
 
 
@@ -40,11 +40,11 @@ def elastic(key: Array, images: Any, *, sigma: float = 4.0, alpha: float = 34.0)
 
     Source: Simard, Steinkraus, Platt 2003; its defaults for MNIST.
     """
-    checks.key("key", key)
-    checks.positive("sigma", sigma)
-    checks.number("alpha", alpha, "0 or more and finite", lambda a: np.isfinite(a) & (a >= 0))
-    checks.scalar("sigma", sigma)
-    checks.scalar("alpha", alpha)
+    arguments.key("key", key)
+    arguments.positive("sigma", sigma)
+    arguments.number("alpha", alpha, "0 or more and finite", lambda a: np.isfinite(a) & (a >= 0))
+    arguments.scalar("sigma", sigma)
+    arguments.scalar("alpha", alpha)
     images = _batch(images)
     if images.dtype != jnp.uint8 and not jnp.issubdtype(images.dtype, jnp.floating):
         raise TypeError(f"images must be uint8 or floats, got dtype {images.dtype}")
@@ -83,9 +83,9 @@ def horizontal_flip(key: Array, images: Any, *, probability: float = 0.5) -> Arr
     >>> horizontal_flip(jax.random.key(0), jnp.array([[[1, 2, 3]]]), probability=1.0)
     Array([[[3, 2, 1]]], dtype=int32)
     """
-    checks.key("key", key)
-    checks.unit_interval("probability", probability)
-    checks.scalar("probability", probability)
+    arguments.key("key", key)
+    arguments.unit_interval("probability", probability)
+    arguments.scalar("probability", probability)
     images = _batch(images)
     mirrored = jax.random.bernoulli(key, probability, images.shape[:1])
     over = mirrored.reshape(-1, *(1,) * (images.ndim - 1))
@@ -93,7 +93,7 @@ def horizontal_flip(key: Array, images: Any, *, probability: float = 0.5) -> Arr
 
 
 def _batch(images: Any) -> Array:
-    checks.array("images", images)
+    arguments.array("images", images)
     if images.ndim not in (3, 4):
         raise ValueError(
             "images must have shape [B, height, width] or [B, height, width, channels], got "

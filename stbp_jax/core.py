@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from stbp_jax import checks
+from stbp_jax import arguments
 
 Array = jax.Array
 PyTree = Any
@@ -114,7 +114,7 @@ def scan(step: Step) -> Unroll:
     """
 
     def unroll(params: Params, state: State, xs: Array) -> tuple[State, Array]:
-        checks.sequence("xs", xs)
+        arguments.sequence("xs", xs)
         return lax.scan(lambda s, x: step(params, s, x), state, xs)
 
     return unroll

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Shape
 
 # Steps of Bernoulli spikes that are drawn together. Draws of all steps at once would outgrow the
@@ -22,8 +22,8 @@ _SPIKES = "a dtype of floats, integers or bools", jnp.floating, jnp.integer, jnp
 
 
 def _intensities(images: Any, dtype: Any) -> Array:
-    checks.array("images", images, "uint8, or floats in [0, 1]")
-    checks.images("images", images)
+    arguments.array("images", images, "uint8, or floats in [0, 1]")
+    arguments.images("images", images)
     if jnp.result_type(images) == jnp.uint8:
         return jnp.asarray(images, dtype) / jnp.asarray(255, dtype)
     return jnp.asarray(images, dtype)
@@ -56,9 +56,9 @@ def bernoulli(key: Array, images: Any, num_steps: int, *, dtype: Any = None) -> 
 
     Source: Wu et al. 2018, section 3.1.
     """
-    checks.key("key", key)
-    num_steps = checks.count("num_steps", num_steps)
-    dtype = checks.dtype("dtype", dtype, *_SPIKES)
+    arguments.key("key", key)
+    num_steps = arguments.count("num_steps", num_steps)
+    dtype = arguments.dtype("dtype", dtype, *_SPIKES)
     scaled = jnp.round(_intensities(images, jnp.float32) * 65536).astype(jnp.uint32)
     dtype = jnp.result_type(float) if dtype is None else dtype
     if num_steps <= LONGEST_BLOCK:
@@ -138,8 +138,8 @@ def constant(images: Any, num_steps: int, *, dtype: Any = None) -> Array:
     >>> constant(jnp.array([[0.5]]), 3).ravel()
     Array([0.5, 0.5, 0.5], dtype=float32)
     """
-    num_steps = checks.count("num_steps", num_steps)
-    dtype = checks.dtype("dtype", dtype, "a dtype of floats", jnp.floating)
+    num_steps = arguments.count("num_steps", num_steps)
+    dtype = arguments.dtype("dtype", dtype, "a dtype of floats", jnp.floating)
     values = _intensities(images, jnp.result_type(float) if dtype is None else dtype)
     return jnp.broadcast_to(values[None], (num_steps, *values.shape))
 
@@ -165,8 +165,8 @@ def latency(images: Any, num_steps: int, *, dtype: Any = None) -> Array:
     >>> latency(jnp.array([[1.0, 0.5, 0.0]]), 3)[:, 0].tolist()
     [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
     """
-    num_steps = checks.count("num_steps", num_steps)
-    dtype = checks.dtype("dtype", dtype, *_SPIKES)
+    num_steps = arguments.count("num_steps", num_steps)
+    dtype = arguments.dtype("dtype", dtype, *_SPIKES)
     values = _intensities(images, jnp.float32)
     times = jnp.round((1 - values) * (num_steps - 1)).astype(jnp.int32)
     dtype = jnp.result_type(float) if dtype is None else dtype
@@ -190,10 +190,10 @@ def pack(spikes: Any) -> Array:
     >>> pack(jnp.array([[[1.0, 0.0, 1.0]]])).tolist()
     [[[160]]]
     """
-    checks.array("spikes", spikes)
+    arguments.array("spikes", spikes)
     if spikes.ndim < 2:
         raise ValueError(f"spikes must be sequences [T, B, ...], got {list(spikes.shape)}")
-    checks.no_nan("spikes", spikes)
+    arguments.no_nan("spikes", spikes)
     # NumPy compares NumPy's: 64 bits in 32 may become 0.
     flat = jnp.asarray(spikes != 0).reshape((*spikes.shape[:2], math.prod(spikes.shape[2:])))
     return jnp.packbits(flat, axis=-1)

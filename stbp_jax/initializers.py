@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Shape
 
 
@@ -33,7 +33,7 @@ def drawn(name: str, init: Initializer, key: Array, shape: Shape) -> Weights:
       TypeError: `key` not a random key; what `init` makes is no `Weights` of floats.
       ValueError: a kernel or a bias of another shape.
     """
-    checks.key("key", key)
+    arguments.key("key", key)
     weights = init(key, shape, jnp.result_type(float))
     if not isinstance(weights, Weights):
         got = "an array" if isinstance(weights, np.ndarray | Array) else type(weights).__name__
@@ -47,7 +47,7 @@ def drawn(name: str, init: Initializer, key: Array, shape: Shape) -> Weights:
     ):
         if x is None and part == "bias":
             continue
-        x = checks.array(f"{name}: init's {part}", x)
+        x = arguments.array(f"{name}: init's {part}", x)
         if not jnp.issubdtype(x.dtype, jnp.floating):
             raise TypeError(f"{name}: init's {part} must be floats, got dtype {x.dtype}")
         if x.shape != wanted:
@@ -58,8 +58,8 @@ def drawn(name: str, init: Initializer, key: Array, shape: Shape) -> Weights:
 
 
 def _checked(shape: Any, dtype: Any) -> tuple[int, ...]:
-    shape = checks.shape("shape", shape)
-    checks.dtype("dtype", dtype, "a dtype of floats", jnp.floating)
+    shape = arguments.shape("shape", shape)
+    arguments.dtype("dtype", dtype, "a dtype of floats", jnp.floating)
     if not shape or 0 in shape[:-1]:
         raise ValueError(f"shape must be [*in, out] with at least one input, got {list(shape)}")
     return shape
@@ -86,11 +86,11 @@ def fan_in_uniform(scale: float = 1.0) -> Initializer:
     >>> dense(3, init=fan_in_uniform()).init(jax.random.key(0), (4,))[0].synapse.kernel.shape
     (4, 3)
     """
-    checks.positive("scale", scale)
-    checks.scalar("scale", scale)
+    arguments.positive("scale", scale)
+    arguments.scalar("scale", scale)
 
     def init(key: Array, shape: Shape, dtype: Any) -> Weights:
-        checks.key("key", key)
+        arguments.key("key", key)
         shape = _checked(shape, dtype)
         key_kernel, key_bias = jax.random.split(key)
         bound = scale / math.sqrt(math.prod(shape[:-1]))
@@ -116,13 +116,13 @@ def fan_in_normalized(gain: float = 1.0, bias: float = 0.0) -> Initializer:
 
     Source: Wu et al. 2018, equations (29) and (30).
     """
-    checks.positive("gain", gain)
-    checks.number("bias", bias, "0 or more and finite", lambda b: (b >= 0) & np.isfinite(b))
-    checks.scalar("gain", gain)
-    checks.scalar("bias", bias)
+    arguments.positive("gain", gain)
+    arguments.number("bias", bias, "0 or more and finite", lambda b: (b >= 0) & np.isfinite(b))
+    arguments.scalar("gain", gain)
+    arguments.scalar("bias", bias)
 
     def init(key: Array, shape: Shape, dtype: Any) -> Weights:
-        checks.key("key", key)
+        arguments.key("key", key)
         shape = _checked(shape, dtype)
         key_kernel, key_bias = jax.random.split(key)
         kernel = jax.random.uniform(key_kernel, shape, dtype, -1, 1)
@@ -153,11 +153,11 @@ def initializer(
     >>> dense(3, init=init).init(jax.random.key(0), (4,))[0].synapse.bias is None
     True
     """
-    checks.function("kernel", kernel)
-    checks.function("bias", bias, optional=True)
+    arguments.function("kernel", kernel)
+    arguments.function("bias", bias, optional=True)
 
     def init(key: Array, shape: Shape, dtype: Any) -> Weights:
-        checks.key("key", key)
+        arguments.key("key", key)
         shape = _checked(shape, dtype)
         key_kernel, key_bias = jax.random.split(key)
         made_bias = None if bias is None else bias(key_bias, shape[-1:], dtype)

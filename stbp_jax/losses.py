@@ -9,15 +9,15 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array
 
 _HINT = "; outputs [T, B, C] need a readout first, rate(outs) for one"
 
 
 def _check_scores(name: str, scores: Any) -> None:
-    checks.array(name, scores)
-    checks.rank(name, scores, "BC", _HINT)
+    arguments.array(name, scores)
+    arguments.rank(name, scores, "BC", _HINT)
     if scores.shape[1] == 0:
         raise ValueError(f"{name} must have at least one class, got {list(scores.shape)}")
 
@@ -53,21 +53,21 @@ def half_squared_error(scores: Array, targets: Any) -> Array:
     Source: Wu et al. 2018, equation (9).
     """
     _check_scores("scores", scores)
-    targets = checks.listed("targets", targets)
+    targets = arguments.listed("targets", targets)
     if not jnp.issubdtype(scores.dtype, jnp.floating):
         scores = jnp.asarray(scores, jnp.result_type(float))  # the square of a uint8 would wrap
     elif scores.dtype != jnp.result_type(scores):
         scores = jnp.asarray(scores, jnp.result_type(scores))  # float64 of NumPy
     if targets.ndim == 1:
         batch, classes = scores.shape
-        checks.labels("targets", targets, batch=batch, classes=classes)
+        arguments.labels("targets", targets, batch=batch, classes=classes)
         targets = jax.nn.one_hot(targets, classes, dtype=scores.dtype)
     elif targets.shape != scores.shape:
         raise ValueError(
             f"targets must have the scores' shape {list(scores.shape)} or be labels "
             f"[{scores.shape[0]}], got {list(targets.shape)}"
         )
-    checks.array("targets", targets)
+    arguments.array("targets", targets)
     return 0.5 * jnp.sum((targets - scores) ** 2, axis=-1)
 
 
@@ -91,8 +91,8 @@ def cross_entropy(scores: Array, labels: Any) -> Array:
     """
     _check_floats("scores", scores)
     batch, classes = scores.shape
-    labels = checks.listed("labels", labels)
-    checks.labels("labels", labels, batch=batch, classes=classes)
+    labels = arguments.listed("labels", labels)
+    arguments.labels("labels", labels, batch=batch, classes=classes)
     return optax.losses.softmax_cross_entropy_with_integer_labels(scores, jnp.asarray(labels))
 
 
@@ -118,8 +118,8 @@ def negative_log_likelihood(log_probabilities: Array, labels: Any) -> Array:
     """
     _check_floats("log_probabilities", log_probabilities)
     batch, classes = log_probabilities.shape
-    labels = checks.listed("labels", labels)
-    checks.labels("labels", labels, batch=batch, classes=classes)
+    labels = arguments.listed("labels", labels)
+    arguments.labels("labels", labels, batch=batch, classes=classes)
     chosen = jnp.asarray(labels)[:, None]
     return -jnp.take_along_axis(log_probabilities, chosen, axis=1)[:, 0]
 
@@ -142,8 +142,8 @@ def activity_penalty(spikes: Array, *, target: Any) -> Array:
     >>> activity_penalty(jnp.ones((4, 1, 3)), target=0.5)
     Array([0.25], dtype=float32)
     """
-    checks.unit_interval("target", target)
-    checks.array("spikes", spikes)
+    arguments.unit_interval("target", target)
+    arguments.array("spikes", spikes)
     if spikes.ndim < 3 or 0 in (spikes.shape[0], *spikes.shape[2:]):
         raise ValueError(
             "spikes must have shape [T, B, *units] with a step and a unit, got "
@@ -154,7 +154,7 @@ def activity_penalty(spikes: Array, *, target: Any) -> Array:
             f"target must be a scalar or have the units' shape {list(spikes.shape[2:])}, got "
             f"{list(jnp.shape(target))}"
         )
-    excess = jnp.mean(checks.held("spikes", spikes), axis=0) - (
+    excess = jnp.mean(arguments.held("spikes", spikes), axis=0) - (
         target[None] if jnp.ndim(target) else target
     )
     return jnp.mean(excess**2, axis=range(1, excess.ndim))

@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array
 
 
@@ -32,11 +32,11 @@ def accuracy(scores: Array, labels: Any) -> Array:
     >>> float(accuracy(jnp.array([[0.9, 0.1], [0.8, 0.2]]), jnp.array([0, 1])))
     0.5
     """
-    checks.array("scores", scores)
-    checks.rank("scores", scores, "BC")
+    arguments.array("scores", scores)
+    arguments.rank("scores", scores, "BC")
     _check_not_empty("scores", scores)
-    labels = checks.listed("labels", labels)
-    checks.labels("labels", labels, batch=scores.shape[0], classes=scores.shape[1])
+    labels = arguments.listed("labels", labels)
+    arguments.labels("labels", labels, batch=scores.shape[0], classes=scores.shape[1])
     right = jnp.argmax(scores, axis=-1) == jnp.asarray(labels)
     if jnp.issubdtype(scores.dtype, jnp.floating):
         right &= ~jnp.any(jnp.isnan(scores), axis=-1)
@@ -62,7 +62,7 @@ def firing_rate(spikes: Array) -> Array:
       ValueError: no spikes to count, T = 0 for one.
       TypeError: spikes that are no array of real numbers.
     """
-    checks.held("spikes", checks.array("spikes", spikes))
+    arguments.held("spikes", arguments.array("spikes", spikes))
     _check_not_empty("spikes", spikes)
     return jnp.mean(spikes, dtype=jnp.float32)
 
@@ -83,7 +83,7 @@ def silent_fraction(spikes: Array) -> Array:
     >>> float(silent_fraction(jnp.array([[[0.0, 1.0, 0.0, 1.0]]])))
     0.5
     """
-    checks.array("spikes", spikes)
+    arguments.array("spikes", spikes)
     if spikes.ndim < 3:
         raise ValueError(f"spikes must have shape [T, B, *units], got {list(spikes.shape)}")
     _check_not_empty("spikes", spikes)
@@ -113,10 +113,10 @@ def synaptic_operations(spikes: Array, fan_out: Any) -> Array:
     >>> synaptic_operations(jnp.array([[[1.0, 0.0, 1.0]]]), 10)
     Array([20.], dtype=float32)
     """
-    checks.array("spikes", spikes)
+    arguments.array("spikes", spikes)
     if spikes.ndim < 2:
         raise ValueError(f"spikes must have shape [T, B, *in], got {list(spikes.shape)}")
-    checks.array("fan_out", np.asarray(fan_out) if isinstance(fan_out, int | float) else fan_out)
+    arguments.array("fan_out", np.asarray(fan_out) if isinstance(fan_out, int | float) else fan_out)
     if jnp.shape(fan_out) not in ((), spikes.shape[2:]):
         raise ValueError(
             f"fan_out must be a number or have the inputs' shape {list(spikes.shape[2:])}, got "

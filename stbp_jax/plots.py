@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.surrogates import Surrogate
+from stbp_jax.training import History
 
 Axes = Any  # matplotlib.axes.Axes, which the library does not need to import
 
@@ -41,7 +42,7 @@ def raster(axes: Axes, spikes: Any, *, label: int | None = None) -> Axes:
     if np.isnan(spikes).any():
         raise ValueError(f"spikes must be numbers, got {int(np.isnan(spikes).sum())} NaN")
     if label is not None:
-        label = checks.count("label", label, least=0)
+        label = arguments.count("label", label, least=0)
         if label >= spikes.shape[1]:
             raise ValueError(f"label must be a unit in [0, {spikes.shape[1]}), got {label}")
     _axes(axes)
@@ -83,8 +84,8 @@ def curves(axes: Axes, surrogates: Sequence[Surrogate], *, extent: float = 3.0) 
         raise ValueError("surrogates must be at least one, got none")
     for s in surrogates:
         for width in jax.tree.leaves(s.width):
-            checks.scalar("width of each surrogate", width)
-    checks.real("extent", extent)
+            arguments.scalar("width of each surrogate", width)
+    arguments.real("extent", extent)
     if not 0 < extent < np.inf:
         raise ValueError(f"extent must be positive and finite, got {extent}")
     _axes(axes)
@@ -99,7 +100,7 @@ def curves(axes: Axes, surrogates: Sequence[Surrogate], *, extent: float = 3.0) 
     return axes
 
 
-def learning_curve(axes: Axes, history: Any) -> Axes:
+def learning_curve(axes: Axes, history: History) -> Axes:
     """Error rate over epochs, in percent on a logarithmic axis.
 
     Args:
@@ -110,14 +111,17 @@ def learning_curve(axes: Axes, history: Any) -> Axes:
       The same axes.
 
     Raises:
-      TypeError: no Axes; a history without accuracies, or with some that are no numbers.
+      TypeError: no Axes; no `History`, or accuracies that are no numbers.
       ValueError: accuracies of another rank, without epochs, of two lengths, or outside [0, 1].
     """
+    if not isinstance(history, History):
+        raise TypeError(f"history must be a History, got {type(history).__name__}")
     found = []
-    for name in ("train_accuracy", "test_accuracy"):
-        if not hasattr(history, name):
-            raise TypeError(f"history must have {name}, got {type(history).__name__}")
-        accuracy = _numbers(f"history.{name}", getattr(history, name)).astype(np.float64)
+    for name, given in (
+        ("train_accuracy", history.train_accuracy),
+        ("test.accuracy", history.test.accuracy),
+    ):
+        accuracy = _numbers(f"history.{name}", given).astype(np.float64)
         if accuracy.ndim != 1 or not accuracy.size:
             raise ValueError(
                 f"history.{name} must have shape [E], of one run with at least one epoch, got "
@@ -153,7 +157,7 @@ def _axes(axes: Any) -> None:
 def _numbers(name: str, x: Any) -> np.ndarray:
     """An array of real numbers, also from a list."""
     values = np.asarray(x) if isinstance(x, list | tuple) else x
-    checks.array(name, values)
+    arguments.array(name, values)
     if jnp.issubdtype(values.dtype, jnp.complexfloating):
         raise TypeError(f"{name} must be real, got dtype {values.dtype}")
     return np.asarray(values)

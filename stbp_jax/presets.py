@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import optax
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Neuron
 from stbp_jax.encoders import bernoulli, constant
 from stbp_jax.initializers import Initializer, fan_in_normalized, fan_in_uniform
@@ -69,11 +69,11 @@ class Preset(NamedTuple):
           ValueError: fewer than one; a rate or a schedule that is not positive.
           TypeError: numbers of another type.
         """
-        updates_per_epoch = checks.count("updates_per_epoch", updates_per_epoch)
+        updates_per_epoch = arguments.count("updates_per_epoch", updates_per_epoch)
         # With one of these at 0, optax would leave the rate constant.
-        checks.count("decay_epochs", self.decay_epochs)
-        checks.positive("decay_factor", self.decay_factor)
-        checks.positive("learning_rate", self.learning_rate)
+        arguments.count("decay_epochs", self.decay_epochs)
+        arguments.positive("decay_factor", self.decay_factor)
+        arguments.positive("learning_rate", self.learning_rate)
         schedule = optax.exponential_decay(
             self.learning_rate,
             transition_steps=self.decay_epochs * updates_per_epoch,

@@ -8,12 +8,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array
 
 
 def _check_outs(name: str, outs: Any) -> None:
-    checks.array(name, outs)
+    arguments.array(name, outs)
     if outs.ndim < 2 or outs.shape[0] == 0:
         raise ValueError(
             f"{name} must be time-major, [T, B, ...] with T >= 1, got {list(outs.shape)}"
@@ -36,7 +36,7 @@ def rate(outs: Array) -> Array:
     Source: Wu et al. 2018, equation (9).
     """
     _check_outs("outs", outs)
-    return jnp.mean(checks.held("outs", outs), axis=0)
+    return jnp.mean(arguments.held("outs", outs), axis=0)
 
 
 def first_spike(spikes: Array) -> Array:
@@ -58,7 +58,7 @@ def first_spike(spikes: Array) -> Array:
     [[1, 2]]
     """
     _check_outs("spikes", spikes)
-    checks.no_nan("spikes", spikes)
+    arguments.no_nan("spikes", spikes)
     fired = spikes > 0
     return jnp.where(jnp.any(fired, axis=0), jnp.argmax(fired, axis=0), spikes.shape[0]).astype(
         jnp.int32
@@ -81,7 +81,7 @@ def peak_membrane(membranes: Array) -> Array:
       ValueError: no T or no B axis, or T = 0; numbers that 32 bits cannot hold.
     """
     _check_outs("membranes", membranes)
-    return jnp.max(checks.held("membranes", membranes), axis=0)
+    return jnp.max(arguments.held("membranes", membranes), axis=0)
 
 
 def mean_log_probability(outs: Array) -> Array:
@@ -106,7 +106,7 @@ def mean_log_probability(outs: Array) -> Array:
     _check_outs("outs", outs)
     if outs.ndim < 3 or outs.shape[-1] == 0:  # of [T, B] the softmax would be over examples
         raise ValueError(f"outs must have shape [T, B, C] with C >= 1, got {list(outs.shape)}")
-    outs = checks.held("outs", outs)
+    outs = arguments.held("outs", outs)
     if not jnp.issubdtype(outs.dtype, jnp.floating):
         outs = jnp.asarray(outs, jnp.result_type(float))
     return jnp.mean(jax.nn.log_softmax(outs, axis=-1), axis=0)

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.closures import no_gradient, opened
 from stbp_jax.core import Array
 
@@ -229,7 +229,7 @@ def rectangular(width: Any = 1.0) -> Surrogate:
 
     Source: Wu et al. 2018, equation (23); the default of the authors' code.
     """
-    return Surrogate(checks.positive("width", width), _RECTANGULAR)
+    return Surrogate(arguments.positive("width", width), _RECTANGULAR)
 
 
 def polynomial(width: Any = 1.0) -> Surrogate:
@@ -252,7 +252,7 @@ def polynomial(width: Any = 1.0) -> Surrogate:
 
     Source: Wu et al. 2018, equation (24), sign() read as an indicator.
     """
-    return Surrogate(checks.positive("width", width), _POLYNOMIAL)
+    return Surrogate(arguments.positive("width", width), _POLYNOMIAL)
 
 
 def sigmoid(width: Any = 1.0) -> Surrogate:
@@ -272,7 +272,7 @@ def sigmoid(width: Any = 1.0) -> Surrogate:
 
     Source: Wu et al. 2018, equation (25).
     """
-    return Surrogate(checks.positive("width", width), _SIGMOID)
+    return Surrogate(arguments.positive("width", width), _SIGMOID)
 
 
 def gaussian(width: Any = 1.0) -> Surrogate:
@@ -292,7 +292,7 @@ def gaussian(width: Any = 1.0) -> Surrogate:
 
     Source: Wu et al. 2018, equation (26).
     """
-    return Surrogate(checks.positive("width", width), _GAUSSIAN)
+    return Surrogate(arguments.positive("width", width), _GAUSSIAN)
 
 
 def arctan(alpha: Any = 2.0) -> Surrogate:
@@ -312,7 +312,7 @@ def arctan(alpha: Any = 2.0) -> Surrogate:
 
     Source: Fang et al. 2021 (arXiv 2007.05785), as in SpikingJelly's `ATan`.
     """
-    return Surrogate(checks.positive("alpha", alpha), _ARCTAN)
+    return Surrogate(arguments.positive("alpha", alpha), _ARCTAN)
 
 
 def superspike(alpha: Any = 25.0) -> Surrogate:
@@ -335,7 +335,7 @@ def superspike(alpha: Any = 25.0) -> Surrogate:
 
     Source: Zenke & Ganguli 2018 (arXiv 1705.11146), as in Norse and Spyx.
     """
-    return Surrogate(checks.positive("alpha", alpha), _SUPERSPIKE)
+    return Surrogate(arguments.positive("alpha", alpha), _SUPERSPIKE)
 
 
 def matched(family: Callable[[Any], Surrogate], fwhm: Any) -> Surrogate:
@@ -357,4 +357,4 @@ def matched(family: Callable[[Any], Surrogate], fwhm: Any) -> Surrogate:
     >>> float(matched(polynomial, 1.0).width), round(matched(gaussian, 1.0).width, 3)
     (4.0, 0.18)
     """
-    return family(family(1.0).family.from_fwhm(checks.positive("fwhm", fwhm)))
+    return family(family(1.0).family.from_fwhm(arguments.positive("fwhm", fwhm)))

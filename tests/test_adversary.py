@@ -101,8 +101,8 @@ def test_a_run_may_be_swept_over_epsilon_and_learns_to_withstand():
     sweep = jax.jit(jax.vmap(run(against), (None, 0, None, None)))
     states, history = sweep(KEY, epsilons, train, test)
     state, alone = jax.jit(run(plain))(KEY, 0.0, train, test)
-    np.testing.assert_allclose(history.test_accuracy[0], alone.test_accuracy, atol=0.01)
-    assert (history.test_accuracy[:, -1] > 0.85).all()
+    np.testing.assert_allclose(history.test.accuracy[0], alone.test.accuracy, atol=0.01)
+    assert (history.test.accuracy[:, -1] > 0.85).all()
 
     pipeline = build(plain, 0.0, 1)
 
@@ -116,8 +116,8 @@ def test_a_run_may_be_swept_over_epsilon_and_learns_to_withstand():
         jax.vmap(sj.training.adversarial(right, epsilon=0.1, share=1.0), (0, None, None))
     )
     losses, rights = attacked(states.params, KEY, test)
-    np.testing.assert_allclose(rights, history.test_accuracy[:, -1], atol=0.005)
-    assert (losses > 1.5 * history.test_loss[:, -1]).all()  # moved images are harder
+    np.testing.assert_allclose(rights, history.test.accuracy[:, -1], atol=0.005)
+    assert (losses > 1.5 * history.test.loss[:, -1]).all()  # moved images are harder
     assert losses[1] < 0.8 * losses[0]  # and less so for a network that has seen such
 
 

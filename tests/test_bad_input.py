@@ -532,7 +532,8 @@ def test_chunks_of_nothing():
 
 @pytest.mark.parametrize(("shape", "rows"), [((2, 3, 4), 3), ((2, 3, 4), 1), ((3, 4), 3)])
 def test_summary_of_other_points(shape, rows):
-    history = sj.training.History(*[np.zeros(shape)] * len(sj.training.History._fields))
+    zeros = np.zeros(shape)
+    history = sj.training.History(zeros, zeros, sj.training.Evaluation(*[zeros] * 6), zeros)
     with raises(ValueError, "rows", "[H, S, E]", f"got {rows}", f"{list(shape)}"):
         sj.summarize(history, [{}] * rows)
 

@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 
 from stbp_jax import data
-from stbp_jax.data import idx
-from stbp_jax.data import tfds as tfds_source
+from stbp_jax.data.images import idx
+from stbp_jax.data.images import tfds as tfds_source
 
 REAL = os.environ.get("STBP_DATA")
 CODES = {"uint8": 8, "int8": 9, "int16": 11, "int32": 12, "float32": 13, "float64": 14}

@@ -23,15 +23,15 @@ from stbp_jax import (
     summarize,
     sweep,
 )
-from stbp_jax.training import History, adversarial
+from stbp_jax.training import Evaluation, History, adversarial
 
 KEYS = jax.random.split(jax.random.key(0), 3)
 
 
 def history(accuracy):
-    shape = np.shape(accuracy)
-    fields = dict.fromkeys(History._fields, np.zeros(shape))
-    return History(**fields | {"test_accuracy": np.asarray(accuracy)})
+    zeros = np.zeros(np.shape(accuracy))
+    test = Evaluation(zeros, np.asarray(accuracy), zeros, zeros, zeros, zeros)
+    return History(zeros, zeros, test, zeros)
 
 
 # Every point is looked at -------------------------------------------------------------------------
@@ -249,11 +249,16 @@ def test_runs_that_diverge_are_counted_and_left_out_of_means():
     assert all(np.isnan(third[name]) for name in ("last_mean", "last_sd", "best_mean", "best_sd"))
 
 
-@pytest.mark.parametrize("name", ["loss", "test_loss", "test_accuracy"])
+@pytest.mark.parametrize("name", ["loss", "test.loss", "test.accuracy"])
 def test_a_last_number_that_is_not_finite_is_divergence(name):
     values = np.zeros((1, 1, 2))
     values[0, 0, 1] = np.inf
-    (line,) = summarize(history(np.zeros((1, 1, 2)))._replace(**{name: values}), [{}])
+    found = history(np.zeros((1, 1, 2)))
+    if name == "loss":
+        found = found._replace(loss=values)
+    else:
+        found = found._replace(test=found.test._replace(**{name.split(".")[1]: values}))
+    (line,) = summarize(found, [{}])
     assert line["diverged"] == 1
     assert np.isnan(line["last_mean"])
 

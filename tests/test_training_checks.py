@@ -53,12 +53,12 @@ def from_host(*sets, build=build, config=CONFIG, key=KEY, hparams=(), state=None
 
 
 def start(train_set, *, build=build, config=CONFIG, key=KEY, hparams=()):
-    return sj.training.make_training(build, config).start(key, hparams, train_set)
+    return sj.training.init_state(build, config, key, hparams, train_set)
 
 
 def epoch(*sets, build=build, config=CONFIG, key=KEY, hparams=(), state=None):
     state = state_of() if state is None else state
-    return sj.training.make_training(build, config).epoch(key, hparams, state, *sets)
+    return sj.training.make_epoch(build, config)(key, hparams, state, *sets)
 
 
 def expects(error, *parts):

@@ -20,7 +20,7 @@ from experiments import harness
 from experiments.benchmarks import shapes, timing, variants, worker
 from experiments.benchmarks.shapes import Conv, Linear, Stage, Step, Unroll, Workload
 from experiments.benchmarks.variants import DEFAULT, Encode, Forward, Variant, Weights, library
-from stbp_jax.layers.convolution import convolve
+from stbp_jax.layers import convolve
 from stbp_jax.neurons import LIFUnroll
 from stbp_jax.neurons.kernels import lif_pallas
 

@@ -24,7 +24,7 @@ from jax import numpy as jnp
 from experiments.datasets import named
 from experiments.engine.config import Config, UsageError
 from stbp_jax.data import Dataset
-from stbp_jax.data.dataset import Pair
+from stbp_jax.data.images import Pair
 
 NAME = "daimler_pedestrian"
 FILE = f"{NAME}/daimler_ped_18x36.npz"

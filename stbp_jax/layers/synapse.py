@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import (
     Array,
     Layer,
@@ -77,14 +77,14 @@ def static_input(xs: Array) -> Array:
     >>> apply(layer, params, constant(jnp.ones((2, 4)), 5))[1].shape
     (5, 2, 3)
     """
-    if checks.concrete(xs):
-        checks.same_steps("xs", xs)
+    if arguments.concrete(xs):
+        arguments.same_steps("xs", xs)
     return xs[:1]
 
 
 def _over_time(synapse: Synapse, inputs: Inputs, params: Params, xs: Array) -> Array:
     """The synapse on `[T, B, ...]`: the steps that it is applied to are folded into the batch."""
-    checks.sequence("xs", xs)
+    arguments.sequence("xs", xs)
     seen = inputs(xs)
     steps, batch = seen.shape[:2]
     ys = synapse.apply(params, seen.reshape((steps * batch, *seen.shape[2:])))
@@ -168,12 +168,12 @@ def spiking(synapse: Synapse, neuron: Neuron, *, inputs: Inputs = varying_input)
         return neuron.initial_state(out, dtype), out
 
     def step(params: LayerParams, state: State, x: Array) -> tuple[State, Array]:
-        checks.batch("state", state, len(x))
+        arguments.batch("state", state, len(x))
         return neuron.step(params.neuron, state, synapse.apply(params.synapse, x))
 
     def unroll(params: LayerParams, state: State, xs: Array) -> tuple[State, Array]:
-        checks.sequence("xs", xs)
-        checks.batch("state", state, xs.shape[1])
+        arguments.sequence("xs", xs)
+        arguments.batch("state", state, xs.shape[1])
         currents = _over_time(synapse, inputs, params.synapse, xs)
         return neuron.unroll(params.neuron, state, currents)
 
@@ -186,8 +186,8 @@ def spiking(synapse: Synapse, neuron: Neuron, *, inputs: Inputs = varying_input)
     def unroll_with_stats(
         params: LayerParams, state: State, xs: Array
     ) -> tuple[State, Array, tuple[LayerStats]]:
-        checks.sequence("xs", xs)
-        checks.batch("state", state, xs.shape[1])
+        arguments.sequence("xs", xs)
+        arguments.batch("state", state, xs.shape[1])
         currents = _over_time(synapse, inputs, params.synapse, xs)
 
         def observed(params: Params, carried: Any, current: Array) -> tuple[Any, Array]:
@@ -245,8 +245,8 @@ def linear_fan_out(
 
 def layer_of(synapse: Synapse, neuron: Neuron | None, inputs: Inputs) -> Layer:
     """`spiking`, or `pointwise` where there is no neuron."""
-    checks.instance("neuron", neuron, Neuron | None, "a Neuron, such as lif(), or None")
-    checks.function("inputs", inputs, "changing or still")
+    arguments.instance("neuron", neuron, Neuron | None, "a Neuron, such as lif(), or None")
+    arguments.function("inputs", inputs, "changing or still")
     if neuron is None:
         return pointwise(synapse, inputs=inputs)
     return spiking(synapse, neuron, inputs=inputs)

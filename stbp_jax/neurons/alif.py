@@ -5,15 +5,14 @@ Decides the adaptation and how it enters the threshold; leak and reset stay with
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Neuron, Params, Shape, name_of
 from stbp_jax.neurons import unrolling
-from stbp_jax.neurons.lif import hard_reset
+from stbp_jax.neurons.resets import AdaptiveReset, adaptive_reset, hard_reset
 from stbp_jax.neurons.units import check_constants, check_surrogate, with_batch
 from stbp_jax.neurons.unrolling import Dynamics, in_dtype
 from stbp_jax.surrogates import Surrogate, rectangular
@@ -45,33 +44,6 @@ class ALIFState(NamedTuple):
     adaptation: Array
 
 
-ALIFReset = Callable[[ALIFConstants, ALIFState], tuple[Array, Array]]
-
-
-@functools.cache
-def adaptive_reset(reset: Callable[[Any, Any], Array], /) -> ALIFReset:
-    """Membrane and adaptation that enter a step: reset(u, o) and ρ a + o.
-
-    `detach_time(adaptive_reset(c))` cuts both; `adaptive_reset(detach_reset(c))` cuts the reset
-    alone, as Bellec et al. do, and `detach_reset(adaptive_reset(c))` the spikes' way into the
-    adaptation too.
-
-    Args:
-      reset: leak and reset: any of `lif`.
-
-    Returns:
-      A reset for `alif`.
-    """
-    checks.function("reset", reset, "a function of lif such as hard_reset")
-
-    @functools.wraps(reset)
-    def both(constants: ALIFConstants, state: ALIFState) -> tuple[Array, Array]:
-        adaptation = constants.adaptation_decay * state.adaptation + state.spikes
-        return reset(constants, state), adaptation
-
-    return both
-
-
 def alif(
     *,
     decay: Any = 0.2,
@@ -79,7 +51,7 @@ def alif(
     adaptation_decay: Any = 0.95,
     adaptation_strength: Any = 0.1,
     surrogate: Surrogate = rectangular(1.0),  # noqa: B008 - a value without arrays
-    reset: ALIFReset = adaptive_reset(hard_reset),  # noqa: B008 - a function without arrays
+    reset: AdaptiveReset = adaptive_reset(hard_reset),  # noqa: B008 - a function without arrays
 ) -> Neuron:
     """Adaptive LIF: each spike raises the neuron's threshold, which falls back slowly.
 
@@ -120,14 +92,14 @@ def alif(
     2018 lets a grow by (1 - ρ) o, so that its β is 1 / (1 - ρ) of this one.
     """
     constants = ALIFConstants(
-        checks.unit_interval("decay", decay),
-        checks.positive("threshold", threshold),
+        arguments.unit_interval("decay", decay),
+        arguments.positive("threshold", threshold),
         check_surrogate(surrogate),
-        checks.unit_interval("adaptation_decay", adaptation_decay),
-        checks.not_negative("adaptation_strength", adaptation_strength),
+        arguments.unit_interval("adaptation_decay", adaptation_decay),
+        arguments.not_negative("adaptation_strength", adaptation_strength),
     )
 
-    checks.function("reset", reset, "a function such as adaptive_reset(hard_reset)")
+    arguments.function("reset", reset, "a function such as adaptive_reset(hard_reset)")
     entered = _both(reset)
 
     def check(units: Shape) -> None:
@@ -142,8 +114,8 @@ def alif(
         return ALIFState(*(jnp.zeros(shape, dtype) for _ in range(3)))
 
     def step(params: Params, state: ALIFState, current: Array) -> tuple[ALIFState, Array]:
-        checks.array("current", current)
-        checks.state("state", state, current.shape)
+        arguments.array("current", current)
+        arguments.state("state", state, current.shape)
         c = in_dtype(with_batch(constants), state.membrane)
         membrane, adaptation = entered(c, state)
         membrane = membrane + current
@@ -165,7 +137,7 @@ def alif(
 
 
 @functools.lru_cache
-def _both(reset: ALIFReset) -> ALIFReset:
+def _both(reset: AdaptiveReset) -> AdaptiveReset:
     """The reset, refused where it gives no pair."""
 
     def entered(constants: ALIFConstants, state: ALIFState) -> tuple[Array, Array]:
@@ -186,7 +158,7 @@ def _distance(constants: ALIFConstants, hidden: tuple[Array, ...]) -> Array:
 
 
 @functools.lru_cache
-def _dynamics(reset: ALIFReset) -> Dynamics:
+def _dynamics(reset: AdaptiveReset) -> Dynamics:
     return Dynamics(
         reset=reset,
         distance=_distance,

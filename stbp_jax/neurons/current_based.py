@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Neuron, Params, Shape, State, constants_of
 from stbp_jax.neurons.leaky_integrator import leaky_integrator
 
@@ -42,7 +42,7 @@ def current_based(neuron: Neuron, *, decay: Any) -> Neuron:
 
     Source: Neftci, Mostafa, Zenke 2019; `CuBa` of NIR and Lava.
     """
-    checks.instance("neuron", neuron, Neuron, "a Neuron, such as lif()")
+    arguments.instance("neuron", neuron, Neuron, "a Neuron, such as lif()")
     synapse = leaky_integrator(decay=decay)
 
     def init(key: Array, shape: Shape) -> Params:

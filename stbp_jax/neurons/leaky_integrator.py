@@ -5,7 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Neuron, Params, Shape, State, name_of, scan
 from stbp_jax.neurons.units import check_per_unit, with_batch
 
@@ -27,7 +27,7 @@ def leaky_integrator(*, decay: Any) -> Neuron:
     >>> neuron.unroll((), state, jnp.ones((3, 1, 1)))[1].ravel()
     Array([1.  , 1.5 , 1.75], dtype=float32)
     """
-    checks.unit_interval("decay", decay)
+    arguments.unit_interval("decay", decay)
 
     def init(key: Array, shape: Shape) -> Params:
         check_per_unit("decay", decay, shape)
@@ -38,7 +38,7 @@ def leaky_integrator(*, decay: Any) -> Neuron:
         return jnp.zeros(shape, dtype)
 
     def step(params: Params, membrane: Array, current: Array) -> tuple[Array, Array]:
-        checks.state("state", membrane, jnp.shape(current))
+        arguments.state("state", membrane, jnp.shape(current))
         membrane = jnp.asarray(with_batch(decay), membrane.dtype) * membrane + current
         return membrane, membrane
 
@@ -64,7 +64,7 @@ def activation(function: Callable[[Array], Array]) -> Neuron:
     def apply(params: Params, state: State, x: Array) -> tuple[State, Array]:
         return state, function(x)
 
-    checks.function("function", function, "an activation function, such as jax.nn.relu")
+    arguments.function("function", function, "an activation function, such as jax.nn.relu")
     return Neuron(
         lambda key, shape: (),
         lambda shape, dtype: (),

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Neuron, Params, Shape, State, constants_of
 from stbp_jax.neurons.units import check_per_unit
 
@@ -33,7 +33,7 @@ def per_layer(decay: float) -> DecayInit:
     Raises:
       ValueError: a decay that is not inside (0, 1).
     """
-    checks.open_unit_interval("decay", decay)
+    arguments.open_unit_interval("decay", decay)
     return lambda key, units: jnp.full((), decay, jnp.result_type(float))
 
 
@@ -52,9 +52,9 @@ def per_neuron(low: float, high: float) -> DecayInit:
 
     Source: Perez-Nieves et al. 2021, neural heterogeneity.
     """
-    checks.open_unit_interval("low", low)
-    checks.open_unit_interval("high", high)
-    if checks.concrete(low) and checks.concrete(high) and high < low:
+    arguments.open_unit_interval("low", low)
+    arguments.open_unit_interval("high", high)
+    if arguments.concrete(low) and arguments.concrete(high) and high < low:
         raise ValueError(f"high must be at least low, got low {low!r} and high {high!r}")
     return lambda key, units: jax.random.uniform(
         key, units, jnp.result_type(float), minval=low, maxval=high
@@ -86,10 +86,10 @@ def learnable_decay(population: Callable[[Any], Neuron], init: DecayInit) -> Neu
 
     Source: Fang et al. 2021, the parametric LIF (PLIF).
     """
-    checks.function("population", population, "a function from a decay to a Neuron")
-    checks.function("init", init, "a function that draws decays, such as per_layer(0.5)")
+    arguments.function("population", population, "a function from a decay to a Neuron")
+    arguments.function("init", init, "a function that draws decays, such as per_layer(0.5)")
     anyone = population(0.5)  # for what does not depend on the decay
-    checks.instance("population", anyone, Neuron, "a function from a decay to a Neuron")
+    arguments.instance("population", anyone, Neuron, "a function from a decay to a Neuron")
 
     def now(params: LearnableDecayParams) -> Neuron:
         return population(jax.nn.sigmoid(params.logits))
@@ -97,7 +97,7 @@ def learnable_decay(population: Callable[[Any], Neuron], init: DecayInit) -> Neu
     def init_(key: Array, shape: Shape) -> LearnableDecayParams:
         key_decay, key_neuron = jax.random.split(key)
         decays = init(key_decay, shape)
-        checks.open_unit_interval("init", decays)
+        arguments.open_unit_interval("init", decays)
         check_per_unit("init", decays, shape)
         logits = jnp.log(decays) - jnp.log1p(-decays)
         return LearnableDecayParams(logits, anyone.init(key_neuron, shape))

@@ -19,9 +19,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Neuron, Params, Shape, name_of
 from stbp_jax.neurons import unrolling
+from stbp_jax.neurons.resets import Reset, hard_reset
 from stbp_jax.neurons.units import check_constants, check_surrogate, with_batch
 from stbp_jax.neurons.unrolling import MEMBRANE, Dynamics, in_dtype
 from stbp_jax.surrogates import Surrogate, rectangular
@@ -65,94 +66,7 @@ def keep_membranes(primitive: Any, *avals: Any, **params: Any) -> Any:
     return jax.checkpoint_policies.save_only_these_names(MEMBRANE)(primitive, *avals, **params)
 
 
-Reset = Callable[[LIFConstants, LIFState], Array]
 LIFUnroll = Callable[[Reset, LIFConstants, LIFState, Array], tuple[LIFState, Array]]
-
-
-def hard_reset(constants: LIFConstants, state: LIFState) -> Array:
-    """Leak and hard reset: τ u (1 - o).
-
-    Args:
-      constants: its `decay` is τ.
-      state: membrane and spikes of the last step, `[B, *units]`.
-
-    Returns:
-      The membrane that enters this step, `[B, *units]`.
-
-    Source: Wu et al. 2018, equation (8); the authors' code.
-    """
-    return constants.decay * state.membrane * (1 - state.spikes)
-
-
-def exponential_reset(constants: LIFConstants, state: LIFState) -> Array:
-    """Leak and an almost hard reset: u τ exp(-o/τ).
-
-    After a spike exp(-1/τ) of the leaked membrane stays: 5e-5 at τ = 0.1, 14 % at 0.5, so that
-    this gate resets only at small decays. At τ = 0 nothing is carried.
-
-    Args:
-      constants: its `decay` is τ.
-      state: membrane and spikes of the last step, `[B, *units]`.
-
-    Returns:
-      The membrane that enters this step, `[B, *units]`.
-
-    Source: Wu et al. 2018, equation (6).
-    """
-    # Below 1e-3 the gate of a spike is 0 in every float type; the bound keeps its slope finite.
-    gate = jnp.exp(-state.spikes / jnp.maximum(constants.decay, 1e-3))
-    return _undefined_at_infinity(state.membrane, state.membrane * constants.decay * gate)
-
-
-def soft_reset(constants: LIFConstants, state: LIFState) -> Array:
-    """Leak and soft reset: τ (u - Vth o), which keeps what exceeds the threshold.
-
-    Args:
-      constants: its `decay` is τ, its `threshold` Vth.
-      state: membrane and spikes of the last step, `[B, *units]`.
-
-    Returns:
-      The membrane that enters this step, `[B, *units]`.
-    """
-    entering = constants.decay * (state.membrane - constants.threshold * state.spikes)
-    return _undefined_at_infinity(state.membrane, entering)
-
-
-def _undefined_at_infinity(membrane: Array, entering: Array) -> Array:
-    """NaN where the membrane is +inf: what the hard reset, inf · 0, makes of it."""
-    return jnp.where(membrane == jnp.inf, jnp.nan, entering)
-
-
-@functools.cache
-def detach_reset(reset: Reset) -> Reset:
-    """The same reset, with no gradient through its spikes: f'(o) = 0.
-
-    >>> detach_reset(hard_reset) is detach_reset(hard_reset)
-    True
-    """
-    checks.function("reset", reset, "a function such as hard_reset")
-
-    @functools.wraps(reset)  # the forward pass is the same, and so is the name
-    def detached(constants: LIFConstants, state: LIFState) -> Array:
-        return reset(constants, state._replace(spikes=lax.stop_gradient(state.spikes)))
-
-    return detached
-
-
-@functools.cache
-def detach_time(reset: Reset) -> Reset:
-    """The same reset, with no gradient from step to step: SDBP, the paper's ablation.
-
-    Gradients are still summed over the steps. Equal to STBP at T = 1. Source: Wu et al. 2018,
-    Table 7; later published as SLTT.
-    """
-    checks.function("reset", reset, "a function such as hard_reset")
-
-    @functools.wraps(reset)
-    def detached(constants: LIFConstants, state: LIFState) -> Array:
-        return reset(constants, lax.stop_gradient(state))
-
-    return detached
 
 
 def lif_step(
@@ -174,8 +88,8 @@ def lif_step(
 
     Source: Wu et al. 2018, equations (4) and (5).
     """
-    checks.array("current", current)
-    checks.state("state", state, current.shape)
+    arguments.array("current", current)
+    arguments.state("state", state, current.shape)
     constants = in_dtype(constants, state.membrane)
     membrane = reset(constants, state) + current
     spikes = constants.surrogate(membrane - constants.threshold)
@@ -196,7 +110,7 @@ def lif_scan(
     Returns:
       `(last state, spikes [T, B, *units])`.
     """
-    checks.sequence("currents", currents)
+    arguments.sequence("currents", currents)
     return lax.scan(functools.partial(lif_step, reset, constants), state, currents)
 
 
@@ -276,12 +190,12 @@ def lif(
     Source: Wu et al. 2018, equations (4)-(8).
     """
     constants = LIFConstants(
-        checks.unit_interval("decay", decay),
-        checks.positive("threshold", threshold),
+        arguments.unit_interval("decay", decay),
+        arguments.positive("threshold", threshold),
         check_surrogate(surrogate),
     )
-    checks.function("reset", reset, "a function such as hard_reset")
-    checks.function("unroll", unroll, "an unroll, such as lif_unroll")
+    arguments.function("reset", reset, "a function such as hard_reset")
+    arguments.function("unroll", unroll, "an unroll, such as lif_unroll")
 
     def check(units: Shape) -> None:
         check_constants(constants, units)

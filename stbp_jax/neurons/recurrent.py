@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Neuron, Params, Shape, State, constants_of, scan
 from stbp_jax.initializers import Initializer, Weights, fan_in_uniform, plus_bias
-from stbp_jax.layers.matmul import full_matmul
+from stbp_jax.layers import full_matmul
 
 
 class RecurrentParams(NamedTuple):
@@ -42,8 +42,8 @@ def recurrent(neuron: Neuron, *, init: Initializer = fan_in_uniform()) -> Neuron
       ValueError: units of more than one axis.
       TypeError: `neuron` is no `Neuron`, `init` no function.
     """
-    checks.instance("neuron", neuron, Neuron, "a Neuron, such as lif()")
-    checks.function("init", init, "an initializer, such as fan_in_uniform()")
+    arguments.instance("neuron", neuron, Neuron, "a Neuron, such as lif()")
+    arguments.function("init", init, "an initializer, such as fan_in_uniform()")
 
     def init_(key: Array, shape: Shape) -> RecurrentParams:
         if len(shape) != 1:
@@ -60,7 +60,7 @@ def recurrent(neuron: Neuron, *, init: Initializer = fan_in_uniform()) -> Neuron
     def step(
         params: RecurrentParams, state: RecurrentState, current: Array
     ) -> tuple[RecurrentState, Array]:
-        checks.state("state", state.out, jnp.shape(current))
+        arguments.state("state", state.out, jnp.shape(current))
         current = current + plus_bias(full_matmul(state.out, params.weights.kernel), params.weights)
         inner, out = neuron.step(params.neuron, state.neuron, current)
         return RecurrentState(inner, out), out

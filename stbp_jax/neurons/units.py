@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Shape
 from stbp_jax.surrogates import Surrogate
 
@@ -21,7 +21,7 @@ def check_per_unit(name: str, value: Any, units: Shape) -> None:
 
 def check_surrogate(surrogate: Any) -> Surrogate:
     """Refuses what is no `Surrogate`."""
-    return checks.instance("surrogate", surrogate, Surrogate, "a Surrogate, such as arctan()")
+    return arguments.instance("surrogate", surrogate, Surrogate, "a Surrogate, such as arctan()")
 
 
 def check_constants(constants: Any, units: Shape) -> None:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.closures import no_gradient, opened
 from stbp_jax.core import Array
 
@@ -65,8 +65,8 @@ def unroll(dynamics: Dynamics, constants: Any, state: Any, currents: Array) -> t
     Raises:
       ValueError: T = 0, or a state whose shape is not that of one time slice of the currents.
     """
-    checks.sequence("currents", currents)
-    checks.state("state", state, currents.shape[1:])
+    arguments.sequence("currents", currents)
+    arguments.state("state", state, currents.shape[1:])
     constants = in_dtype(constants, state.spikes)
     functions, numbers, fixed = _open(dynamics, constants, state)
     currents = currents.astype(state.spikes.dtype)
@@ -99,7 +99,7 @@ def _open(dynamics: Dynamics, constants: Any, state: Any) -> tuple[_Functions, A
       `(functions, numbers, fixed)`: the numbers receive a gradient, the fixed ones none.
     """
     hidden = dynamics.hidden(state)
-    parts: tuple[tuple[Callable[..., Any], tuple, bool], ...] = (
+    parts: tuple[tuple[Callable[..., Any], tuple[Any, ...], bool], ...] = (
         (dynamics.reset, (constants, state), True),
         (dynamics.distance, (constants, hidden), True),
         (_spikes, (constants, hidden[0]), False),
@@ -165,7 +165,7 @@ def _march(
         kept = zip(stacks, keep(hidden), strict=True)
         return hidden, tuple(lax.dynamic_update_index_in_dim(s, k, t, 0) for s, k in kept)
 
-    def step(t: Array, now: tuple[Hidden, tuple[Array, ...]]) -> tuple:
+    def step(t: Array, now: tuple[Hidden, tuple[Array, ...]]) -> tuple[Hidden, tuple[Array, ...]]:
         hidden, stacks = now
         return enter(functions.state(hidden, _fire(functions, constants, hidden)), t, stacks)
 
@@ -231,7 +231,7 @@ def _backward(
     # Where each of several hidden arrays reads the stack that is written, XLA copies it every step.
     alone = len(kept) == 1
 
-    def step(back: Array, later: tuple) -> tuple:
+    def step(back: Array, later: tuple[Any, Any, Array]) -> tuple[Hidden, Any, Array]:
         t, (eps, total, stack) = steps - 1 - back, later
         hidden = hidden_at(t)
         state = functions.state(hidden, _fire(functions, constants, hidden))

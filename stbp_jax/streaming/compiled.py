@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Layer, Neuron, Params, Shape, State
 from stbp_jax.streaming.readouts import running_rate
 
@@ -87,16 +87,16 @@ def make_stream(
     >>> scores.shape
     (1, 10)
     """
-    steps = checks.count("steps_per_call", steps_per_call)
-    shape = checks.sensor(shape)
+    steps = arguments.count("steps_per_call", steps_per_call)
+    shape = arguments.sensor(shape)
     read = running_rate() if readout is None else readout
     for name, value, kind in (("network", network, Layer), ("readout", read, Neuron)):
         if not isinstance(value, kind):
             raise TypeError(f"{name} must be a {kind.__name__}, got {type(value).__name__}")
-    checks.function("encode", encode)
+    arguments.function("encode", encode)
     for leaf in jax.tree.leaves(params):
         if not isinstance(leaf, int | float | complex):
-            checks.array("params", leaf)
+            arguments.array("params", leaf)
     params = jax.tree.map(jnp.asarray, params)
     counts = jax.ShapeDtypeStruct((steps, 1, *shape), jnp.uint16)
     xs = jax.eval_shape(encode, counts)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Params
 from stbp_jax.training.datasets import check_pair
 from stbp_jax.training.pipeline import Batch, LossFn, check_function
@@ -52,8 +52,8 @@ def adversarial(loss_fn: LossFn, *, epsilon: Any, share: Any = 0.5) -> LossFn:
     >>> float(against(params, jax.random.key(0), (images, jnp.array([0])))[0])
     1.5
     """
-    epsilon = checks.not_negative("epsilon", epsilon)
-    share = checks.unit_interval("share", share)
+    epsilon = arguments.not_negative("epsilon", epsilon)
+    share = arguments.unit_interval("share", share)
     for name, value in (("epsilon", epsilon), ("share", share)):
         if jnp.ndim(value):
             raise ValueError(f"{name} must be a scalar, got shape {list(jnp.shape(value))}")
@@ -61,7 +61,7 @@ def adversarial(loss_fn: LossFn, *, epsilon: Any, share: Any = 0.5) -> LossFn:
 
     def mixed(params: Params, key: Array, batch: Batch) -> tuple[Array, Any]:
         images, labels = check_pair("batch", batch)
-        checks.images("images", images)
+        arguments.images("images", images)
         if jnp.result_type(images) == jnp.uint8:
             images = jnp.asarray(images, jnp.result_type(float)) / 255
 
@@ -84,7 +84,7 @@ def _with_slope(value: Array, slope: Params, params: Params) -> Array:
 
 
 @_with_slope.defjvp
-def _slope(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+def _slope(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
     value, slope, _ = primals
     rises = jax.tree.map(lambda s, d: jnp.sum(s * d).astype(value.dtype), slope, tangents[2])
     return value, sum(jax.tree.leaves(rises), jnp.zeros_like(value))

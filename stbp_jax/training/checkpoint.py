@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Layer, Params, constants_of
 
 FORMAT = 1
@@ -44,7 +44,7 @@ def save(path: str | os.PathLike[str], network: Layer, params: Params) -> None:
     >>> bool(jnp.all(loaded.synapse.kernel == params.synapse.kernel))
     True
     """
-    checks.instance("network", network, Layer, "a Layer, such as dense(10)")
+    arguments.instance("network", network, Layer, "a Layer, such as dense(10)")
     arrays = _named("params", params)
     header = {
         "format": FORMAT,
@@ -84,7 +84,7 @@ def load(path: str | os.PathLike[str], network: Layer, like: Params) -> Params:
         names the first difference.
       OSError: the file cannot be read.
     """
-    checks.instance("network", network, Layer, "a Layer, such as dense(10)")
+    arguments.instance("network", network, Layer, "a Layer, such as dense(10)")
     places, tree = jax.tree_util.tree_flatten_with_path(like)
     names = [jax.tree_util.keystr(place) for place, _ in places]
     header, members = _read(Path(path))
@@ -141,7 +141,7 @@ def _named(what: str, tree: Any) -> dict[str, np.ndarray]:
     named = {}
     for place, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
         name = jax.tree_util.keystr(place)
-        if not checks.concrete(leaf):
+        if not arguments.concrete(leaf):
             raise TypeError(f"{what}{name} must be concrete, got a traced value: save outside jit")
         array = np.asarray(leaf)
         if array.dtype == object:
@@ -168,7 +168,7 @@ def _plain(name: str, value: Any) -> Any:
         return [_plain(f"{name}[{i}]", of) for i, of in enumerate(value)]
     if value is None or isinstance(value, str | bool):
         return value
-    if not checks.concrete(value):
+    if not arguments.concrete(value):
         raise TypeError(f"{name} must be concrete, got a traced value")
     array = np.asarray(value)
     if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool):

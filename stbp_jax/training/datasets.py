@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Params
 from stbp_jax.training.pipeline import Pipeline
 
@@ -102,8 +102,8 @@ def check_numbers(
         has no class for, images of a size that it does not take.
     """
     if images.dtype != np.uint32:
-        checks.images(f"{of}images", images)
-    if not checks.concrete(labels):
+        arguments.images(f"{of}images", images)
+    if not arguments.concrete(labels):
         return
 
     def scores(params: Params, images: Array) -> Array:
@@ -116,4 +116,4 @@ def check_numbers(
     found = jax.eval_shape(scores, params, jax.ShapeDtypeStruct(shape, images.dtype))
     if len(found.shape) != 2:
         raise ValueError(f"scores must have shape [B, C], got {list(found.shape)}")
-    checks.labels(f"{of}labels", labels, batch=len(images), classes=found.shape[1])
+    arguments.labels(f"{of}labels", labels, batch=len(images), classes=found.shape[1])

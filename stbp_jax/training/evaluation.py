@@ -1,38 +1,17 @@
 """How well a network does on a whole set, and what its neurons do there."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from stbp_jax import checks, core
+from stbp_jax import arguments, core
 from stbp_jax.core import Array, LayerStats, Params
 from stbp_jax.metrics import accuracy
 from stbp_jax.training.datasets import check_form, check_numbers
+from stbp_jax.training.history import Evaluation
 from stbp_jax.training.pipeline import Pipeline, check_pipeline, mean_loss
-
-
-class Evaluation(NamedTuple):
-    """Of one set; L counts the spiking layers.
-
-    Attributes:
-      loss: scalar, mean over the set.
-      accuracy: scalar.
-      firing_rate: `[L]`, spikes per unit and step.
-      silent_fraction: `[L]`, share of units that fire nowhere in the set.
-      in_window: `[L]`, share of unit-steps inside the surrogate's window.
-      operations: `[L]`, synaptic operations per example.
-
-    A number that a layer does not report is NaN.
-    """
-
-    loss: Array
-    accuracy: Array
-    firing_rate: Array
-    silent_fraction: Array
-    in_window: Array
-    operations: Array
 
 
 def evaluate(
@@ -67,8 +46,8 @@ def evaluate(
         pixels outside [0, 1] or not finite, images of a size that the network does not take.
     """
     check_pipeline(pipeline)
-    checks.key("key", key)
-    batch_size = checks.count("batch_size", batch_size)
+    arguments.key("key", key)
+    batch_size = arguments.count("batch_size", batch_size)
     images, labels = check_form(images, labels)
     check_numbers(pipeline, params, images, labels, batch_size=batch_size)
     return evaluate_unchecked(pipeline, params, key, images, labels, batch_size)
@@ -95,7 +74,7 @@ def _means(
 ) -> tuple[Array, Array, tuple[LayerStats, ...]]:
     """Mean loss, accuracy and activity over a whole set."""
 
-    def on_batch(args: tuple[Array, Array, Array]) -> tuple:
+    def on_batch(args: tuple[Array, Array, Array]) -> tuple[Array, Array, tuple[LayerStats, ...]]:
         key, images, labels = args
         xs = pipeline.encode(key, images)
         state, _ = pipeline.network.initial_state(params, xs.shape[1:])

@@ -13,7 +13,7 @@ import numpy as np
 import optax
 from flax import struct
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Layer, Params, PyTree
 
 Batch = tuple[Any, Any]
@@ -79,34 +79,6 @@ class TrainState:
     step: Array
 
 
-class History(NamedTuple):
-    """What a run tells, with a leading axis E of epochs; L counts the spiking layers.
-
-    Attributes:
-      loss: `[E]`, what was learnt (the pipeline's objective), mean over the epoch's updates.
-      train_accuracy: `[E]`, on the batches before their update, as the objective reports it.
-      test_loss: `[E]`, after the epoch.
-      test_accuracy: `[E]`, after the epoch, with the same draws of input spikes in each epoch.
-      firing_rate: `[E, L]`, spikes per unit and step on the test set.
-      silent_fraction: `[E, L]`, share of units that fire nowhere in the test set.
-      in_window: `[E, L]`, share of unit-steps inside the surrogate's window on the test set.
-      operations: `[E, L]`, synaptic operations per test example.
-      non_finite_updates: `[E]`, int32, updates of the epoch with a NaN or an infinity in the loss,
-        in the gradient or in the parameters after it. 0 in a sound run; once parameters are NaN,
-        all updates of an epoch.
-    """
-
-    loss: Array
-    train_accuracy: Array
-    test_loss: Array
-    test_accuracy: Array
-    firing_rate: Array
-    silent_fraction: Array
-    in_window: Array
-    operations: Array
-    non_finite_updates: Array
-
-
 # Checks: static, so that they hold under a trace too ----------------------------------------------
 
 
@@ -158,7 +130,7 @@ def check_config(config: Any) -> TrainConfig:
     """
     if not isinstance(config, TrainConfig):
         raise TypeError(f"config must be a TrainConfig, got {type(config).__name__}")
-    return TrainConfig(**{name: checks.count(name, n) for name, n in config._asdict().items()})
+    return TrainConfig(**{name: arguments.count(name, n) for name, n in config._asdict().items()})
 
 
 def build_pipeline(build: Build, hparams: PyTree, num_updates: int) -> Pipeline:
@@ -174,7 +146,7 @@ def build_pipeline(build: Build, hparams: PyTree, num_updates: int) -> Pipeline:
             name = f"hparams{jax.tree_util.keystr(path)}"
             raise TypeError(f"{name} must be a number or an array, got {leaf!r}")
         if isinstance(leaf, np.generic | np.ndarray):
-            checks.held(f"hparams{jax.tree_util.keystr(path)}", leaf)
+            arguments.held(f"hparams{jax.tree_util.keystr(path)}", leaf)
     pipeline = build(hparams, num_updates)
     if not isinstance(pipeline, Pipeline):
         raise TypeError(f"build must return a Pipeline, got {type(pipeline).__name__}")

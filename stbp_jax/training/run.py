@@ -7,20 +7,20 @@ a `TrainState` is the run that was never stopped.
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, PyTree
 from stbp_jax.training.datasets import check_form, check_numbers, check_pair
 from stbp_jax.training.evaluation import evaluate_unchecked
+from stbp_jax.training.history import History
 from stbp_jax.training.pipeline import (
     Batch,
     Build,
-    History,
     Pipeline,
     TrainConfig,
     TrainState,
@@ -30,40 +30,59 @@ from stbp_jax.training.pipeline import (
 )
 from stbp_jax.training.update import loss_of, make_watched_step
 
+T = TypeVar("T")
 
-class Training(NamedTuple):
-    """A run in its parts, all pure; `make_train` and `epochs` are made of them.
 
-    Attributes:
-      start: `(key, hparams, train_set) -> TrainState`.
-      epoch: `(key, hparams, state, train_set, test_set) -> (state, History without axis E)`;
-        `key` is the run's, the same in every epoch.
-    """
+class _Parts(NamedTuple):
+    """The parts of a run, for arguments that are checked."""
 
     start: Callable[[Array, PyTree, Batch], TrainState]
     epoch: Callable[[Array, PyTree, TrainState, Batch, Batch], tuple[TrainState, History]]
 
 
-def make_training(build: Build, config: TrainConfig) -> Training:
-    """A run's two parts: how it starts, and one epoch of it.
+def init_state(
+    build: Build, config: TrainConfig, key: Array, hparams: PyTree, train_set: Batch
+) -> TrainState:
+    """The state in which a run of `make_train`, `make_epoch` or `train_epochs` begins.
 
     Args:
-      build: `(hparams, num_updates) -> Pipeline`; `num_updates` of the whole run, for schedules.
-      config: what shapes the program.
+      build: as `make_train`.
+      config: as `make_train`.
+      key: of the run.
+      hparams: numbers of the run.
+      train_set: images and labels.
 
     Returns:
-      A `Training`.
+      A `TrainState` with the parameters as they are drawn, after no update.
 
     Raises:
-      TypeError, ValueError: a config that is not made of integers of at least 1; when a part is
-        called, what `make_train` refuses.
+      TypeError, ValueError: as `make_train`.
+    """
+    config = _checked(build, config)
+    _check_run(build, config, key, hparams, {"train_set": train_set})
+    return _parts(build, config).start(key, hparams, train_set)
+
+
+def make_epoch(
+    build: Build, config: TrainConfig
+) -> Callable[[Array, PyTree, TrainState, Batch, Batch], tuple[TrainState, History]]:
+    """One epoch of a run as a pure function, for `jit`, `vmap` and loops of your own.
+
+    Args:
+      build: as `make_train`.
+      config: as `make_train`.
+
+    Returns:
+      `epoch(key, hparams, state, train_set, test_set) -> (TrainState, History)`. `key` is the
+      run's, the same in every epoch; `state` comes from `init_state` or from the epoch before. The
+      leaves of the history have no axis E.
+
+    Raises:
+      TypeError, ValueError: as `make_train`, and, when `epoch` is called, a `state` of a run of
+        other sizes.
     """
     config = _checked(build, config)
     parts = _parts(build, config)
-
-    def start(key: Array, hparams: PyTree, train_set: Batch) -> TrainState:
-        _check_run(build, config, key, hparams, {"train_set": train_set})
-        return parts.start(key, hparams, train_set)
 
     def epoch(
         key: Array, hparams: PyTree, state: TrainState, train_set: Batch, test_set: Batch
@@ -73,11 +92,10 @@ def make_training(build: Build, config: TrainConfig) -> Training:
         _check_state(state, fresh)
         return parts.epoch(key, hparams, state, train_set, test_set)
 
-    return Training(start, epoch)
+    return epoch
 
 
-def _parts(build: Build, config: TrainConfig) -> Training:
-    """A run's two parts, for arguments that are checked."""
+def _parts(build: Build, config: TrainConfig) -> _Parts:
     batch_size = config.batch_size
 
     def start(key: Array, hparams: PyTree, train_set: Batch) -> TrainState:
@@ -109,16 +127,11 @@ def _parts(build: Build, config: TrainConfig) -> Training:
         return state, History(
             loss=jnp.mean(losses),
             train_accuracy=jnp.mean(accuracies),
-            test_loss=found.loss,
-            test_accuracy=found.accuracy,
-            firing_rate=found.firing_rate,
-            silent_fraction=found.silent_fraction,
-            in_window=found.in_window,
-            operations=found.operations,
+            test=found,
             non_finite_updates=jnp.sum(~finite, dtype=jnp.int32),
         )
 
-    return Training(start, epoch)
+    return _Parts(start, epoch)
 
 
 def _start(pipeline: Pipeline, key: Array, images: Array, batch_size: int) -> TrainState:
@@ -148,7 +161,7 @@ def make_train(
       `train(key, hparams, train_set, test_set) -> (TrainState, History)`; a set is
       `(images [N, ...] uint8, float in [0, 1] or packed events (uint32), labels [N] integers)`.
       Its attribute `check`, `(hparams, train_set) -> None`, raises what `build` raises for these
-      hyper-parameters, and computes nothing; `sweeps.run` asks it about every point.
+      hyper-parameters, and computes nothing; `sweep` asks it about every point.
 
     Raises:
       TypeError, ValueError: a config that is not made of integers of at least 1; when `train` is
@@ -224,11 +237,11 @@ def train_epochs(
             )
     remaining = config.epochs - first
     parts = _shared_parts(build, config)
-    return _epochs(parts, key, hparams, (train_set, test_set), state, remaining)
+    return one_ahead(_epochs(parts, key, hparams, (train_set, test_set), state, remaining))
 
 
 def _epochs(
-    parts: Training,
+    parts: _Parts,
     key: Array,
     hparams: PyTree,
     sets: tuple[Batch, Batch],
@@ -239,14 +252,18 @@ def _epochs(
     if state is None:
         state = parts.start(key, hparams, sets[0])
     epoch = jax.jit(parts.epoch)
-    pending = None
     for _ in range(remaining):
         state, history = epoch(key, hparams, state, *sets)
-        if pending is not None:
-            yield pending
-        pending = (state, history)
-    if pending is not None:
-        yield pending
+        yield state, history
+
+
+def one_ahead(items: Iterator[T]) -> Iterator[T]:
+    """Each item once the next one is made: the device has work while the host reads a result."""
+    pending: list[T] = []
+    for item in items:
+        yield from pending
+        pending = [item]
+    yield from pending
 
 
 # jit knows a program again by the function it was made of.
@@ -285,7 +302,7 @@ def _check_run(
     Returns:
       Shapes and dtypes of the state at the start.
     """
-    checks.key("key", key)
+    arguments.key("key", key)
     sizes = {"train_set": config.batch_size, "test_set": config.eval_batch_size}
     for name, data in sets.items():
         least = config.batch_size if name == "train_set" else 1
@@ -303,7 +320,7 @@ def _check_state(state: Any, fresh: TrainState) -> None:
     """Refuses a state of another run: other parameters, or another optimizer."""
     if not isinstance(state, TrainState):
         raise TypeError(f"state must be a TrainState, got {type(state).__name__}")
-    checks.key("state.key", state.key)
+    arguments.key("state.key", state.key)
     for name in ("params", "opt_state", "step"):
         got, wanted = getattr(state, name), getattr(fresh, name)
         tree: Any = jax.tree.structure(wanted)

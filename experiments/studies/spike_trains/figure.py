@@ -39,10 +39,9 @@ def trains(run: Path) -> tuple[Spikes, Spikes, Spikes]:
     settings = images.Settings(**config["settings"])
     train, test = classification.load_named(settings)
     hparams, build = images.hparams(settings), images.build(settings)
-    training = sj.training.make_training(
-        build, sj.TrainConfig(settings.epochs, settings.batch_size)
-    )
-    before = training.start(jax.random.key(config["seed"]), hparams, train).params
+    train_config = sj.TrainConfig(settings.epochs, settings.batch_size)
+    key = jax.random.key(config["seed"])
+    before = sj.training.init_state(build, train_config, key, hparams, train).params
     pipeline = build(hparams, 1)
     image = test.images[int(np.argmax(test.labels == DIGIT))]
     # Spikes of both networks come from the same draw.

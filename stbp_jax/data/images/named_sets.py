@@ -16,8 +16,8 @@ import numpy as np
 
 from . import tfds
 from .dataset import AbsentError, Pair, check_pair, make_dataset
+from .files import read_images, read_npz
 from .idx import FILES, LOOKED_FOR, OFFICIAL, read_idx_folder
-from .images import read_images, read_npz
 
 _VARIABLE = "STBP_DATA"
 

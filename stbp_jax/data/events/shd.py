@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .events import Recordings, last_time, padded, place
+from .packed import Recordings, last_time, padded, place
 
 SHD_SHAPE = (700,)
 """Cells of the cochlea of SHD and SSC: its units, in the order in which the file counts them."""

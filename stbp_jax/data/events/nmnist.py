@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import archives
-from .events import Events, Recordings, check_times, padded, place, unpack_events
+from .. import archives
+from .packed import Events, Recordings, check_times, padded, place, unpack_events
 
 NMNIST_SHAPE = (34, 34, 2)
 """Cells of the N-MNIST sensor: rows y, columns x, polarity (1 is on)."""

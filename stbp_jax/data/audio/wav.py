@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import integer
+from ..arguments import integer
 
 _PCM, _EXTENSIBLE = 1, 0xFFFE
 _FORMATS = {2: "ADPCM", 3: "floats", 6: "A-law", 7: "mu-law", 0x11: "ADPCM", 0x55: "MP3"}

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import MOST_CELLS, integer, plain, sides
+from ..arguments import MOST_CELLS, integer, plain, sides
 
 PAD = np.uint32(2**32 - 1)
 """The word that fills a row after its last event."""

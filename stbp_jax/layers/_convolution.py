@@ -11,7 +11,7 @@ from functools import partial
 import jax.numpy as jnp
 from jax import lax
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array
 
 
@@ -47,8 +47,10 @@ def convolve(x: Array, kernel: Array, padding: str) -> Array:
 def _check(x: Array, kernel: Array, padding: str) -> None:
     if not isinstance(padding, str) or padding not in ("valid", "same"):
         raise ValueError(f"padding must be 'valid' or 'same', got {padding!r}")
-    checks.rank("x", checks.array("x", x), ("B", "height", "width", "channels"))
-    checks.rank("kernel", checks.array("kernel", kernel), ("kh", "kw", "channels", "features"))
+    arguments.rank("x", arguments.array("x", x), ("B", "height", "width", "channels"))
+    arguments.rank(
+        "kernel", arguments.array("kernel", kernel), ("kh", "kw", "channels", "features")
+    )
     if x.dtype != kernel.dtype:
         raise TypeError(f"x must have the kernel's dtype {kernel.dtype}, got {x.dtype}")
     if x.shape[3] != kernel.shape[2]:
@@ -88,7 +90,7 @@ def banded(x: Array, kernel: Array, padding: str) -> Array:
     else:
         top = left = bottom = right = 0
     rows, columns = height + top + bottom - kh + 1, width + left + right - kw + 1
-    tile = _tile(columns, kw)
+    tile = tile_width(columns, kw)
     tiles = -(-columns // tile)
     blocks = tiles + -(-(kw - 1) // tile)  # as wide as a tile, which looks into those to its right
 
@@ -108,7 +110,7 @@ def banded(x: Array, kernel: Array, padding: str) -> Array:
     return y.astype(dtype)
 
 
-def _tile(columns: int, kw: int) -> int:
+def tile_width(columns: int, kw: int) -> int:
     """The width of a tile: between half the kernel's and the kernel's, without a rest if it can."""
     for tile in range(kw, kw // 2, -1):
         if columns % tile == 0:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import integer, plain, sides
-from .events import Recordings, pack_row, padded
+from ..arguments import integer, plain, sides
+from .packed import Recordings, pack_row, padded
 
 
 def from_tonic(

@@ -1,8 +1,4 @@
-"""Networks: layers in sequence, other schedules, and running one from rest.
-
-Decides how layers combine. A network is a `Layer` again; both schedules and the report pass through
-it. Leaves out what the layers are.
-"""
+"""Other ways to unroll a layer over time: step by step, in chunks, or with gradients cut."""
 
 import functools
 from collections.abc import Callable
@@ -12,85 +8,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from stbp_jax import checks, core
-from stbp_jax.core import Array, Layer, LayerStats, Params, Shape, State, scan
-
-
-def serial(*layers: Layer) -> Layer:
-    """Layers in sequence, within a step: xᵗ passes through all of them at step t.
-
-    Args:
-      *layers: at least one; networks are layers too.
-
-    Returns:
-      A `Layer` whose params and state are tuples of the layers' own.
-
-    Raises:
-      ValueError: no layers.
-      TypeError: one that is not a `Layer`.
-
-    >>> from stbp_jax import dense
-    >>> net = serial(dense(800), dense(10))
-    >>> params, shape = net.init(jax.random.key(0), (784,))
-    >>> shape
-    (10,)
-    """
-    if not layers:
-        raise ValueError("serial needs at least one layer, got none")
-    for layer in layers:
-        _check_layer("layers", layer)
-
-    def init(key: Array, shape: Shape) -> tuple[Params, Shape]:
-        params = []
-        for layer, k in zip(layers, jax.random.split(key, len(layers)), strict=True):
-            p, shape = layer.init(k, shape)
-            params.append(p)
-        return tuple(params), shape
-
-    def initial_state(
-        params: Params, shape: Shape, *, key: Array | None = None
-    ) -> tuple[State, Shape]:
-        keys = [None] * len(layers) if key is None else jax.random.split(key, len(layers))
-        state = []
-        for layer, p, k in zip(layers, params, keys, strict=True):
-            s, shape = layer.initial_state(p, shape, key=k)
-            state.append(s)
-        return tuple(state), shape
-
-    def through(
-        run: Callable[..., tuple], params: Params, state: State, x: Array
-    ) -> tuple[State, Array, tuple[LayerStats, ...]]:
-        after, reports = [], ()
-        for layer, p, s in zip(layers, params, state, strict=True):
-            s, x, report = run(layer, p, s, x)
-            after.append(s)
-            reports += report
-        return tuple(after), x, reports
-
-    def step(params: Params, state: State, x: Array) -> tuple[State, Array]:
-        return through(lambda layer, *args: (*layer.step(*args), ()), params, state, x)[:2]
-
-    def unroll(params: Params, state: State, xs: Array) -> tuple[State, Array]:
-        return through(lambda layer, *args: (*layer.unroll(*args), ()), params, state, xs)[:2]
-
-    def unroll_with_stats(
-        params: Params, state: State, xs: Array
-    ) -> tuple[State, Array, tuple[LayerStats, ...]]:
-        return through(core.unroll_with_stats, params, state, xs)
-
-    def named() -> dict[str, Any]:
-        return {"layer": "serial", "layers": [core.constants_of(layer) for layer in layers]}
-
-    return Layer(init, initial_state, step, unroll, unroll_with_stats, named)
-
-
-def _check_layer(name: str, layer: Any) -> None:
-    checks.instance(name, layer, Layer, "a Layer, such as dense(10)")
+from stbp_jax import arguments, core
+from stbp_jax.core import Array, Layer, LayerStats, Params, State, scan
 
 
 def stepwise(layer: Layer) -> Layer:
     """The same layer, unrolled by a scan of its `step`: for feedback, delays and comparison."""
-    _check_layer("layer", layer)
+    arguments.instance("layer", layer, Layer, "a Layer, such as dense(10)")
     return layer._replace(unroll=scan(layer.step))
 
 
@@ -162,13 +86,13 @@ def _in_chunks(
       steps: of a stretch.
       wrap: what is done to the run of a stretch, `(params, state, xs) -> (state, ...)`.
     """
-    _check_layer("layer", layer)
-    steps = checks.count("steps", steps)
+    arguments.instance("layer", layer, Layer, "a Layer, such as dense(10)")
+    steps = arguments.count("steps", steps)
 
     def through(
         run: Callable[..., Any], params: Params, state: State, xs: Array
     ) -> tuple[State, Array, tuple[LayerStats, ...]]:
-        checks.sequence("xs", xs)
+        arguments.sequence("xs", xs)
         run = wrap(run)
         whole, rest = divmod(xs.shape[0], steps)
         if not whole:
@@ -206,60 +130,3 @@ def _over(report: LayerStats, shares: list[float]) -> LayerStats:
         in_window=jnp.dot(weights, report.in_window),
         operations=jnp.sum(report.operations, axis=0),
     )
-
-
-def apply(
-    network: Layer, params: Params, xs: Array, *, key: Array | None = None
-) -> tuple[State, Array]:
-    """Runs a network from rest over whole sequences.
-
-    Args:
-      network: any `Layer`.
-      params: from `network.init`.
-      xs: `[T, B, *in]`, time-major.
-      key: for layers that draw (dropout); None turns them off.
-
-    Returns:
-      `(last state, outs [T, B, *out])`.
-
-    Raises:
-      TypeError: `network` is no `Layer`, `xs` no array.
-      ValueError: no T or no B axis, T = 0, or an input size that a layer does not take.
-
-    >>> from stbp_jax import dense, flatten
-    >>> net = serial(flatten(), dense(10))
-    >>> params, _ = net.init(jax.random.key(0), (8, 8))
-    >>> apply(net, params, jnp.ones((5, 2, 8, 8)))[1].shape
-    (5, 2, 10)
-    """
-    state = _rest(network, params, xs, key)
-    return network.unroll(params, state, xs)
-
-
-def apply_with_stats(
-    network: Layer, params: Params, xs: Array, *, key: Array | None = None
-) -> tuple[State, Array, tuple[LayerStats, ...]]:
-    """As `apply`, with a report: an `LayerStats` for each spiking layer.
-
-    A hand-written layer without `unroll_with_stats` has the entry `core.MISSING`, all NaN.
-
-    Args:
-      network: any `Layer`.
-      params: from `network.init`.
-      xs: `[T, B, *in]`, time-major.
-      key: for layers that draw (dropout); None turns them off.
-
-    Returns:
-      `(last state, outs [T, B, *out], activities)`.
-
-    Raises:
-      TypeError, ValueError: as `apply`.
-    """
-    state = _rest(network, params, xs, key)
-    return core.unroll_with_stats(network, params, state, xs)
-
-
-def _rest(network: Layer, params: Params, xs: Array, key: Array | None) -> State:
-    _check_layer("network", network)
-    checks.sequence("xs", xs)
-    return network.initial_state(params, xs.shape[1:], key=key)[0]

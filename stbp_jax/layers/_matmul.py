@@ -13,7 +13,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array
 
 Matmul = Callable[[Array, Array], Array]
@@ -21,14 +21,14 @@ Matmul = Callable[[Array, Array], Array]
 
 def _operands(x: Array, kernel: Array) -> tuple[Array, Array]:
     """Both as they are multiplied, in the dtype of the weights."""
-    checks.array("x", x)
-    checks.array("kernel", kernel)
+    arguments.array("x", x)
+    arguments.array("kernel", kernel)
     if not jnp.issubdtype(kernel.dtype, jnp.floating):
         raise TypeError(f"kernel must be of floats, got dtype {kernel.dtype}")
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         raise TypeError(f"x must be real, got dtype {x.dtype}")
-    checks.rank("x", x, ("B", "in"))
-    checks.rank("kernel", kernel, ("in", "out"))
+    arguments.rank("x", x, ("B", "in"))
+    arguments.rank("kernel", kernel, ("in", "out"))
     if x.shape[1] != kernel.shape[0]:
         raise ValueError(
             f"x and kernel must have one number of inputs, got {list(x.shape)} and "
@@ -55,8 +55,7 @@ def bfloat16_matmul(x: Array, kernel: Array) -> Array:
     """X W with both rounded to bfloat16, summed in float32; likewise both gradients.
 
     A spike is exact in bfloat16, so that of the forward product only the weights are rounded, to
-    8 bits of mantissa. Backward keeps 2 bytes of each input instead of 4. On a CPU it needs JAX
-    0.10 or later: older backends may refuse such a product.
+    8 bits of mantissa. Backward keeps 2 bytes of each input instead of 4.
 
     Args:
       x: `[B, in]`.

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import plain
+from ..arguments import plain
 
 
 class Dataset(NamedTuple):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .archives import File, files
+from ..archives import File, files
 from .wav import decode_wav
 
 _LAYOUT = "recordings/<digit>_<speaker>_<index>.wav"

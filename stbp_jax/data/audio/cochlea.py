@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import integer, plain
-from .events import pack_row, padded
+from ..arguments import integer, plain
+from ..events.packed import pack_row, padded
 
 _FRAME = 1e-3  # seconds, nearly: of whole samples
 _LOUDEST = 1e30  # of a sample: envelopes are float32

@@ -1,0 +1,128 @@
+"""Checks of a sweep's arguments, points, keys, sets and states, before anything is compiled."""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from stbp_jax import arguments
+from stbp_jax.core import Array, PyTree
+from stbp_jax.training import TrainState
+
+
+def count_points(points: PyTree) -> int:
+    """H of the points, once their leaves are found to be arrays that share it."""
+    for path, leaf in jax.tree.leaves_with_path(points):
+        name = f"points{jax.tree_util.keystr(path)}"
+        if isinstance(leaf, float | int) or not getattr(leaf, "shape", True):
+            raise ValueError(
+                f"points must have leaves [H, ...], got a scalar at {name}; the first of the two "
+                "that `grid` returns has them"
+            )
+        if not isinstance(leaf, np.ndarray | jax.Array) or isinstance(leaf, np.ma.MaskedArray):
+            raise TypeError(f"{name} must be an array [H, ...] without a mask, got {leaf!r}")
+        if leaf.dtype.kind in "OSU":
+            raise TypeError(f"{name} must be an array of numbers, got dtype {leaf.dtype}")
+        arguments.held(name, leaf)
+    lengths = {len(leaf) for leaf in jax.tree.leaves(points)}
+    if len(lengths) != 1:
+        raise ValueError(f"points must share one length H, got {sorted(lengths)}")
+    (count,) = lengths
+    return arguments.count("H of points", count)
+
+
+def check_keys(keys: Any) -> None:
+    """One key a seed, or whatever `train` takes for one."""
+    if not isinstance(keys, np.ndarray | jax.Array):
+        raise TypeError(f"keys must be an array [S] of keys, got {type(keys).__name__}")
+    if keys.ndim == 0 or len(keys) == 0:
+        raise ValueError(f"keys must have shape [S] with S >= 1, got {list(keys.shape)}")
+
+
+def check_sets(sets: tuple[Any, Any], sets_axis: Any, num_seeds: int) -> None:
+    """Two tuples of arrays, with an axis of seeds where `sets_axis` is 0."""
+    if sets_axis is not None and (isinstance(sets_axis, bool) or sets_axis != 0):
+        raise ValueError(f"sets_axis must be 0 or None, got {sets_axis!r}")
+    for name, data in zip(("train_set", "test_set"), sets, strict=True):
+        if not isinstance(data, tuple | list):
+            raise TypeError(f"{name} must be a tuple of arrays, got {type(data).__name__}")
+        for array in data if sets_axis == 0 else ():
+            shape = np.shape(array)
+            if shape[:1] != (num_seeds,):
+                raise ValueError(
+                    f"{name} must have arrays [S, ...] with S = {num_seeds} seeds where sets_axis "
+                    f"is 0, got {list(shape)}"
+                )
+
+
+def seed_sets(sets: tuple[Any, Any], sets_axis: int | None, seed: int) -> tuple[Any, Any]:
+    """The sets of the seed at that index."""
+    if sets_axis is None:
+        return sets
+    train_set, test_set = (tuple(array[seed] for array in data) for data in sets)
+    return train_set, test_set
+
+
+def check_states(states: Any, fresh: TrainState, cells: tuple[int, int], num_updates: int) -> int:
+    """Refuses states of other points, seeds or sizes; gives how many epochs they have done.
+
+    Args:
+      states: of a sweep, leaves `[H, S, ...]`.
+      fresh: shapes of one cell's state.
+      cells: H and S.
+      num_updates: in an epoch.
+    """
+    if not isinstance(states, TrainState):
+        raise TypeError(f"states must be a TrainState, got {type(states).__name__}")
+    tree: Any = jax.tree.structure(fresh)
+    other: Any = jax.tree.structure(states)
+    if other != tree:
+        raise ValueError(f"states must be {tree}, got {other}")
+    pairs = zip(jax.tree.leaves_with_path(states), jax.tree.leaves(fresh), strict=True)
+    for (path, leaf), like in pairs:
+        if np.shape(leaf) != (*cells, *like.shape):
+            raise ValueError(
+                f"states{jax.tree_util.keystr(path)} must have shape [H, S, ...] = "
+                f"{[*cells, *like.shape]}, got {list(np.shape(leaf))}"
+            )
+    steps = np.unique(np.asarray(states.step))
+    first, left = divmod(int(steps[0]), num_updates)
+    if len(steps) != 1 or left or first < 0:
+        raise ValueError(
+            f"states must come from the end of an epoch of {num_updates} updates, got "
+            f"{steps.tolist()} updates: another batch_size or training set?"
+        )
+    return first
+
+
+def check_points(
+    train: Callable[..., Any], key: Array, points: PyTree, count: int, sets: tuple[Any, Any]
+) -> None:
+    """Refuses what `train` does not take, while values are known; compiles and computes nothing."""
+    # Inside jit it would see traced sets alone.
+    inner: Any = train
+    if isinstance(inner, jax.stages.Wrapped):
+        inner = getattr(inner, "__wrapped__", inner)
+    if not callable(inner):
+        raise TypeError(f"train must be callable, got {inner!r}")
+    # Wrappers inherit attributes, though they may take other hyper-parameters.
+    check = None if hasattr(inner, "__wrapped__") else getattr(inner, "check", None)
+
+    def at(h: int) -> PyTree:
+        return jax.tree.map(operator.itemgetter(h), points)
+
+    # Traced once with the sets as they are: a bad one is refused by this.
+    jax.eval_shape(lambda: inner(key, at(0), *sets))
+    known = all(map(arguments.concrete, jax.tree.leaves(points)))
+    for h in range(1, count if known else 1):
+        point = at(h)
+        try:
+            if check is not None:
+                check(point, sets[0])
+            else:
+                jax.eval_shape(lambda *sets, point=point: inner(key, point, *sets), *sets)
+        except Exception as error:
+            error.add_note(f"at point {h} of {count}: {point}")
+            raise
