@@ -131,11 +131,11 @@ def train(job: Job, folder: Path, until: float = FOREVER) -> list[Row]:
         validated, interrupt = _validator(program), None
         try:
             left = _epochs(program, state) if len(done) < epochs else iter(())
-            for state, history in left:
+            for state, measured in left:
                 done.append(
                     {"epoch": len(done) + 1, "seconds": watch.seconds}
                     | {"validation_accuracy": validated(state.params)}
-                    | flat(history)
+                    | flat(measured)
                 )
                 rows.append(folder / folders.METRICS, done[-1])
                 folders.save_state(folder, state)
@@ -265,15 +265,31 @@ def _validator(program: Program) -> Callable[[Any], float | None]:
     return lambda params: float(accuracy(params, *held))
 
 
+# Rows have names of their own for two numbers of an `Evaluation`.
+IN_ROWS = {"loss": "test_loss", "accuracy": "test_accuracy"}
+
+
 def flat(history: sj.training.History) -> dict[str, np.ndarray]:
     """A history by the names that rows have."""
-    return {name: np.asarray(value) for name, value in history._asdict().items()}
+    numbers = history._asdict()
+    test = numbers.pop("test")._asdict()
+    numbers |= {IN_ROWS.get(name, name): value for name, value in test.items()}
+    return {name: np.asarray(value) for name, value in numbers.items()}
 
 
-def stacked(done: list[Row]) -> sj.training.History:
+def history(done: list[Row]) -> sj.training.History:
     """The history `[E, ...]` of a lone run's lines of metrics."""
-    names = sj.training.History._fields
-    return sj.training.History(**{n: np.stack([epoch[n] for epoch in done]) for n in names})
+
+    def over_epochs(name: str) -> Any:
+        return np.stack([epoch[name] for epoch in done])
+
+    names = sj.training.Evaluation._fields
+    return sj.training.History(
+        loss=over_epochs("loss"),
+        train_accuracy=over_epochs("train_accuracy"),
+        test=sj.training.Evaluation(*(over_epochs(IN_ROWS.get(name, name)) for name in names)),
+        non_finite_updates=over_epochs("non_finite_updates"),
+    )
 
 
 # What a run leaves --------------------------------------------------------------------------------
@@ -328,7 +344,7 @@ def _leave(program: Program, folder: Path, params: Any, done: list[Row]) -> None
     pipeline = program.build(program.points[0], 1)
     sj.save(folder / "params.npz", pipeline.network, params)
     name = models.network_name(program.config, slice_shape(program))
-    pictures.learning_curve(folder, f"{name} on {program.config.data.name}", stacked(done))
+    pictures.learning_curve(folder, f"{name} on {program.config.data.name}", history(done))
     if np.size(done[-1]["operations"]):  # a layer that spikes is counted
         pictures.surrogates(folder, program.config.model.width)
         pictures.raster(folder, pipeline, (_first(program).params, params), program.sets[0][2])

@@ -8,13 +8,13 @@ import threading
 import jax
 import numpy as np
 import pytest
+from experiments.notation import Conv, Dense, Pool, parse
+from experiments.settings import UsageError, changed, setting
+from experiments.study import SMOKE, STUDIES, study
 
 import stbp_jax as sj
 from experiments import classification, harness, images
 from experiments.__main__ import main
-from experiments.notation import Conv, Dense, Pool, parse
-from experiments.settings import UsageError, changed, setting
-from experiments.study import SMOKE, STUDIES, study
 
 
 @dataclasses.dataclass(frozen=True)

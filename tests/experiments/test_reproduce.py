@@ -3,11 +3,11 @@
 import dataclasses
 
 import pytest
+from experiments.settings import UsageError, setting
+from experiments.study import Plan, Study, Variant
 
 from experiments import harness, reproduce
 from experiments import study as studies
-from experiments.settings import UsageError, setting
-from experiments.study import Plan, Study, Variant
 
 
 @dataclasses.dataclass(frozen=True)
