@@ -16,10 +16,12 @@ from pathlib import Path
 
 import tyro
 
+from experiments import report
 from experiments.engine import folders, rows, runs, studies
 from experiments.engine.config import Config, Data, Model, Train, UsageError, near
 from experiments.engine.rows import Row
 from experiments.engine.studies import BUDGETS, Job
+from experiments.report import frames
 
 Studies = tyro.conf.Positional[tuple[str, ...]]
 
@@ -103,7 +105,8 @@ def _finish(pairs: list[tuple[Job, Path]], out: Path, *, record: bool) -> int:
         made += found
         for row in found if record else ():
             rows.append(rows.home(job.study, row["dataset"]), row)
-    _print_accuracy(made)
+    if made:
+        print(frames.accuracies(made))
     print(f"run folder {out}")
     return 0
 
@@ -114,12 +117,6 @@ def _heading(job: Job) -> str:
         f"{study.title}: {study.claim}\n{job.study}/{job.variant}, budget {job.budget}: "
         f"{job.chosen.about}\n{job.config}"
     )
-
-
-def _print_accuracy(made: list[Row]) -> None:
-    from experiments.report import frames
-
-    print(frames.accuracies(made))
 
 
 @dataclass
@@ -233,8 +230,6 @@ class Compare:
 
 
 def _compare(argv: list[str]) -> int:
-    from experiments.report import frames
-
     args = tyro.cli(Compare, args=argv, prog="python -m experiments compare")
     print(frames.comparison(args.study, args.variants, args.budget))
     return 0
@@ -249,8 +244,6 @@ class Report:
 
 
 def _report(argv: list[str]) -> int:
-    from experiments import report
-
     return report.render(
         check=tyro.cli(Report, args=argv, prog="python -m experiments report").check
     )

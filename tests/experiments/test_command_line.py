@@ -1,303 +1,188 @@
-"""The command line of the studies: run folders, exit codes, wrong usage, tables."""
+"""The command line: what it prints, exit codes, wrong usage."""
 
-import concurrent.futures
-import dataclasses
-import json
-import threading
-
-import jax
-import numpy as np
 import pytest
-from experiments.notation import Conv, Dense, Pool, parse
-from experiments.settings import UsageError, changed, setting
-from experiments.study import SMOKE, STUDIES, study
 
-import stbp_jax as sj
-from experiments import classification, harness, images
-from experiments.__main__ import main
+from experiments import __main__ as command_line
+from experiments.engine import folders, provenance, rows, runs, studies
+from experiments.engine.config import UsageError
 
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    data: str = setting("digits", "a set")
-    epochs: int = setting(3, "passes")
-    rate: float = setting(0.5, "of learning")
-    hidden: tuple[int, ...] = setting((4,), "units")
+main = command_line.main
+TINY = ("--budget", "smoke", "--model.layers", "16-10", "--model.gain", "3")
 
 
-def quick(folder, *more):
-    """The same settings as often as can be: each has programs of its own."""
-    return ["digits", "--budget", "smoke", "--set", "hidden=16", "--out", str(folder), *more]
+def run(folder, *more):
+    return main(["run", "digits", *TINY, "--out", str(folder), *more])
 
 
-def test_run_folder(tmp_path, capsys):
-    assert main(quick(tmp_path / "run")) == 0
-    assert "test accuracy 0." in capsys.readouterr().out
-    names = {p.name for p in (tmp_path / "run").iterdir()}
-    assert names == {
-        "config.json",
-        "metrics.jsonl",
-        "params.npz",
-        "row.jsonl",
-        "learning_curve.png",
-        "surrogates.png",
-        "raster.png",
-    }
-    (row,) = harness.read_rows(tmp_path / "run" / "row.jsonl")
-    epochs = list(harness.read_rows(tmp_path / "run" / "metrics.jsonl"))
-    assert [e["epoch"] for e in epochs] == [1, 2]
-    assert row["test_accuracy_last"] == pytest.approx(epochs[-1]["test_accuracy"], abs=1e-5)
-    assert row["network"] == "64-16-10"
-    assert row["seed"] == 0
-    assert row["jax"] == jax.__version__
-    config = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert config["settings"]["hidden"] == "16"
-
-    # The stored parameters are those of the network that the row tells of.
-    with np.load(tmp_path / "run" / "params.npz") as params:
-        assert params["[1].synapse.kernel"].shape == (64, 16)
-        assert params["[2].synapse.kernel"].shape == (16, 10)
+def test_a_run_says_what_it_does_and_where_it_is(tmp_path, capsys):
+    assert run(tmp_path / "a", "--seeds", "2", "--train.epochs", "1") == 0
+    out = capsys.readouterr().out
+    for text in ("layers=16-10", "epochs=1", "test accuracy", f"run folder {tmp_path / 'a'}"):
+        assert text in out
+    found = [next(rows.read(tmp_path / "a" / f"seed{seed}" / "row.jsonl")) for seed in (0, 1)]
+    assert [row["seed"] for row in found] == [0, 1]
+    assert found[0]["firing_rate"] != found[1]["firing_rate"]
+    assert run(tmp_path / "a" / "seed0", "--train.epochs", "1") == 2
+    assert "holds a run that has ended" in capsys.readouterr().err
 
 
-# Every study, and of convolutional networks each variant; `make smoke` runs all variants of all.
-SMOKED = [
-    (name, variant)
-    for name in STUDIES
-    for variant in (study(name).variants if name == "mnist_cnn" else [*study(name).variants][:1])
-]
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*fires nowhere on the test set")  # after so few updates
-@pytest.mark.parametrize(("name", "variant"), SMOKED)
-def test_every_study_passes_smoke(name, variant, tmp_path, request):
-    if study(name).variants[variant].settings.data != "digits":
-        request.getfixturevalue("data_dir")  # skips where there is none
-    assert main([name, "--variant", variant, "--budget", "smoke", "--out", str(tmp_path)]) == 0
-
-
-def test_a_twin_does_not_spike(tmp_path, data_dir):
-    folder = tmp_path / "run"
-    arguments = ["--budget", "smoke", "--data", "mnist", "--out", str(folder)]
-    assert main(["mnist_mlp", "--variant", "twin", *arguments]) == 0
-    (row,) = harness.read_rows(folder / "row.jsonl")
-    assert row["operations"] == []
-    assert row["multiply_accumulates"] == 784 * 800 + 800 * 10
-    assert not (folder / "raster.png").exists()
-
-
-def test_multiply_accumulates_of_a_convolutional_network():
-    settings = images.Settings(hidden="15C5-P2-40C5-P2-300")
-    first, second = 24 * 24 * 15 * 25, 8 * 8 * 40 * 25 * 15
-    wanted = first + second + 640 * 300 + 300 * 10
-    assert images.multiply_accumulates(settings, (28, 28)) == wanted
-
-
-def test_seeds_get_folders_and_differ(tmp_path):
-    assert main(quick(tmp_path, "--seeds", "2")) == 0
-    rows = [next(harness.read_rows(tmp_path / f"seed{s}" / "row.jsonl")) for s in (0, 1)]
-    assert [row["seed"] for row in rows] == [0, 1]
-    assert rows[0]["firing_rate"] != rows[1]["firing_rate"]
-
-
-def test_interrupt_leaves_a_usable_folder(tmp_path, monkeypatch, capsys):
-    def interrupted(*args, **kwargs):
-        yield next(sj.train_epochs(*args, **kwargs))
-        raise KeyboardInterrupt
-
-    fake = type("sj", (), {**vars(sj), "train_epochs": staticmethod(interrupted)})
-    monkeypatch.setattr(classification, "sj", fake)
-    assert main(quick(tmp_path)) == 130
-    assert "interrupted" in capsys.readouterr().out
-    assert len(list(harness.read_rows(tmp_path / "metrics.jsonl"))) == 1
-    with np.load(tmp_path / "params.npz") as params:
-        assert "[1].synapse.kernel" in params
-    assert (tmp_path / "raster.png").exists()
-    assert not (tmp_path / "row.jsonl").exists()  # an unfinished run is no result
+def test_an_interrupted_run_is_resumed(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(runs, "FOREVER", 0.0)
+    assert run(tmp_path) == 0  # out of time after one epoch: no row
+    assert not (tmp_path / folders.ROW).exists()
+    monkeypatch.setattr(runs, "FOREVER", float("inf"))
+    assert main(["run", "--resume", str(tmp_path)]) == 0
+    assert len(list(rows.read(tmp_path / folders.ROW))) == 1
+    assert main(["run", "--resume", str(tmp_path / "none")]) == 2
+    assert "must be the folder of a run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["digts"], "no study is called 'digts'. Did you mean 'digits'"),
-        (
-            ["digits", "--set", "treshold=1"],
-            "no setting is called 'treshold'. Did you mean 'th",
-        ),
-        (["digits", "--set", "epochs"], "--set takes name=value, got 'epochs'"),
-        (["digits", "--epochs", "many"], "epochs must be of type int, got 'many'"),
-        (["digits", "--variant", "sdp"], "digits has no variant called 'sdp'"),
-        (
-            ["digits", "--budget", "gpu"],
-            "--budget must be one of smoke, cpu, long, full, got 'gpu'",
-        ),
-        (["digits", "--seeds", "0"], "--seeds must be at least 1, got 0"),
-        (["digits", "--data", "mnits"], "mnist"),
-        (["digits", "--set", "decay=1.5"], "decay must be between 0 and 1, got 1.5"),
-        (["digits", "--set", "num_steps=0"], "num_steps must be at least 1, got 0"),
-        (["digits", "--set", "batch_size=0"], "batch_size must be at least 1, got 0"),
-        (["digits", "--set", "batch_size=5000"], "train_set images must have shape"),
-        (["digits", "--set", "width=0"], "width must be positive"),
+        (["rnu"], "no command is called 'rnu'. Did you mean 'run'"),
+        (["run", "digts"], "no study is called 'digts'. Did you mean 'digits'"),
+        (["run", "digits", "--variant", "sdp"], "digits has no variant 'sdp'"),
+        (["run", "digits", "--budget", "gpu"], "budget must be one of smoke, quick, long, full"),
+        (["run", "digits", "--budget", "long"], "has no plan at budget long; it has full, quick"),
+        (["run", "digits", "--seeds", "0"], "--seeds must be at least 1, got 0"),
+        (["run", "digits", "--data.name", "digts", "--out", "OUT"], "data.name digts"),
+        (["run", "digits", "--model.decay", "1.5", "--out", "OUT"], "decay must be between 0 and"),
+        (["run", "--resume", "x", "digits"], "--resume FOLDER takes no other arguments"),
+        (["reproduce", "digts"], "no study is called 'digts'. Did you mean 'digits'"),
+        (["reproduce", "digits/sdp"], "digits has no variant 'sdp'"),
+        (["reproduce", "--budget", "gpu"], "--budget must be one of smoke, quick, long, full"),
+        (["reproduce", "--budget", "smoke"], "smoke runs and --afresh need --results FOLDER"),
+        (["reproduce", "--minutes", "0"], "--minutes must be positive, got 0"),
+        (["reproduce", "--afresh"], "smoke runs and --afresh need --results FOLDER"),
+        (["merge", "nowhere"], "merge takes a file of rows"),
     ],
 )
-def test_wrong_usage(argv, message, tmp_path, monkeypatch, capsys):
-    monkeypatch.delenv("STBP_DATA", raising=False)
-    assert main([*argv, "--out", str(tmp_path / "run")]) == 2
+def test_wrong_usage(argv, message, tmp_path, capsys):
+    assert main([str(tmp_path / "out") if word == "OUT" else word for word in argv]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_out_must_be_writable(tmp_path, capsys):
-    (tmp_path / "file").write_text("")
-    assert main(quick(tmp_path / "file" / "run")) == 2
-    assert "--out must be a folder that can be written to" in capsys.readouterr().err
-
-
-def test_out_must_not_hold_a_run(tmp_path, capsys):
-    harness.write_json(tmp_path / "config.json", {})
-    assert main(quick(tmp_path)) == 2
-    assert "holds a run already" in capsys.readouterr().err
-
-
-def test_help_lists_studies_and_settings(capsys):
+@pytest.mark.parametrize(
+    "argv", [["run", "digits", "--train.epochs", "many"], ["run", "digits", "--train.epoch", "1"]]
+)
+def test_settings_are_typed(argv, capsys):
     with pytest.raises(SystemExit) as stop:
-        main(["--help"])
+        main(argv)
+    assert stop.value.code == 2
+    assert "epoch" in capsys.readouterr().err
+
+
+def test_help_names_commands_and_settings(capsys):
+    assert main(["--help"]) == 0
+    assert "run | compare | reproduce | report | merge" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        main(["run", "mnist_mlp", "--help"])
     assert stop.value.code == 0
-    text = capsys.readouterr().out
-    for word in (*STUDIES, "learning_rate=", "exit codes"):
-        assert word in text
+    out = capsys.readouterr().out
+    assert "--model.layers" in out
+    assert "800-10" in out  # the study's own number
 
 
-def test_settings_are_typed():
-    new = changed(Settings(), ["epochs=7", "rate=1", "hidden=400-300", "data=x"])
-    assert new == Settings("x", 7, 1.0, (400, 300))
-    with pytest.raises(UsageError, match="rate must be of type float, got 'fast'"):
-        changed(Settings(), ["rate=fast"])
+def test_rows_name_the_command(monkeypatch):
+    spec = type("Spec", (), {"name": "experiments.__main__"})
+    monkeypatch.setitem(provenance.sys.modules, "__main__", type("Main", (), {"__spec__": spec}))
+    monkeypatch.setattr(provenance.sys, "argv", ["x.py", "reproduce", "--budget", "long"])
+    assert provenance.command() == "python -m experiments reproduce --budget long"
 
 
-def test_silent_layer_is_told(tmp_path):
-    with pytest.warns(UserWarning, match="fires nowhere on the test set"):
-        assert main(quick(tmp_path, "--set", "threshold=100")) == 0
+# Running what is missing -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("hidden", ["4", "3C3-P2-4"])
-def test_inputs_are_dropped_while_training_alone(hidden):
-    settings = images.Settings(hidden=hidden, num_steps=2, input_dropout=0.5)
-    plain, dropped = (
-        images.build(chosen, coding=images.DIRECT)(images.hparams(chosen), 10).network
-        for chosen in (dataclasses.replace(settings, input_dropout=0.0), settings)
-    )
-    shape = (8, 8) if hidden == "4" else (8, 8, 1)
-    xs = sj.constant(np.full((3, *shape), 0.7, np.float32), 2)
-    params, _ = plain.init(jax.random.key(0), shape)
-    whole = sj.apply(plain, params, xs)[1]
-    np.testing.assert_array_equal(sj.apply(dropped, ((), *params), xs)[1], whole)
-    mask = sj.apply(dropped, ((), *params), xs, key=jax.random.key(1))[0][0]
-    assert mask.shape == (3, *shape)
-    assert set(np.unique(mask)) == {0.0, 2.0}
+@pytest.fixture
+def fake(monkeypatch, tmp_path):
+    """A study of made-up runs; gives the list of (variant, seed) that were run, and a setter."""
+    ran, errors = [], {}
+    config = studies.load("digits").variants["stbp"].plans["quick"].config
+
+    def train(job, folder, until):
+        (seed,) = job.seeds
+        if seed == 1 and job.variant in errors:
+            raise errors[job.variant]
+        ran.append((job.variant, seed))
+        row = {"seed": seed, "hparams": {}, "config": job.config.asdict(), "dataset": "digits"}
+        return [job.label | row | {"test_accuracy_last": 0.5, "wall_seconds": 1.0}]
+
+    plans = {"full": studies.Plan(3, config), "quick": studies.Plan(2, config)}
+    dear = {"full": studies.Plan(1, config)}
+    variants = {
+        name: studies.Variant(name, of, runs.load_named, None, train)
+        for name, of in (("a", plans), ("b", plans), ("dear", dear))
+    }
+    study = studies.Study("digits", "", "", variants)
+    monkeypatch.setattr(studies, "load", lambda name: study)
+    monkeypatch.setattr(rows, "of_study", lambda name: list(_read(home)))
+    home = tmp_path / "home.jsonl"
+    monkeypatch.setattr(rows, "home", lambda study, data: home)
+    monkeypatch.chdir(tmp_path)
+    return ran, errors
 
 
-def test_hparams_are_what_build_reads():
-    settings = images.Settings(num_steps=2, hidden="4")
-    pipeline = images.build(settings)(images.hparams(settings), 10)
-    assert pipeline.network.init(jax.random.key(0), (28, 28))[1] == (10,)
-    assert changed(settings, SMOKE).epochs == 2
+def _read(path):
+    return rows.read(path) if path.exists() else []
 
 
-def test_validation_chooses_an_epoch(tmp_path):
-    assert main(quick(tmp_path)) == 0  # which holds 40 out
-    (row,) = harness.read_rows(tmp_path / "row.jsonl")
-    epochs = list(harness.read_rows(tmp_path / "metrics.jsonl"))
-    assert row["num_train"] == row["settings"]["limit"] - 40
-    assert row["test_accuracy_selected"] in [round(e["test_accuracy"], 6) for e in epochs]
+def reproduce(*argv):
+    return main(["reproduce", "digits", *argv])
 
 
-@pytest.mark.parametrize("count", [-1, 100_000])
-def test_validation_must_leave_something(count, tmp_path, capsys):
-    assert main(quick(tmp_path, "--set", f"validation={count}")) == 2
-    assert "validation must be from 0 to fewer than" in capsys.readouterr().err
+def test_what_is_missing_is_run_once(fake, capsys):
+    ran, _ = fake
+    assert reproduce("--list") == 0
+    missing = "missing at budget quick:\n  digits/a: seeds 0, 1\n  digits/b: seeds 0, 1\n"
+    assert capsys.readouterr().out == missing
+    assert ran == []
+    assert reproduce() == 0
+    assert ran == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
+    assert "missing at budget quick: nothing" in capsys.readouterr().out
+    assert reproduce() == 0
+    assert len(ran) == 4
+    assert reproduce("--budget", "full") == 0
+    assert len(ran) == 4 + 7
 
 
-def test_recorded_seeds_are_not_run_again(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(harness, "HERE", tmp_path / "home")
-    assert main(quick(tmp_path / "a", "--record")) == 0
-    assert main(quick(tmp_path / "b", "--record", "--seeds", "2")) == 0
-    assert "seed 0 is recorded already" in capsys.readouterr().out
-    rows = list(harness.read_rows(tmp_path / "home" / "digits" / "results" / "digits.jsonl"))
-    assert [row["seed"] for row in rows] == [0, 1]
-    # Other settings are another run.
-    with pytest.warns(UserWarning, match="fires nowhere"):
-        assert main(quick(tmp_path / "c", "--record", "--set", "threshold=100")) == 0
-    assert "recorded already" not in capsys.readouterr().out
-
-
-# Networks -----------------------------------------------------------------------------------------
-
-
-def test_notation():
-    assert parse("15C5-P2-40C3-AP2-300-10") == [
-        Conv(15, 5),
-        Pool(2),
-        Conv(40, 3),
-        Pool(2),
-        Dense(300),
-        Dense(10),
-    ]
+def test_one_seed_of_one_variant(fake):
+    ran, _ = fake
+    assert main(["reproduce", "digits/b", "--seeds", "1"]) == 0
+    assert ran == [("b", 1)]
 
 
 @pytest.mark.parametrize(
-    "network", ["", "15C", "C5", "300-P2", "300-15C5", "P", "0", "15c5", "3.5"]
+    ("error", "code"), [(ValueError("it broke"), 1), (KeyboardInterrupt(), 130)]
 )
-def test_notation_refuses(network):
-    with pytest.raises(ValueError, match="network must"):
-        parse(network)
+def test_what_breaks_is_run_again(fake, capsys, error, code):
+    ran, errors = fake
+    errors["a"] = error
+    assert reproduce() == code
+    assert ran == [("a", 0), ("b", 0), ("b", 1)][: 3 if code == 1 else 1]
+    errors.clear()
+    assert reproduce() == 0  # the same command goes on
+    assert sorted(ran) == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
 
 
-def test_networks_of_a_notation():
-    settings = images.Settings(num_steps=2, hidden="3C3-P2-4C3-12")
-    assert images.network(settings, (12, 12)) == "3C3-P2-4C3-12-10"
-    pipeline = images.build(settings)(images.hparams(settings), 10)
-    xs = pipeline.encode(jax.random.key(0), np.zeros((5, 12, 12), np.uint8))
-    assert xs.shape == (2, 5, 12, 12, 1)
-    params, out = pipeline.network.init(jax.random.key(0), xs.shape[2:])
-    assert out == (10,)
-    kernels = [
-        p.synapse.kernel.shape for p in params if isinstance(p.synapse, sj.initializers.Weights)
-    ]
-    assert kernels == [(3, 3, 1, 3), (3, 3, 3, 4), (36, 12), (12, 10)]
+def test_results_go_elsewhere_and_come_back(fake, tmp_path, capsys):
+    ran, _ = fake
+    elsewhere = ("--results", str(tmp_path / "out"))
+    assert reproduce(*elsewhere) == 0
+    assert not (tmp_path / "home.jsonl").exists()
+    assert reproduce(*elsewhere) == 0
+    assert len(ran) == 4
+    assert reproduce() == 0  # the checkout has none of them
+    assert len(ran) == 8
+    assert reproduce("--results", str(tmp_path / "other")) == 0  # the checkout's rows count
+    assert len(ran) == 8
+    assert reproduce("--results", str(tmp_path / "other"), "--afresh") == 0
+    assert len(ran) == 12
 
 
-def test_a_wrong_network_is_told(tmp_path, capsys):
-    assert main(quick(tmp_path, "--set", "hidden=3-P2")) == 2
-    assert "hidden: network must end in its dense layers, got 'P2'" in capsys.readouterr().err
-
-
-def in_parallel(function, calls=8):
-    """What every call gives, or its error, all started at once."""
-    barrier = threading.Barrier(calls)
-
-    def one(n):
-        barrier.wait()
-        try:
-            return function(n)
-        except UsageError as error:
-            return error
-
-    with concurrent.futures.ThreadPoolExecutor(calls) as pool:
-        return list(pool.map(one, range(calls)))
-
-
-def test_runs_started_together_get_folders_of_their_own(tmp_path):
-    folders = in_parallel(lambda n: harness.new_folder(tmp_path / "runs", "digits"))
-    assert len(set(folders)) == len(folders)
-    assert all(folder.is_dir() for folder in folders)
-
-
-def test_one_of_several_runs_claims_a_folder(tmp_path):
-    def start(n):
-        harness.claim(harness.make_folder(tmp_path / "out"), {"n": n})
-        return n
-
-    found = in_parallel(start)
-    (winner,) = [n for n in found if isinstance(n, int)]
-    assert json.loads((tmp_path / "out" / "config.json").read_text()) == {"n": winner}
-    assert all("holds a run already" in str(n) for n in found if n != winner)
+def test_smoke_runs_are_no_results(fake, tmp_path):
+    assert reproduce("--budget", "smoke", "--results", str(tmp_path / "out")) == 0
+    file = tmp_path / "out" / "rows.jsonl"
+    assert len(list(rows.read(file))) == 3
+    with pytest.raises(UsageError, match="and no smoke"):
+        rows.merge(file)
