@@ -1,7 +1,8 @@
 """Renders pages, pictures and docstrings of the studies from their rows.
 
-A page is written by hand but for what lies between two marker lines, such as
-`<!-- rows: begin -->` and `<!-- rows: end -->`; of a `study.py`, `Result:` and `Time:` are rendered.
+What lies between two marker lines of a page, such as `<!-- rows: begin -->` and
+`<!-- rows: end -->`, is rendered, and so are `Result:` and `Time:` of a `study.py`; the rest is
+written by hand.
 """
 
 import re
@@ -61,14 +62,15 @@ def _files(runs: Mapping[str, Frame]) -> dict[Path, str]:
         if not runs[name].empty and figures.shown(study, runs[name]):
             parts.append(f"![Test accuracy over epochs]({figures.CURVES})")
         files[page] = between(page, page.read_text(), "rows", "\n\n".join(parts))
-        files[code] = docstring(code.read_text(), *_result(name, paper, beyond))
+        own, words = _first(name, paper), dict[str, str]()
+        if own is None:
+            own, words = _first(name, beyond), targets.AIMED
+        files[code] = docstring(code.read_text(), *tables.result(own, words))
     return files
 
 
-def _result(name: str, paper: list[Shown], beyond: list[Shown]) -> tuple[str, str]:
-    if any(one.target.study == name for one in paper):
-        return tables.result(name, paper, {})
-    return tables.result(name, beyond, targets.AIMED)
+def _first(name: str, among: list[Shown]) -> Shown | None:
+    return next((one for one in among if one.target.study == name), None)
 
 
 def between(page: Path, text: str, name: str, content: str) -> str:
@@ -88,14 +90,11 @@ def between(page: Path, text: str, name: str, content: str) -> str:
 def docstring(text: str, result: str, time: str) -> str:
     """The code of a study with these lines `Result:` and `Time:` in its docstring."""
     for name, value in (("Result:", result), ("Time:", time)):
+        indent = 9 * " "
         lines = textwrap.fill(
-            f"{name:9}{value}", 99, subsequent_indent=" " * 9, break_on_hyphens=False
+            f"{name:9}{value}", 99, subsequent_indent=indent, break_on_hyphens=False
         )
-        text = re.sub(
-            rf"^{name} .*\n( {{9}}.*\n)*",
-            lambda _, lines=lines: f"{lines}\n",
-            text,
-            count=1,
-            flags=re.M,
-        )
+        begin = re.search(rf"^{name} .*\n({indent}.*\n)*", text, re.M)
+        if begin:
+            text = f"{text[: begin.start()]}{lines}\n{text[begin.end() :]}"
     return text

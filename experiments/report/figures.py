@@ -104,7 +104,7 @@ def learning_curves(study: Study, runs: Frame, folder: Path) -> None:
             axes.axhline(reported[variant], color=f"C{i}", lw=1, ls=(0, (4, 3)), label=text)
     margin = 0.06 * (max(bounds) - min(bounds)) or 0.5
     axes.set(
-        title=f"{study.name} on {', '.join(dict.fromkeys(runs['dataset']))}: mean ± s.d. over seeds",
+        title=f"{study.name} on {', '.join(runs['dataset'].unique())}: mean ± s.d. over seeds",
         xlabel="epoch",
         ylabel="test accuracy (%)",
         ylim=(min(bounds) - margin, max(bounds) + margin),

@@ -87,8 +87,13 @@ def of_job(job: Job, runs: Frame) -> Frame:
 
 def complete(job: Job, runs: Frame) -> bool:
     """Whether the runs hold every seed and point of the job."""
-    found = [] if runs.empty else runs.to_dict("records")
+    found = [{str(k): v for k, v in run.items()} for run in runs.to_dict("records")]
     return len(studies.recorded(job, found)) == len(job.seeds)
+
+
+def by(runs: Frame, names: str | list[str]) -> dict[Any, Frame]:
+    """The runs of each value of a column, or of several, in the order of the values."""
+    return dict(iter(runs.groupby(names)))
 
 
 def largest(runs: Frame) -> Frame:
@@ -116,13 +121,13 @@ class Difference(NamedTuple):
       mean: of the differences.
       low: of the interval.
       high: of the interval.
-      count: values, or pairs.
+      pairs: how many; of a mean less a number, values.
     """
 
     mean: float
     low: float
     high: float
-    count: int
+    pairs: int
 
     def __str__(self) -> str:
         text = f"{self.mean:+.2f}"
@@ -150,7 +155,7 @@ def difference(ours: "pd.Series[float]", other: "pd.Series[float] | float") -> D
     """Ours less another's, seed by seed over common seeds, or less a number.
 
     >>> difference(pd.Series([1.0, 2.0, 3.0]), 1.0)
-    Difference(mean=1.0, low=-1.484..., high=3.484..., count=3)
+    Difference(mean=1.0, low=-1.484..., high=3.484..., pairs=3)
     """
     if isinstance(other, pd.Series):
         ours, other = ours.align(other, join="inner")
@@ -256,7 +261,7 @@ def comparison(study: str, variants: Sequence[str], budget: str) -> str:
                 found = difference(by_seed(other), by_seed(part))
                 lines.append(
                     f"{_named(name, point, points[first])}: {spread(other['accuracy'])}, "
-                    f"{found}, {found.count} pairs"
+                    f"{found}, {found.pairs} pairs"
                 )
     return "\n".join(lines)
 

@@ -66,15 +66,16 @@ def shown(target: Target, runs: Frame) -> Shown | None:
     names = [target.variant, *([target.than] if target.than else [])]
     parts = [_at(target, _of_plan(target.study, name, budget, runs)) for name in names]
     if target.measure:
-        whole = runs[runs["budget"] == budget]
-        measured: Measured = getattr(figures(target.study), target.measure)(whole)
+        of_budget = runs[runs["budget"] == budget]
+        measured: Measured = getattr(figures(target.study), target.measure)(of_budget)
         ours, found = measured
         text = "" if found.low == found.high else str(found)
     else:
         values = [frames.by_seed(part) for part in parts]
         ours = " less ".join(map(frames.spread, values))
         found = frames.difference(values[0], values[1] if target.than else target.wanted)
-        ours += f", {found.count} {'pairs' if target.than else 'seeds'}" if found.count > 1 else ""
+        count = "1 seed" if found.pairs == 1 else f"{found.pairs} seeds"
+        ours += f" ({count})"
         text = str(found)
     full = studies.job(target.study, target.variant, "full")
     epochs = int(frames.newest(parts[0])["epochs"])
@@ -176,18 +177,17 @@ def answer(found: Sequence[Shown]) -> str:
     )
 
 
-def result(study: str, found: Sequence[Shown], words: Mapping[str, str]) -> tuple[str, str]:
-    """What a study's docstring says as `Result:` and `Time:`, from its first target with rows."""
-    one = next((one for one in found if one.target.study == study), None)
+def result(one: Shown | None, words: Mapping[str, str]) -> tuple[str, str]:
+    """`Result:` and `Time:` of a study's docstring, from the first target that rows answer."""
     if one is None:
-        return "no rows yet", "no rows yet"
+        return "no rows yet.", "no rows yet."
     row = frames.newest(one.runs)
-    unit = "" if one.target.measure else " %"
-    difference = f"; difference {one.difference}" if one.difference else ""
     many = f"for {row['cells']} runs in one program" if row["cells"] > 1 else "a run"
+    device = str(row["device"]).rpartition(": ")[2]
+    difference = f", difference {one.difference}" if one.difference else ""
     return (
-        f"{one.ours}{unit} (wanted: {one.target.reported}){difference}: {_in_words(one.verdict, words)}.",
-        f"{_duration(row['wall_seconds'])} {many} at budget {row['budget']} on {row['device']}.",
+        f"{one.ours}, wanted {one.target.reported}{difference}: {_in_words(one.verdict, words)}.",
+        f"{_duration(row['wall_seconds'])} {many}, budget {row['budget']}, {device}.",
     )
 
 
@@ -205,43 +205,44 @@ def study_table(study: Study, runs: Frame) -> str:
     """All experiments of a study, by its own `table(runs)` where it has one."""
     own = figures(study.name)
     if runs.empty:
-        return "There are no rows yet."
+        return "No rows yet."
     if own is not None and hasattr(own, "table"):
         return str(own.table(runs))
-    return experiments_table(frames.experiments(runs), study)
+    return experiments_table(study, runs)
 
 
-def experiments_table(parts: Sequence[Frame], study: Study) -> str:
-    """One line an experiment; what all of them share is said once, above."""
-    newest = [frames.newest(part) for part in parts]
-    apart = [k for k in SHARED if len({str(row[k]) for row in newest}) > 1]
-    once = [f"{NAMES.get(k, k)} {_shown(newest[0][k])}" for k in SHARED if k not in apart]
+def experiments_table(study: Study, runs: Frame) -> str:
+    """One line an experiment; a sentence above has what is the same in all of them."""
+    places = {name: place for place, name in enumerate(study.variants)}
+    parts = sorted(
+        frames.experiments(runs), key=lambda part: places.get(part["variant"].iloc[0], len(places))
+    )
+    apart = [k for k in SHARED if runs[k].nunique() > 1]
     texts = frames.labels(parts, {"name", "layers", "limit", *SHARED})
-    baseline = any(name.endswith("ann") for name in study.variants)
-    operations = "operations an example" + (" (of the ANN baseline's)" if baseline else "")
-    head = [
-        "variant", *(["with"] if any(texts) else []), "budget", *(NAMES.get(k, k) for k in apart),
-        "last epoch (%)", "chosen on validation (%)", "seeds", operations, "seconds a run",
-    ]  # fmt: skip
-    lines = [
-        [
-            row["variant"], *([text] if any(texts) else []), row["budget"],
-            *(_shown(row[k]) for k in apart),
-            frames.spread(part["accuracy"]), _selected(part), frames.seeds(part),
-            _operations(row, baseline), f"{part['wall_seconds'].mean():.0f}",
-        ]
-        for part, row, text in zip(parts, newest, texts, strict=True)
-    ]  # fmt: skip
-    above = f"All: {', '.join(once)}.\n\n" if once else ""
-    return f"{above}{markdown(head, lines)}\n\n{origin(parts)}"
+    baseline = any(name.endswith("ann") for name in places)
+    columns = {
+        "variant": [part["variant"].iloc[0] for part in parts],
+        "with": texts,
+        "budget": [part["budget"].iloc[0] for part in parts],
+        **{NAMES.get(k, k): [_shared(part, k) for part in parts] for k in apart},
+        "last epoch (%)": [frames.spread(part["accuracy"]) for part in parts],
+        "chosen on validation (%)": [_selected(part) for part in parts],
+        "seeds": [frames.seeds(part) for part in parts],
+        "operations an example": [_operations(part, baseline) for part in parts],
+        "seconds a run": [f"{part['wall_seconds'].mean():.0f}" for part in parts],
+    }
+    if not any(texts):
+        del columns["with"]
+    same = [f"{NAMES.get(k, k)} {_shared(runs, k)}" for k in SHARED if k not in apart]
+    above = f"All have {', '.join(same)}.\n\n" if same else ""
+    return f"{above}{markdown(columns, zip(*columns.values(), strict=True))}\n\n{origin(runs)}"
 
 
-def origin(parts: Sequence[Frame]) -> str:
+def origin(runs: Frame) -> str:
     """Devices, releases of JAX and commits of all runs, in a sentence."""
-    runs = pd.concat(list(parts))
-    devices = " and ".join(f"{d.partition(',')[0]}" for d in dict.fromkeys(runs["device"]))
-    lists = [", ".join(dict.fromkeys(map(str, runs[name]))) for name in ("jax", "commit")]
-    return f"Run on {devices}, jax {lists[0]}, commits {lists[1]}."
+    devices = dict.fromkeys(str(d).partition(",")[0].rpartition(": ")[2] for d in runs["device"])
+    jax, commits = (", ".join(dict.fromkeys(map(str, runs[k]))) for k in ("jax", "commit"))
+    return f"Run on {' and '.join(devices)}, jax {jax}, commits {commits}."
 
 
 def by_budget(table: Callable[[Frame], str], runs: Frame) -> str:
@@ -267,8 +268,12 @@ def _programs(runs: Frame) -> str:
     return "\n".join(lines)
 
 
-def _shown(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
+def _shared(runs: Frame, name: str) -> str:
+    row = frames.newest(runs)
+    if name == "num_steps" and not row["operations"]:
+        return "-"  # a network without spikes runs once
+    value = row[name]
+    return value if isinstance(value, str) else f"{value:,}"
 
 
 def _selected(runs: Frame) -> str:
@@ -276,9 +281,9 @@ def _selected(runs: Frame) -> str:
     return "-" if values.isna().any() else frames.spread(values)
 
 
-def _operations(row: Mapping[str, Any], baseline: bool) -> str:
-    """Additions for one example, or products of a network that does not spike."""
-    products = row["multiply_accumulates"]
-    spikes = row["operations"]
-    count = sum(spikes) if isinstance(spikes, list) and spikes else products
+def _operations(runs: Frame, baseline: bool) -> str:
+    """Additions for one example, or products of a network without spikes; and their ratio."""
+    products = runs["multiply_accumulates"].mean()
+    spikes = [sum(counts) for counts in runs["operations"] if counts]
+    count = np.mean(spikes) if spikes else products
     return f"{count / 1e6:.3g} M" + (f" ({count / products:.2f} x)" if baseline else "")

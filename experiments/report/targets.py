@@ -59,22 +59,15 @@ def verdict(target: Target, found: Difference, *, short: bool) -> str:
     if np.isnan(found.low):
         return "one seed"
     if target.rule == "reach":
-        word = (
-            "surpassed" if found.low > 0 else "not reproduced" if found.high < 0 else "reproduced"
-        )
+        held, refuted = found.high >= 0, found.high < 0
     elif target.rule == "exceed":
-        refuted = found.high <= max(target.wanted, 0)
-        word = "reproduced" if found.low > 0 else "not reproduced" if refuted else "undecided"
+        held, refuted = found.low > 0, found.high <= max(target.wanted, 0)
     else:
-        refuted = found.low > target.wanted
-        word = (
-            "reproduced"
-            if found.high <= target.wanted
-            else "not reproduced"
-            if refuted
-            else "undecided"
-        )
-    return f"{word}, short run" if short and word in ("surpassed", "reproduced") else word
+        held, refuted = found.high <= target.wanted, found.low > target.wanted
+    if not held:
+        return "not reproduced" if refuted else "undecided"
+    word = "surpassed" if target.rule == "reach" and found.low > 0 else "reproduced"
+    return f"{word}, short run" if short else word
 
 
 PEDESTRIANS = "Daimler's patches to the paper's sizes for its private set; 2 outputs for 10"
@@ -139,7 +132,7 @@ PAPER = (
             point={"decay": decay},
             protocol=SDBP,
         )
-        for decay in (0.1, 0.2)
+        for decay in (0.2, 0.1)
     ),
     Target(
         "Fig. 4: after training, the output unit of the digit shown fires, no other",

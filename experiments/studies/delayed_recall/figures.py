@@ -47,10 +47,10 @@ def _differences(runs: Frame) -> Figure:
     for gap, axes in by_gap.items():
         for variant, color in (("sdbp", "C3"), ("reset_detached", "C1")):
             found = {
-                float(decay): frames.difference(_seeds(part, "stbp"), _seeds(part, variant))
-                for decay, part in runs[runs["gap"] == gap].groupby("decay")
+                decay: frames.difference(_seeds(part, "stbp"), _seeds(part, variant))
+                for decay, part in frames.by(runs[runs["gap"] == gap], "decay").items()
             }
-            made = {decay: d for decay, d in found.items() if d.count > 1}
+            made = {decay: d for decay, d in found.items() if d.pairs > 1}
             axes.errorbar(
                 list(made),
                 [d.mean for d in made.values()],
@@ -116,7 +116,7 @@ def _panels(runs: Frame) -> tuple[Figure, dict[float, Axes]]:
 
 
 def _line(axes: Axes, runs: Frame, over: str, label: str, shift: float = 0.0) -> None:
-    parts = {float(x): part for x, part in runs.groupby(over)}
+    parts = frames.by(runs, over)
     if parts:
         xs = [x + shift for x in parts]
         figures.points(axes, xs, list(parts.values()), label=NAMES.get(label, label))

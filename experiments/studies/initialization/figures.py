@@ -43,13 +43,8 @@ def table(runs: Frame) -> str:
 
 def _table(runs: Frame) -> str:
     rates, norms = _map(runs, "firing_rate"), _map(runs, "gradient_norm")
-    lines = [
-        [
-            f"{bias:g}",
-            *(f"{rates.at[bias, g]:.2g}{'' if norms.at[bias, g] else ' †'}" for g in rates),
-        ]
-        for bias in rates.index
-    ]
+    shown = rates.map("{:.2g}".format) + norms.map(lambda norm: "" if norm else " †")
+    lines = [[f"{bias:g}", *line] for bias, line in zip(shown.index, shown.to_numpy(), strict=True)]
     head = ["hidden firing rate: bias \\ gain", *(f"{gain:g}" for gain in rates)]
     return f"{tables.markdown(head, lines)}\n\n† the first layer's gradient is exactly 0."
 
@@ -79,11 +74,12 @@ def _heat(axes: Axes, table: Frame, title: str) -> None:
     for (b, g), value in np.ndenumerate(values):
         color = "w" if 0 < value < middle else "k"
         axes.text(g, b, f"{value:.2g}", ha="center", va="center", fontsize="x-small", color=color)
+    gains, biases = (axis.to_numpy(float).tolist() for axis in (table.columns, table.index))
     gain, bias = LITERAL
-    if gain in table and bias in table.index:
-        corner = table.columns.get_loc(gain) - 0.5, table.index.get_loc(bias) - 0.5
+    if gain in gains and bias in biases:
+        corner = gains.index(gain) - 0.5, biases.index(bias) - 0.5
         axes.add_patch(Rectangle(corner, 1, 1, fill=False, ec="r", lw=3, clip_on=False, zorder=3))
-    axes.set_xticks(range(len(table.columns)), [f"{gain:g}" for gain in table])
-    axes.set_yticks(range(len(table.index)), [f"{bias:g}" for bias in table.index])
+    axes.set_xticks(range(len(gains)), [f"{gain:g}" for gain in gains])
+    axes.set_yticks(range(len(biases)), [f"{bias:g}" for bias in biases])
     axes.set(xlabel="gain: norm of a unit's incoming weights", ylabel="bias: b ~ U[0, this]")
     axes.set_title(title, fontsize="medium")

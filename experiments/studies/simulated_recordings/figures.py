@@ -26,8 +26,7 @@ def table(runs: Frame) -> str:
     trained, compared = (runs[(runs["variant"] == "camera") == flag] for flag in (False, True))
     parts = []
     if len(trained):
-        study = studies.load("simulated_recordings")
-        parts.append(tables.experiments_table(frames.experiments(trained), study))
+        parts.append(tables.experiments_table(studies.load("simulated_recordings"), trained))
     if len(compared):
         row = frames.newest(compared)
         both = row["real"], row["simulated"]

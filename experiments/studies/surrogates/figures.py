@@ -48,8 +48,8 @@ def _cells(runs: Frame, families: list[str]) -> list[str]:
 
 def curves_apart(runs: Frame) -> Measured:
     """The best less the worst of the four curves at a = 1, seed by seed."""
-    at_one = runs[runs["width"] == 1].groupby("variant")
-    values = {str(name): frames.by_seed(part) for name, part in at_one}
+    at_one = frames.by(runs[runs["width"] == 1], "variant")
+    values = {name: frames.by_seed(part) for name, part in at_one.items()}
     best, worst = (pick(values, key=lambda n: values[n].mean()) for pick in (max, min))
     found = frames.difference(values[best], values[worst])
     return Measured(f"{found.mean:.2f} apart: {best} to {worst}", found)
@@ -57,8 +57,8 @@ def curves_apart(runs: Frame) -> Measured:
 
 def ends_worse(runs: Frame) -> Measured:
     """The worst width from 1 to 5 less the better end, seed by seed; the rectangle alone."""
-    rectangle = runs[runs["variant"] == "rectangular"].groupby("width")
-    values = {float(width): frames.by_seed(part) for width, part in rectangle}
+    rectangle = frames.by(runs[runs["variant"] == "rectangular"], "width")
+    values = {width: frames.by_seed(part) for width, part in rectangle.items()}
     middle = [width for width in values if 1 <= width <= 5]
     means = {width: float(of.mean()) for width, of in values.items()}
     best, worst = (pick(middle, key=means.__getitem__) for pick in (max, min))

@@ -27,13 +27,13 @@ def comparisons(runs: Frame) -> list[Comparison]:
       runs: of one budget.
     """
     made = []
-    for (dataset, decay), part in runs.groupby(["dataset", "decay"]):
+    for (dataset, decay), part in frames.by(runs, ["dataset", "decay"]).items():
         for name, cut in CUTS.items():
             stbp = part[part["variant"].str.endswith("stbp")]
             less = part[part["variant"].str.endswith(name)]
             found = frames.difference(frames.by_seed(stbp), frames.by_seed(less))
-            if found.count > 1:
-                made.append(Comparison(str(dataset), float(decay), cut, stbp, less, found))
+            if found.pairs > 1:
+                made.append(Comparison(dataset, decay, cut, stbp, less, found))
     return made
 
 
@@ -56,7 +56,7 @@ def draw(runs: Frame, folder: Path) -> None:
         axes.set_xticks(range(len(decays)), [f"{decay:g}" for decay in decays])
         axes.set(xlabel="decay: membrane left after a step", xlim=(-0.5, len(decays) - 0.5))
         row = frames.newest(own[0].stbp)
-        title = f"{dataset}, {row['network']}, T = {row['num_steps']}, {own[0].found.count} seeds"
+        title = f"{dataset}, {row['network']}, T = {row['num_steps']}, {own[0].found.pairs} seeds"
         axes.set_title(title, fontsize="medium")
     panels[0].set_ylabel("test accuracy, STBP less it (points)\nmean, 95 % interval; dots: seeds")
     named = {
@@ -83,7 +83,7 @@ def _table(runs: Frame) -> str:
             c.cut,
             frames.spread(c.less["accuracy"]),
             c.found,
-            c.found.count,
+            c.found.pairs,
         ]
         for c in comparisons(runs)
     ]
