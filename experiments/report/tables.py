@@ -163,7 +163,8 @@ def answer(found: Sequence[Shown]) -> str:
 
     held, missed = among("reproduced", "surpassed"), among("not reproduced")
     share = len(held) / max(1, len(found) - len(among("stand-in")))
-    word = "Yes" if share == 1 else "Mostly" if share > 0.5 else "In part" if held else "Not yet"
+    least = {1.0: "Yes", 0.5: "Mostly", 0.25: "In part", 0.0: "Mostly not yet"}
+    word = next(word for limit, word in least.items() if share >= limit)
     counts = {
         "reproduced or surpassed": len(held),
         f"not reproduced ({sum(one.short for one in missed)} of these in short runs)": len(missed),
