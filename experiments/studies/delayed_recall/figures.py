@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments import sweeping
-from experiments.statistics import Paired, paired
-from experiments.study import Row
+from experiments.report import figures, frames, tables
+from experiments.report.frames import Frame
 
 NAMES = {
     "stbp": "STBP",
@@ -20,176 +18,137 @@ NAMES = {
     "recurrent_space": "recurrent, through space alone",
 }
 CHANCE = 25.0
-Cell = tuple[str, float, float]  # variant, gap, decay
 
 
-def cells(rows: list[Row]) -> dict[Cell, dict[int, float]]:
-    """Test accuracies of the last epoch in percent, by seed.
-
-    Args:
-      rows: of one budget.
-    """
-    groups = sweeping.by(rows, "variant", "gap", "decay")
-    return {
-        (variant, gap, decay): {row["seed"]: 100 * row["test_accuracy_last"] for row in of}
-        for (variant, gap, decay), of in groups.items()
-    }
-
-
-def difference(found: dict[Cell, dict[int, float]], one: Cell, other: Cell) -> Paired | None:
-    """The first cell less the second over their common seeds; None where there are not two."""
-    seeds = sorted(found.get(one, {}).keys() & found.get(other, {}).keys())
-    if len(seeds) < 2:
-        return None
-    first, second = ([found[cell][seed] for seed in seeds] for cell in (other, one))
-    return paired(first, second)
-
-
-def draw(rows: list[Row], folder: Path) -> None:
+def draw(runs: Frame, folder: Path) -> None:
     """`accuracy`, `differences`, `horizons` and `networks.png`: means with their 95 % intervals."""
-    found = cells(sweeping.largest(rows))
-    _draw_networks(found, folder)
-    gaps = sorted({gap for _, gap, _ in found})
-    figure, panels = _panels(gaps)
-    for axes, gap in zip(panels, gaps, strict=True):
-        for variant in ("stbp", "reset_detached", "sdbp"):
-            decays = [d for v, g, d in sorted(found) if (v, g) == (variant, gap)]
-            _line(axes, decays, [found[variant, gap, d] for d in decays], NAMES[variant])
-        axes.set_xlabel("decay: membrane left after a step")
-    _accuracy(figure, panels, folder / "accuracy.png")
+    runs = frames.largest(runs)
+    pictures = {
+        "accuracy": _over_decays,
+        "differences": _differences,
+        "horizons": _horizons,
+        "networks": _networks,
+    }
+    for name, picture in pictures.items():
+        figures.save(picture(runs), folder / f"{name}.png")
 
-    figure, panels = _panels(gaps)
-    for axes, gap in zip(panels, gaps, strict=True):
-        for variant, colour in (("sdbp", "C3"), ("reset_detached", "C1")):
-            decays = [d for v, g, d in sorted(found) if (v, g) == (variant, gap)]
-            told = [(d, difference(found, ("stbp", gap, d), (variant, gap, d))) for d in decays]
-            made = [(d, p) for d, p in told if p is not None]
+
+def _over_decays(runs: Frame) -> Figure:
+    figure, by_gap = _panels(runs)
+    for gap, axes in by_gap.items():
+        for variant in ("stbp", "reset_detached", "sdbp"):
+            _line(axes, runs[(runs["gap"] == gap) & (runs["variant"] == variant)], "decay", variant)
+        axes.set_xlabel("decay: membrane left after a step")
+    return _finished(figure, list(by_gap.values()))
+
+
+def _differences(runs: Frame) -> Figure:
+    figure, by_gap = _panels(runs)
+    for gap, axes in by_gap.items():
+        for variant, color in (("sdbp", "C3"), ("reset_detached", "C1")):
+            found = {
+                decay: frames.difference(_seeds(part, "stbp"), _seeds(part, variant))
+                for decay, part in frames.by(runs[runs["gap"] == gap], "decay").items()
+            }
+            made = {decay: d for decay, d in found.items() if d.pairs > 1}
             axes.errorbar(
-                [d for d, _ in made],
-                [p.mean for _, p in made],
-                [[p.mean - p.low for _, p in made], [p.high - p.mean for _, p in made]],
+                list(made),
+                [d.mean for d in made.values()],
+                [
+                    [d.mean - d.low for d in made.values()],
+                    [d.high - d.mean for d in made.values()],
+                ],
                 fmt="o-",
-                color=colour,
+                color=color,
                 capsize=3,
                 label=f"STBP less {NAMES[variant]}",
             )
         axes.axhline(0, color="0.3", lw=0.8)
         axes.set_xlabel("decay: membrane left after a step")
-    panels[0].set_ylabel("test accuracy (points), mean and 95 % interval")
-    panels[0].legend(fontsize="small")
-    figure.savefig(folder / "differences.png")
+    first = next(iter(by_gap.values()))
+    first.set_ylabel("test accuracy (points), mean and 95 % interval")
+    first.legend(fontsize="small")
+    return figure
 
-    figure, panels = _panels(gaps)
-    for axes, gap in zip(panels, gaps, strict=True):
-        for decay in sorted({row["hparams"]["decay"] for row in _stretches(rows)}):
-            of = [
-                row for row in _stretches(rows)
-                if row["hparams"]["gap"] == gap and row["hparams"]["decay"] == decay
-            ]  # fmt: skip
-            by = sweeping.by(of, "horizon")
-            values = {h: {r["seed"]: 100 * r["test_accuracy_last"] for r in by[h,]} for (h,) in by}
-            steps = sorted(values)
-            _line(axes, steps, [values[h] for h in steps], f"decay {decay:g}")
+
+def _horizons(runs: Frame) -> Figure:
+    """Lone neurons, from SDBP (one step) to STBP (all), at the decays at which all were run."""
+    cut = runs["variant"].str.startswith("horizon_")
+    ends = runs["variant"].isin(["stbp", "sdbp"]) & runs["decay"].isin(runs.loc[cut, "decay"])
+    some = runs[cut | ends].copy()
+    some.loc[some["variant"] == "sdbp", "horizon"] = 1
+    figure, by_gap = _panels(some)
+    for gap, axes in by_gap.items():
+        for decay, part in some[some["gap"] == gap].groupby("decay"):
+            _line(axes, part, "horizon", f"decay {decay:g}")
         axes.set(xscale="log", xlabel="gradients are cut every so many steps")
         axes.set_xticks([1, 2, 4, 8, 16, 46], ["1", "2", "4", "8", "16", "T"])
         axes.minorticks_off()
-    _accuracy(figure, panels, folder / "horizons.png")
+    return _finished(figure, list(by_gap.values()))
 
 
-def _draw_networks(found: dict[Cell, dict[int, float]], folder: Path) -> None:
-    """Accuracy over gaps, of all networks at the decays that all were run at."""
-    decays = sorted({d for v, _, d in found if v == "adaptive"})
-    if not decays:
-        return
-    figure = Figure(figsize=(3 + 4 * len(decays), 3.8), dpi=140, layout="constrained")
-    panels = list(figure.subplots(1, len(decays), sharey=True, squeeze=False)[0])
-    for axes, decay in zip(panels, decays, strict=True):
+def _networks(runs: Frame) -> Figure:
+    """Accuracy over gaps, of all networks at the decays at which all were run."""
+    decays = sorted(runs.loc[runs["variant"] == "adaptive", "decay"].unique())
+    figure, panels = figures.panels(
+        max(len(decays), 1), size=(3 + 4 * len(decays), 3.8), sharey=True
+    )
+    for axes, decay in zip(panels, decays, strict=False):
         for n, variant in enumerate(NAMES):
-            gaps = sorted(g for v, g, d in found if (v, d) == (variant, decay))
-            if gaps and variant != "reset_detached":
-                values = [found[variant, gap, decay] for gap in gaps]
-                shifted = [gap + 0.25 * (n - 2) for gap in gaps]  # bars must not hide each other
-                _line(axes, shifted, values, NAMES[variant])
+            part = runs[(runs["variant"] == variant) & (runs["decay"] == decay)]
+            if len(part) and variant != "reset_detached":
+                _line(axes, part, "gap", variant, shift=0.25 * (n - 2))  # bars hide no other
         axes.set_title(f"decay {decay:g}", fontsize="medium")
         axes.set_xlabel("gap (steps)")
-        axes.spines[["top", "right"]].set_visible(False)
-    _accuracy(figure, panels, folder / "networks.png")
+    return _finished(figure, panels)
 
 
-def _stretches(rows: list[Row]) -> list[Row]:
-    """Of lone neurons, from SDBP (one step) to STBP (all), at the decays that all were run at."""
-    rows = sweeping.largest(rows)
-    cut = [row for row in rows if row["variant"].startswith("horizon_")]
-    decays = {row["hparams"]["decay"] for row in cut}
-    ends = [
-        row | {"horizon": 1} if row["variant"] == "sdbp" else row
-        for row in rows
-        if row["variant"] in ("stbp", "sdbp") and row["hparams"]["decay"] in decays
-    ]
-    return cut + ends
+def _seeds(runs: Frame, variant: str) -> "frames.pd.Series[float]":
+    return frames.by_seed(runs[runs["variant"] == variant])
 
 
-def _panels(gaps: list[float]) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(2 + 3 * len(gaps), 3.6), dpi=140, layout="constrained")
-    panels = list(figure.subplots(1, len(gaps), sharey=True, squeeze=False)[0])
+def _panels(runs: Frame) -> tuple[Figure, dict[float, Axes]]:
+    gaps = sorted(float(gap) for gap in runs["gap"].unique())
+    figure, panels = figures.panels(len(gaps), size=(2 + 3 * len(gaps), 3.6), sharey=True)
     for axes, gap in zip(panels, gaps, strict=True):
         axes.set_title(f"gap of {gap:g} steps", fontsize="medium")
-        axes.spines[["top", "right"]].set_visible(False)
-    return figure, panels
+    return figure, dict(zip(gaps, panels, strict=True))
 
 
-def _line(axes: Axes, xs: list[float], values: list[dict[int, float]], label: str) -> None:
-    means = [np.mean([*of.values()]) for of in values]
-    halves = [_half([*of.values()]) for of in values]
-    axes.errorbar(xs, means, halves, fmt="o-", ms=4, capsize=3, label=label)
+def _line(axes: Axes, runs: Frame, over: str, label: str, shift: float = 0.0) -> None:
+    parts = frames.by(runs, over)
+    if parts:
+        xs = [x + shift for x in parts]
+        figures.points(axes, xs, list(parts.values()), label=NAMES.get(label, label))
 
 
-def _half(values: list[float]) -> float:
-    """Half the 95 % interval of a mean; 0 of a lone value."""
-    if len(values) < 2:
-        return 0.0
-    found = paired([0.0] * len(values), values)
-    return found.high - found.mean
-
-
-def _accuracy(figure: Figure, panels: list[Axes], path: Path) -> None:
+def _finished(figure: Figure, panels: list[Axes]) -> Figure:
     for axes in panels:
         axes.axhline(CHANCE, color="0.6", lw=0.8, ls="--")
     panels[0].set_ylabel("test accuracy (%), mean and 95 % interval\n(dashed: chance)")
     named = panels[0].get_legend_handles_labels()
     figure.legend(*named, loc="outside right upper", fontsize="small", frameon=False)
-    figure.savefig(path)
+    return figure
 
 
-def table(rows: list[Row]) -> str:
+def table(runs: Frame) -> str:
     """One line for each gap and decay, in percent and percentage points."""
-    return sweeping.by_budget(_table, rows)
+    return tables.by_budget(_table, runs)
 
 
-def _table(rows: list[Row]) -> str:
-    found = cells(rows)
-    others = [v for v in dict.fromkeys(row["variant"] for row in rows) if v not in ("stbp", "sdbp")]
-    head = ["gap", "decay", "STBP (%)", "SDBP (%)", "difference [95 % interval]", "seeds"]
+def _table(runs: Frame) -> str:
+    others = [v for v in runs["variant"].unique() if v not in ("stbp", "sdbp")]
     lines = []
-    for gap in sorted({gap for _, gap, _ in found}):
-        for decay in sorted({decay for *_, decay in found}):
-            pair = difference(found, ("stbp", gap, decay), ("sdbp", gap, decay))
-            told = "-" if pair is None else f"{pair.mean:+.1f} [{pair.low:+.1f}, {pair.high:+.1f}]"
-            lines.append(
-                [
-                    f"{gap:g}",
-                    f"{decay:g}",
-                    *(_told(found.get((v, gap, decay), {})) for v in ("stbp", "sdbp")),
-                    told,
-                    "-" if pair is None else pair.pairs,
-                    *(_told(found.get((v, gap, decay), {})) for v in others),
-                ]
-            )
-    return sweeping.markdown([*head, *(v.replace("_", " ") for v in others)], lines)
+    for (gap, decay), part in runs.groupby(["gap", "decay"]):
+        found = frames.difference(_seeds(part, "stbp"), _seeds(part, "sdbp"))
+        first, *rest = (_tenths(_seeds(part, name)) for name in ("stbp", "sdbp", *others))
+        between = f"{found.mean:+.1f} [{found.low:+.1f}, {found.high:+.1f}]"
+        lines.append([f"{gap:g}", f"{decay:g}", first, rest[0], between, *rest[1:]])
+    head = ["gap", "decay", "STBP (%)", "SDBP (%)", "difference [95 %]"]
+    return tables.markdown([*head, *(v.replace("_", " ") for v in others)], lines)
 
 
-def _told(values: dict[int, float]) -> str:
-    if not values:
-        return "-"
-    spread = f" ± {np.std([*values.values()], ddof=1):.1f}" if len(values) > 1 else ""
-    return f"{np.mean([*values.values()]):.1f}{spread}"
+def _tenths(values: "frames.pd.Series[float]") -> str:
+    if values.empty:
+        return ""
+    return f"{values.mean():.1f}" + (f" ± {values.std():.1f}" if len(values) > 1 else "")

@@ -1,99 +1,80 @@
-"""Figure, table and finding of the study, from its rows alone."""
+"""Figure, table and measured number of the study, from its rows alone."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from experiments import sweeping
-from experiments.study import Row
+from experiments.report import figures, frames, tables
+from experiments.report.frames import Frame, Measured
 
 LITERAL = (1.0, 0.0)  # gain and bias as the paper prints them
 WORKING = (0.05, 0.2)  # hidden rates that train, in the words of stbp_jax.presets
 
 
-def draw(rows: list[Row], folder: Path) -> None:
+def draw(runs: Frame, folder: Path) -> None:
     """`map.png`: hidden firing rate and first gradient norm over gain and bias."""
-    rows = sweeping.largest(rows)
-    row, seeds = rows[-1], len({r["seed"] for r in rows})
-    figure = Figure(figsize=(12, 4.8), dpi=140, layout="constrained")
-    panels = figure.subplots(1, 2)
-    gains, biases, rates = _map(rows, "firing_rate")
-    norms = _map(rows, "gradient_norm")[2]
-    _heat(panels[0], gains, biases, rates, "hidden spikes per unit and step")
-    _heat(panels[1], gains, biases, norms, "norm of the first layer's gradient")
-    for (b, g), rate in np.ndenumerate(rates):
+    runs = frames.largest(runs)
+    row = frames.newest(runs)
+    figure, panels = figures.panels(2, size=(12, 4.8))
+    rates, norms = _map(runs, "firing_rate"), _map(runs, "gradient_norm")
+    _heat(panels[0], rates, "hidden spikes per unit and step")
+    _heat(panels[1], norms, "norm of the first layer's gradient")
+    for (b, g), rate in np.ndenumerate(rates.to_numpy()):
         if WORKING[0] <= rate <= WORKING[1]:
             panels[0].plot(g, b - 0.33, "v", color="k", ms=5)
-    hparams = row["hparams"]
     figure.suptitle(
-        f"{row['network']} on {row['dataset']} before any update: Vth {hparams['threshold']:g}, "
-        f"decay {hparams['decay']:g}, rectangular a1 = {hparams['width']:g}, "
-        f"T = {row['num_steps']}, {row['batch_size']} images, {seeds} seeds\n"
+        f"{row['network']} on {row['dataset']} before any update: Vth {row['threshold']:g}, "
+        f"decay {row['decay']:g}, rectangular a1 = {row['width']:g}, "
+        f"T = {row['num_steps']}, {row['batch_size']} images, {runs['seed'].nunique()} seeds\n"
         "red frame: as printed in the paper; grey: exactly 0; triangle: 5 to 20 % of the units "
         "fire in a step",
         fontsize="medium",
     )
-    figure.savefig(folder / "map.png")
+    figures.save(figure, folder / "map.png")
 
 
-def table(rows: list[Row]) -> str:
-    """Hidden firing rate by gain and bias, 0 gradients marked, and the finding below."""
-    return sweeping.by_budget(_table, rows)
+def table(runs: Frame) -> str:
+    """Hidden firing rate by gain and bias; gradients that are 0 are marked."""
+    return tables.by_budget(_table, runs)
 
 
-def _table(rows: list[Row]) -> str:
-    gains, biases, rates = _map(rows, "firing_rate")
-    norms = _map(rows, "gradient_norm")[2]
-    lines = [
-        [f"{bias:g}", *(f"{r:.2g}{'' if n else ' †'}" for r, n in zip(*pair, strict=True))]
-        for bias, *pair in zip(biases, rates, norms, strict=True)
-    ]
-    head = ["hidden firing rate: bias \\ gain", *(f"{gain:g}" for gain in gains)]
-    return (
-        f"{sweeping.markdown(head, lines)}\n\n† the first layer's gradient is exactly 0.\n\n"
-        f"{finding(rows)}"
-    )
+def _table(runs: Frame) -> str:
+    rates, norms = _map(runs, "firing_rate"), _map(runs, "gradient_norm")
+    shown = rates.map("{:.2g}".format) + norms.map(lambda norm: "" if norm else " †")
+    lines = [[f"{bias:g}", *line] for bias, line in zip(shown.index, shown.to_numpy(), strict=True)]
+    head = ["hidden firing rate: bias \\ gain", *(f"{gain:g}" for gain in rates)]
+    return f"{tables.markdown(head, lines)}\n\n† the first layer's gradient is exactly 0."
 
 
-def finding(rows: list[Row]) -> str:
-    """What the literal point does, in a sentence."""
+def printed_gradient(runs: Frame) -> Measured:
+    """The largest gradient norm of any layer and seed at the start that the paper prints."""
     gain, bias = LITERAL
-    at = [r for r in rows if (r["hparams"]["gain"], r["hparams"]["bias"]) == LITERAL]
-    if not at:
-        return f"The literal point, gain {gain:g} and bias {bias:g}, is not among the cells."
-    rate = np.mean([row["firing_rate"][0] for row in at])
-    largest = max(max(row["gradient_norm"]) for row in at)
-    learns = f"at most {largest:.1g}" if largest else "exactly 0 in every layer"
-    return (
-        f"Finding: as printed (gain {gain:g}, bias {bias:g}, Vth "
-        f"{at[0]['hparams']['threshold']:g}), hidden units fire at {rate:.1g} per step and the "
-        f"gradient is {learns} ({len(at)} seeds)."
-    )
+    at = runs[(runs["gain"] == gain) & (runs["bias"] == bias)]
+    largest = float(at["gradient_norm"].map(max).max())
+    ours = f"{largest:.2g}" if largest else "exactly 0 in every layer"
+    return Measured(f"{ours}, {len(at)} seeds", frames.exactly(largest, len(at)))
 
 
-def _map(rows: list[Row], name: str) -> tuple[list[float], list[float], np.ndarray]:
-    """Gains, biases, and the first layer's mean over seeds, `[biases, gains]`."""
-    cells = sweeping.by(rows, "bias", "gain")
-    biases, gains = (sorted(set(of)) for of in zip(*cells, strict=True))
-    means = [
-        [np.mean([row[name][0] for row in cells[bias, gain]]) for gain in gains] for bias in biases
-    ]
-    return gains, biases, np.array(means)
+def _map(runs: Frame, name: str) -> Frame:
+    """The first layer's mean over seeds: a line for each bias, a column for each gain."""
+    return runs.assign(first=runs[name].str[0]).pivot_table("first", "bias", "gain")
 
 
-def _heat(axes: Any, gains: list[float], biases: list[float], values: np.ndarray, of: str) -> None:
+def _heat(axes: Axes, table: Frame, title: str) -> None:
+    values = table.to_numpy()
     shown = np.ma.masked_equal(values, 0)
     axes.set_facecolor("0.8")
+    axes.spines[["top", "right"]].set_visible(True)
     picture = axes.imshow(shown, norm=LogNorm(), origin="lower", aspect="auto", cmap="viridis")
     axes.figure.colorbar(picture, ax=axes)
     middle = np.sqrt(shown.min() * shown.max()) if shown.count() else 1.0
     for (b, g), value in np.ndenumerate(values):
-        colour = "w" if 0 < value < middle else "k"
-        axes.text(g, b, f"{value:.2g}", ha="center", va="center", fontsize="x-small", color=colour)
+        color = "w" if 0 < value < middle else "k"
+        axes.text(g, b, f"{value:.2g}", ha="center", va="center", fontsize="x-small", color=color)
+    gains, biases = (axis.to_numpy(float).tolist() for axis in (table.columns, table.index))
     gain, bias = LITERAL
     if gain in gains and bias in biases:
         corner = gains.index(gain) - 0.5, biases.index(bias) - 0.5
@@ -101,4 +82,4 @@ def _heat(axes: Any, gains: list[float], biases: list[float], values: np.ndarray
     axes.set_xticks(range(len(gains)), [f"{gain:g}" for gain in gains])
     axes.set_yticks(range(len(biases)), [f"{bias:g}" for bias in biases])
     axes.set(xlabel="gain: norm of a unit's incoming weights", ylabel="bias: b ~ U[0, this]")
-    axes.set_title(of, fontsize="medium")
+    axes.set_title(title, fontsize="medium")

@@ -1,10 +1,8 @@
 """Tables of the study, from its rows alone: networks, and the simulated beside the real camera."""
 
-from pathlib import Path
-
-from experiments.report import tables
-from experiments.report.groups import groups
-from experiments.study import Row
+from experiments.engine import studies
+from experiments.report import frames, tables
+from experiments.report.frames import Frame
 
 NUMBERS = {
     "events": "events a recording",
@@ -12,7 +10,7 @@ NUMBERS = {
     "share_on": "share of on events",
     "spread_y": "standard deviation of y (pixels)",
     "spread_x": "standard deviation of x (pixels)",
-    "pause_ms": "ms between events of a cell: 1, 10, 25, 50, 75 % quantile",
+    "pause_ms": "ms between events of an address: 1, 10, 25, 50, 75 % quantile",
     "spikes_10_steps": "spikes in 10 steps of 30 ms",
     "spikes_30_steps": "spikes in 30 steps of 10 ms",
 }
@@ -23,22 +21,19 @@ SHARED = {
 }
 
 
-def draw(rows: list[Row], folder: Path) -> None:
-    """No picture of its own: `camera.png` needs recordings."""
-
-
-def table(rows: list[Row]) -> str:
+def table(runs: Frame) -> str:
     """Networks as on any page, then the newest comparison of the cameras."""
-    among = groups(row for row in rows if row["variant"] != "camera")
-    parts = [tables.table(tables.COLUMNS, [tables.cells(group) for group in among])] * bool(among)
-    compared = [row for row in rows if row["variant"] == "camera"]
-    if compared:
-        row = max(compared, key=lambda row: row["date"])
+    trained, compared = (runs[(runs["variant"] == "camera") == flag] for flag in (False, True))
+    parts = []
+    if len(trained):
+        parts.append(tables.experiments_table(studies.load("simulated_recordings"), trained))
+    if len(compared):
+        row = frames.newest(compared)
         both = row["real"], row["simulated"]
-        lines = [[says, *(_told(told[name]) for told in both)] for name, says in NUMBERS.items()]
-        lines += [[says, "", _told(row["between"][name])] for name, says in SHARED.items()]
+        lines = [[text, *(_number(of[name]) for of in both)] for name, text in NUMBERS.items()]
+        lines += [[text, "", _number(row["between"][name])] for name, text in SHARED.items()]
         head = (f"{row['num_train']} recordings of the same images", "real", "simulated")
-        parts.append(tables.table(head, lines))
+        parts.append(tables.markdown(head, lines))
         parts.append(
             f"Commit {row['commit']}, seed {row['seed']}; {1000 * row['seconds_an_image']:.1f} ms "
             f"an image on {row['device']}."
@@ -46,5 +41,5 @@ def table(rows: list[Row]) -> str:
     return "\n\n".join(parts)
 
 
-def _told(value: float | list[float]) -> str:
+def _number(value: float | list[float]) -> str:
     return ", ".join(f"{v:.3g}" for v in value) if isinstance(value, list) else f"{value:.4g}"

@@ -1,4 +1,4 @@
-"""Pictures of the study: `python -m experiments.spoken_digits.figures` draws the recording.
+"""Pictures of the study: `python -m experiments.studies.spoken_digits.figures` draws the recording.
 
 From rows, the accuracy on each speaker that was left out; from the data, one recording as a wave,
 as the ear's envelopes and as its spikes.
@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.settings import UsageError
-from experiments.spoken_digits import study
-from experiments.study import Row
+from experiments.datasets import spoken
+from experiments.engine.config import UsageError
+from experiments.report import figures
+from experiments.report.frames import Frame
 from stbp_jax.data import cochlea_events, cochleagram
 
 SPEAKERS_FIGURE = "speakers.png"
@@ -20,27 +21,22 @@ RECORDING_FIGURE = "recording.png"
 RECORDING = "7_jackson_10"  # a training example
 
 
-def draw(rows: list[Row], folder: Path) -> None:
+def draw(runs: Frame, folder: Path) -> None:
     """`speakers.png`, where there are rows of speakers left out."""
-    folds = [row for row in rows if row["variant"].startswith("speaker_out")]
-    if not folds:
+    folds = runs[runs["variant"].str.startswith("speaker_out")]
+    if folds.empty:
         return
-    variants = [*dict.fromkeys(row["variant"] for row in folds)]
-    figure = Figure(figsize=(6.4, 3.4), dpi=140, layout="constrained")
-    axes = figure.subplots()
+    figure, (axes,) = figures.panels(1, size=(6.4, 3.4))
+    variants = folds.groupby("variant", sort=False)
     wide = 0.8 / len(variants)
-    for n, name in enumerate(variants):
-        last = {
-            row["seed"]: 100 * row["test_accuracy_last"] for row in folds if row["variant"] == name
-        }
-        places = np.array([*last]) + (n - (len(variants) - 1) / 2) * wide
-        axes.bar(places, [*last.values()], 0.9 * wide, label=name)
-    axes.set_xticks(range(len(study.SPEAKERS)), study.SPEAKERS)
+    for n, (name, part) in enumerate(variants):
+        places = part["seed"] + (n - (len(variants) - 1) / 2) * wide
+        axes.bar(places, part["accuracy"], 0.9 * wide, label=name)
+    axes.set_xticks(range(len(spoken.SPEAKERS)), spoken.SPEAKERS)
     axes.set(ylabel="test accuracy, last epoch (%)", ylim=(0, 100))
-    axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=len(variants), fontsize="small", frameon=False)
-    figure.suptitle("Each speaker when the other five are learnt from", fontsize="medium")
-    figure.savefig(folder / SPEAKERS_FIGURE)
+    figure.suptitle("Each speaker when the other five are learned from", fontsize="medium")
+    figures.save(figure, folder / SPEAKERS_FIGURE)
 
 
 def draw_recording(out: Path, name: str) -> None:
@@ -53,7 +49,7 @@ def draw_recording(out: Path, name: str) -> None:
     Raises:
       UsageError: no such recording, or no data.
     """
-    sound, ear = study.recording(name), study.EAR
+    sound, ear = spoken.recording(name), spoken.EAR
     figure = Figure(figsize=(7, 6.4), dpi=140, layout="constrained")
     wave, envelopes, spikes = figure.subplots(3, 1, sharex=True, height_ratios=(1, 2, 2))
     figure.suptitle(f"{name}: wave, envelopes and spikes", fontsize="medium")
@@ -71,12 +67,17 @@ def draw_recording(out: Path, name: str) -> None:
     )
     figure.colorbar(shown, ax=envelopes, label="envelope (dB)")
     (words,) = cochlea_events([sound], ear)
-    times, cells = np.divmod(words, np.uint32(np.prod(ear.shape)))
-    channel, fibre = np.divmod(cells, ear.shape[1])
+    times, addresses = np.divmod(words, np.uint32(np.prod(ear.shape)))
+    channel, fibre = np.divmod(addresses, ear.shape[1])
     for n, threshold in reversed([*enumerate(ear.thresholds)]):
-        of = fibre == n
+        own = fibre == n
         spikes.scatter(
-            times[of] / 1000, channel[of], s=2, linewidths=0, color=f"C{n}", label=f"{threshold:g}"
+            times[own] / 1000,
+            channel[own],
+            s=2,
+            linewidths=0,
+            color=f"C{n}",
+            label=f"{threshold:g}",
         )
     spikes.legend(title="threshold", loc="upper right", fontsize="small", markerscale=4)
     ticks = np.arange(0, ear.channels, 9)
@@ -84,7 +85,7 @@ def draw_recording(out: Path, name: str) -> None:
         axes.set_yticks(ticks, [f"{ear.frequencies[t]:.0f}" for t in ticks])
         axes.set(ylabel="channel (Hz)")
     spikes.set(xlabel="ms", ylim=(-0.5, ear.channels - 0.5), xlim=(0, seconds))
-    figure.savefig(out)
+    figures.save(figure, out)
 
 
 if __name__ == "__main__":

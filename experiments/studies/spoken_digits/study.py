@@ -3,8 +3,8 @@
 Claim:   A spiking perceptron tells the digits of the Free Spoken Digit Dataset from the spikes of
          a model of the ear, 97 % of the official test set.
 Command: python -m experiments reproduce spoken_digits --budget quick
-Result:  -
-Time:    -
+Result:  99.27 ± 0.28 (5 seeds), wanted 97, difference +2.27 [+1.92, +2.61]: surpassed.
+Time:    37 s a run, budget quick, AMD EPYC, 1 of 2 cores.
 """
 
 import functools

@@ -1,19 +1,17 @@
-"""Figure and table of the study, from its rows alone."""
+"""Figure, table and measured number of the study, from its rows alone."""
 
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from experiments import sweeping
-from experiments.study import Row
+from experiments.report import figures, frames, tables
+from experiments.report.frames import Frame, Measured
 
 
-def draw(rows: list[Row], folder: Path) -> None:
+def draw(runs: Frame, folder: Path) -> None:
     """`accuracy.png`: accuracy against time since onset, and of decisions made early."""
-    row = _newest(rows)
-    figure = Figure(figsize=(6.4, 4.2), dpi=140, layout="constrained")
-    axes = figure.subplots()
+    row = frames.newest(runs)
+    figure, (axes,) = figures.panels(1, size=(6.4, 4.2))
     right = 100 * np.array(row["accuracy_at"])
     milliseconds = row["microseconds"] / 1000 * np.arange(1, len(right) + 1)
     axes.plot(milliseconds, right, "o-", ms=3, label="all recordings decided at this time")
@@ -40,17 +38,29 @@ def draw(rows: list[Row], folder: Path) -> None:
         fontsize="medium",
     )
     axes.legend(loc="lower right", fontsize="small")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(folder / "accuracy.png")
+    figures.save(figure, folder / "accuracy.png")
 
 
 # Names in rows that are older than those of the library.
 MATMULS = {"full_product": "full_matmul", "gathered_product": "event_driven_matmul"}
 
 
-def table(rows: list[Row]) -> str:
+def median_step(runs: Frame) -> Measured:
+    """Median milliseconds of a step in bins of 10 ms; infinite where a decision differs."""
+    streams = frames.newest(runs)["streams"]
+    equal, compared = (sum(s[name] for s in streams) for name in ("equal", "compared"))
+    step = min(
+        s["call_milliseconds"]["median"] / s["steps_per_call"]
+        for s in streams
+        if s["microseconds"] == 10_000 and s["steps_per_call"] == 1
+    )
+    ours = f"{step:.2f}; {equal} of {compared} decisions equal"
+    return Measured(ours, frames.exactly(step if equal == compared else np.inf))
+
+
+def table(runs: Frame) -> str:
     """Latency of the newest row by kind of stream, then its accuracy over time."""
-    row = _newest(rows)
+    row = frames.newest(runs)
     lines = [
         [
             f"{s['microseconds'] / 1000:g}",
@@ -78,11 +88,11 @@ def table(rows: list[Row]) -> str:
     ]
     each = row["microseconds"] / 1000
     at = [t for t in range(len(row["accuracy_at"])) if (t + 1) % 5 == 0 or t == 0]
-    over = sweeping.markdown(
+    over = tables.markdown(
         ["time since onset (ms)", *(f"{each * (t + 1):g}" for t in at)],
         [["test accuracy (%)", *(f"{100 * row['accuracy_at'][t]:.1f}" for t in at)]],
     )
-    early = sweeping.markdown(
+    early = tables.markdown(
         ["decided at a lead of", *(f"{e['lead']:g}" for e in row["early"])],
         [
             ["test accuracy (%)", *(f"{100 * e['accuracy']:.1f}" for e in row["early"])],
@@ -94,12 +104,8 @@ def table(rows: list[Row]) -> str:
         f"{row['num_train']} recordings, {row['num_test']} test recordings; {row['device']}, jax "
         f"{row['jax']}, {row['commit']}."
     )
-    return "\n\n".join([sweeping.markdown(head, lines), over, early, made])
+    return "\n\n".join([tables.markdown(head, lines), over, early, made])
 
 
-def _newest(rows: list[Row]) -> Row:
-    return max(rows, key=lambda row: row["date"])
-
-
-def _times(told: dict[str, float]) -> str:
-    return f"{told['median']:.3f}, {told['p99']:.3f}"
+def _times(found: dict[str, float]) -> str:
+    return f"{found['median']:.3f}, {found['p99']:.3f}"
