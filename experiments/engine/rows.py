@@ -26,6 +26,7 @@ RENAMED = {
         "twin_full_sets": "ann_full_sets",
     },
 }
+MATMULS = {"full_product": "full_matmul", "gathered_product": "event_driven_matmul"}
 # Values that a setting had before it was one.
 BEFORE = {"share": 1.0}
 
@@ -41,6 +42,8 @@ def upgrade(row: Row) -> Row:
     }
     if "config" in row:
         return row
+    if "streams" in row:
+        row["streams"] = [_with_matmul(stream) for stream in row["streams"]]
     settings = row.pop("settings", None)
     if settings is None:
         return row | {"config": None}
@@ -57,6 +60,13 @@ def upgrade(row: Row) -> Row:
         for part, values in known.items()
     }
     return row | {"config": config}
+
+
+def _with_matmul(stream: Row) -> Row:
+    """A stream whose matmul was called its product."""
+    name = stream["product"]
+    rest = {key: value for key, value in stream.items() if key != "product"}
+    return {"matmul": MATMULS.get(name, name)} | rest
 
 
 def read(path: Path) -> Iterator[Row]:

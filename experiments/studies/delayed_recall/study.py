@@ -1,15 +1,20 @@
-"""Delayed recall: a cue, a gap without it, a question. Who remembers, and who can learn to.
+"""Delayed recall: a cue, a gap without it, a question.
 
-One of C channels tells the cue, one more asks; besides, every channel spikes at random now and
-then. Answers are read at the steps of the question alone, so that a gradient that does not go back
-in time never reaches the steps of the cue. Lone hidden neurons can remember by their membranes
-only.
+Claim:   Gradients through time learn to bridge gaps at which gradients through space alone stay
+         near chance.
+Command: python -m experiments reproduce delayed_recall --budget quick
+Result:  -
+Time:    -
+
+One of C channels carries the cue, one more carries the question, and every channel spikes at random
+now and then. The answer is read at the steps of the question alone, so that a gradient that does
+not go back in time never reaches the steps of the cue. A hidden neuron without recurrent
+connections or adaptation remembers by its membrane alone.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,49 +22,41 @@ import numpy as np
 import optax
 
 import stbp_jax as sj
-from experiments import images, sweeping
-from experiments.images import HParams
-from experiments.settings import UsageError, setting
-from experiments.study import Plan, Row, Study, Variant
-from stbp_jax import data
+from experiments.datasets import named
+from experiments.engine import models, runs
+from experiments.engine.config import Config, Data, Model, Train, UsageError
+from experiments.engine.models import HParams
+from experiments.engine.notation import Dense
+from experiments.engine.rows import Row
+from experiments.engine.studies import Job, Plan, Variant
+from stbp_jax.data import Dataset
 
+NAME = "delayed_recall"
+CUE, QUESTION = 3, 3  # steps
+NOISE = 0.002  # probability of a random spike, for each channel and step
+NOWHERE = 10**6  # a horizon that cuts no gradient
 
-@dataclass(frozen=True)
-class Settings(sweeping.Settings):
-    """Of a sweep over gaps and decays; `decay` is not read."""
-
-    data: str = setting("delayed_recall", "data set: delayed_recall, drawn from the seed")
-    num_train: int = setting(1500, "examples of an epoch; their noise is new each time")
-    num_test: int = setting(500, "test examples")
-    classes: int = setting(4, "cues")
-    hidden: str = setting("32", "units of the one hidden layer")
-    num_steps: int = setting(46, "T: the longest gap and the steps of cue and question")
-    epochs: int = setting(40, "passes")
-    batch_size: int = setting(50, "examples in an update")
-    learning_rate: float = setting(1e-2, "of Adam, at its start")
-    gain: float = setting(0.25, "first hidden weights, as a multiple of the usual")
-    cue: int = setting(3, "steps of the cue")
-    question: int = setting(3, "steps of the question")
-    noise: float = setting(0.002, "probability of a random spike, for each channel and step")
-    gaps: str = setting("5,10,20,40", "steps between cue and question, one cell each")
-    decays: str = setting("0.1,0.3,0.5,0.7,0.8,0.9,0.95", "membrane left after a step")
-
+FULL = Config(
+    # T is the longest gap and the steps of cue and question; noise is new in each epoch.
+    Data(NAME, num_train=1500, num_test=500, num_steps=46),
+    Model("32-4", gain=0.25),
+    Train(epochs=100, batch_size=50, learning_rate=1e-2),
+)
+SMOKE = FULL.but(limit=40, epochs=1, batch_size=20, num_steps=11)
+GAPS = (5, 10, 20, 40)  # steps between cue and question
+DECAYS = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
+FEW = (0.8, 0.95)
 
 Hidden = Callable[[HParams], sj.Neuron]
 
 
-def lone(reset: sj.neurons.Reset = sj.hard_reset) -> Hidden:
-    """Neurons that know of the past what their own membrane keeps."""
-    return images.lif_units(reset).hidden
-
-
 def recurrent(hparams: HParams) -> sj.Neuron:
-    """Neurons that also hear each other."""
-    return sj.recurrent(lone()(hparams))
+    """LIF with connections among the neurons of the layer."""
+    return sj.recurrent(models.STBP.hidden(hparams))
 
 
 def adaptive(hparams: HParams) -> sj.Neuron:
-    """Neurons whose threshold remembers their spikes."""
+    """LIF whose threshold rises with each of its spikes and decays slowly."""
     return sj.alif(
         decay=hparams["decay"],
         threshold=hparams["threshold"],
@@ -69,122 +66,122 @@ def adaptive(hparams: HParams) -> sj.Neuron:
     )
 
 
-def build(settings: Settings, hidden: Hidden, horizon: int) -> sj.training.Build:
+def load(config: Config, seed: int) -> tuple[Dataset, Dataset]:
+    """Cues, drawn uniformly from the seed; noise comes with the encoding."""
+    named(config, NAME)
+    rng = np.random.default_rng(seed)
+    _, classes = _sizes(config)
+    eye = 255 * np.eye(classes + 1, dtype=np.uint8)
+    counts = (config.data.limit or n for n in (config.data.num_train, config.data.num_test))
+    cues = [rng.integers(0, classes, count).astype(np.int32) for count in counts]
+    train, test = (Dataset(eye[cue], cue) for cue in cues)
+    return train, test
+
+
+def build(config: Config, *, hidden: Hidden, horizon: int = NOWHERE) -> sj.training.Build:
     """From cues `[B, C + 1]`, one-hot, to answers; `gap` and `decay` may be traced.
 
     Args:
-      settings: what shapes the program.
+      config: what shapes the program.
       hidden: units, from hyper-parameters.
-      horizon: gradients are cut every so many steps; T for nowhere.
+      horizon: steps after which gradients are cut.
     """
-    asked = settings.num_steps - settings.question
+    steps = config.data.num_steps
+    units, classes = _sizes(config)
+    asked = steps - QUESTION
 
     def pipeline(hparams: HParams, num_updates: int) -> sj.Pipeline:
         def encode(key: jax.Array, cues: jax.Array) -> jax.Array:
             cues = sj.constant(cues, 1)[0]  # a byte of 255 is a spike
-            noise = sj.bernoulli(key, jnp.full_like(cues, settings.noise), settings.num_steps)
-            t = jnp.arange(settings.num_steps)[:, None, None]
+            noise = sj.bernoulli(key, jnp.full_like(cues, NOISE), steps)
+            t = jnp.arange(steps)[:, None, None]
             end = asked - hparams["gap"]
-            cue = ((t >= end - settings.cue) & (t < end)) * cues[None]
-            question = (t >= asked) * jax.nn.one_hot(settings.classes, settings.classes + 1)[
-                None, None
-            ]
+            cue = ((t >= end - CUE) & (t < end)) * cues[None]
+            question = (t >= asked) * jax.nn.one_hot(classes, classes + 1)[None, None]
             return jnp.maximum(noise, cue + question)
 
+        init = sj.initializers.fan_in_uniform(config.model.gain)
         net = sj.serial(
-            sj.dense(
-                int(settings.hidden),
-                hidden(hparams),
-                init=sj.initializers.fan_in_uniform(settings.gain),
-            ),
-            sj.dense(settings.classes),
+            sj.dense(units, hidden(hparams), init=init),
+            sj.dense(classes),
         )
-        rates = optax.cosine_decay_schedule(hparams["learning_rate"], num_updates)
         return sj.Pipeline(
             encode=encode,
-            network=net if horizon >= settings.num_steps else sj.truncated(net, horizon),
-            readout=lambda outs: sj.rate(outs[-settings.question :]),
+            network=net if horizon >= steps else sj.truncated(net, horizon),
+            readout=lambda outs: sj.rate(outs[-QUESTION:]),
             loss=sj.cross_entropy,
-            optimizer=optax.adam(rates),
+            optimizer=optax.adam(
+                models.cosine(hparams["learning_rate"], num_updates, config.train.epochs)
+            ),
         )
 
     return pipeline
 
 
-def cells(settings: Settings) -> list[HParams]:
-    """One for each gap and decay."""
-    fixed = {name: [value] for name, value in images.hparams(settings).items() if name != "decay"}
-    gaps, decays = (sweeping.numbers(n, getattr(settings, n)) for n in ("gaps", "decays"))
-    room = settings.num_steps - settings.cue - settings.question
-    if not all(0 <= gap <= room for gap in gaps):
-        raise UsageError(
-            f"gaps must be from 0 to {room}, so that cue and question fit into {settings.num_steps}"
-            f" steps, got {settings.gaps}"
-        )
-    return sj.grid(**fixed, gap=gaps, decay=decays)[1]
+def _sizes(config: Config) -> tuple[int, int]:
+    """Units of the hidden layer, and classes."""
+    match models.parts(config):
+        case [Dense(units)], Dense(classes):
+            return units, classes
+    raise UsageError(f"model.layers must be like 32-4 in this study, got {config.model.layers}")
 
 
-def _drawn(settings: Settings, seed: int) -> tuple[data.Dataset, data.Dataset]:
-    """Cues, evenly drawn; noise comes with the encoding."""
-    rng = np.random.default_rng(seed)
-    cues = [
-        rng.integers(0, settings.classes, settings.limit or count).astype(np.int32)
-        for count in (settings.num_train, settings.num_test)
-    ]
-    eye = 255 * np.eye(settings.classes + 1, dtype=np.uint8)
-    train, test = (data.Dataset(eye[of], of) for of in cues)
-    return train, test
+def run(job: Job, folder: Path, until: float, *, horizon: int) -> list[Row]:
+    """Rows of `runs.train`, with the `horizon` of the gradients.
 
-
-def variant(tells: str, hidden: Hidden, *, horizon: int = 10**6, **changes: Any) -> Variant:
-    """All gaps, decays and seeds in one program.
-
-    Args:
-      tells: what sets it apart.
-      hidden: as `build` takes it.
-      horizon: as `build` takes it.
-      **changes: of the settings.
+    Raises:
+      UsageError: a gap that leaves no steps for the cue.
     """
-
-    def run(settings: Settings, seeds: list[int], folder: Path) -> Iterator[list[Row]]:
-        sets = [_drawn(settings, seed) for seed in seeds]
-        rows = sweeping.sweep(
-            build(settings, hidden, horizon), cells(settings), settings, seeds, sets, folder
+    steps = job.config.data.num_steps
+    most = steps - CUE - QUESTION
+    wrong = [point["gap"] for point in job.points or () if not 0 <= point["gap"] <= most]
+    if wrong:
+        raise UsageError(
+            f"gaps must be from 0 to {most}, so that cue and question fit into {steps} steps, got "
+            f"{wrong[0]:g}"
         )
-        yield [row | {"horizon": min(horizon, settings.num_steps)} for row in rows]
-
-    smoke = ("limit=40", "epochs=1", "batch_size=20", "num_steps=11", "gaps=0,5", "decays=0.5,0.9")
-    plans = {"smoke": Plan(1, smoke), "cpu": Plan(5), "full": Plan(10, ("epochs=100",))}
-    return Variant(tells, replace(Settings(), **changes), run, plans)
+    return [row | {"horizon": min(horizon, steps)} for row in runs.train(job, folder, until)]
 
 
-FEW = "0.8,0.95"
-STUDY = Study(
-    name="delayed_recall",
-    claim="Gradients through time learn to bridge gaps at which gradients through space alone "
-    "stay near chance.",
-    variants={
-        "stbp": variant("gradients through space and time", lone()),
-        "sdbp": variant("through space alone", lone(sj.detach_time(sj.hard_reset))),
-        "reset_detached": variant(
-            "through the membrane, not through its reset", lone(sj.detach_reset(sj.hard_reset))
-        ),
-        **{
-            f"horizon_{steps}": variant(
-                f"through time, in stretches of {steps} steps", lone(), horizon=steps, decays=FEW
-            )
-            for steps in (2, 4, 8, 16)
-        },
-        "recurrent": variant("recurrent hidden layer", recurrent, decays=FEW),
-        "recurrent_space": variant(
-            "recurrent hidden layer, gradients through space alone",
-            recurrent,
-            horizon=1,
-            decays=FEW,
-        ),
-        "adaptive": variant("adaptive thresholds", adaptive, decays=FEW),
-        "adaptive_space": variant(
-            "adaptive thresholds, gradients through space alone", adaptive, horizon=1, decays=FEW
-        ),
+def _plan(seeds: int, config: Config, gaps: Sequence[int], decays: Sequence[float]) -> Plan:
+    return Plan(seeds, config, models.points(config, gap=gaps, decay=decays))
+
+
+def _variant(
+    about: str, hidden: Hidden, decays: Sequence[float] = FEW, horizon: int = NOWHERE
+) -> Variant:
+    """All gaps, decays and seeds in one program."""
+    plans = {
+        "smoke": _plan(1, SMOKE, (0, 5), (0.5, 0.9)),
+        "quick": _plan(5, FULL.but(epochs=40), GAPS, decays),
+        "full": _plan(10, FULL, GAPS, decays),
+    }
+    return Variant(
+        about,
+        plans,
+        load,
+        functools.partial(build, hidden=hidden, horizon=horizon),
+        functools.partial(run, horizon=horizon),
+    )
+
+
+LIF, SPACE = models.STBP.hidden, models.SDBP.hidden
+ALONE = "gradients through space alone"
+
+VARIANTS = {
+    "stbp": _variant("gradients through space and time", LIF, DECAYS),
+    "sdbp": _variant("through space alone", SPACE, DECAYS),
+    "reset_detached": _variant(
+        "through the membrane, not through its reset", models.RESET_DETACHED.hidden, DECAYS
+    ),
+    **{
+        f"horizon_{steps}": _variant(
+            f"through time, in stretches of {steps} steps", LIF, horizon=steps
+        )
+        for steps in (2, 4, 8, 16)
     },
-)
+    "recurrent": _variant("recurrent hidden layer", recurrent),
+    "recurrent_space": _variant(f"recurrent hidden layer, {ALONE}", recurrent, horizon=1),
+    "adaptive": _variant("adaptive thresholds", adaptive),
+    "adaptive_space": _variant(f"adaptive thresholds, {ALONE}", adaptive, horizon=1),
+}

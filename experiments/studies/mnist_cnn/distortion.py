@@ -1,11 +1,14 @@
-"""The picture of elastic distortion: `python -m experiments.mnist_cnn.distortion`, needs MNIST."""
+"""The picture of elastic distortion: `python -m experiments.studies.mnist_cnn.distortion`.
+
+MNIST must be there.
+"""
 
 import jax
 import matplotlib
 import numpy as np
 
 import stbp_jax as sj
-from experiments.harness import HERE
+from experiments.engine.rows import STUDIES
 from stbp_jax import data
 
 matplotlib.use("Agg")
@@ -24,7 +27,7 @@ def main() -> None:
         axes.set(xticks=[], yticks=[])
     for axes, name in zip(grid[:2, 0], ("before", "after"), strict=True):
         axes.set_ylabel(name)
-    figure.savefig(HERE / "mnist_cnn" / "distortion.png", dpi=120, metadata={"Software": None})
+    figure.savefig(STUDIES / "mnist_cnn" / "distortion.png", dpi=120, metadata={"Software": None})
 
 
 if __name__ == "__main__":

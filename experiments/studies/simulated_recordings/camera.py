@@ -1,13 +1,11 @@
-"""How near the simulated camera comes to the real one: recordings of the same images, compared.
+"""The simulated camera beside the real one: recordings of the same images, compared.
 
-Labels are not looked at. `python -m experiments.simulated_recordings.camera` draws `camera.png`;
-needs MNIST and the subset of N-MNIST.
+Labels are not read. `python -m experiments.studies.simulated_recordings.camera` draws `camera.png`
+from MNIST and the subset of N-MNIST.
 """
 
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from experiments import harness, recordings
-from experiments.saccades import DURATION, Camera, record
-from experiments.study import Row
+from experiments.datasets import recordings
+from experiments.datasets.saccades import DURATION, Camera, record
+from experiments.engine import folders, provenance, rows
+from experiments.engine.rows import Row
+from experiments.engine.studies import Job
 from stbp_jax.data import NMNIST_SHAPE, PAD
 
 matplotlib.use("Agg")
@@ -28,47 +28,44 @@ BINS = DURATION // BIN
 Measures = dict[str, Any]
 
 
-def run(settings: recordings.Simulated, seeds: list[int], folder: Path) -> Iterator[list[Row]]:
-    """One row for each seed: measures of real training recordings and of simulated ones."""
+def run(job: Job, folder: Path, until: float) -> list[Row]:
+    """The row of a seed: measures of real training recordings and of simulated ones."""
+    config, camera, source = job.config, Camera(), provenance.provenance()
+    (seed,) = job.seeds
     real = recordings.subset()[0]
-    count = min(settings.limit or len(real.labels), len(real.labels))
+    count = min(config.data.limit or len(real.labels), len(real.labels))
     events, images = real.events[:count], recordings.mnist().images[:count]
-    camera, source = Camera(), harness.provenance()
-    for seed in seeds:
-        began = time.perf_counter()
+    with folders.claimed(folder, job, source):
+        watch, began = provenance.Watch(), time.perf_counter()
         simulated = record(images, seed, camera)
         seconds = time.perf_counter() - began
-        one, other = measures(events), measures(simulated)
-        row = {
-            "dataset": settings.data,
+        found = {
+            "dataset": config.data.name,
             "network": "-",
             "num_steps": BINS,
             "epochs": 0,
             "batch_size": count,
             "seed": seed,
             "hparams": {},
-            "settings": asdict(settings),
+            "config": config.asdict(),
             "camera": camera._asdict(),
             "num_train": count,
             "num_test": 0,
             "test_accuracy_last": None,
             "test_accuracy_best": None,
             "test_accuracy_selected": None,
-            "real": one,
-            "simulated": other,
+            "real": measures(events),
+            "simulated": measures(simulated),
             "between": between(events, simulated),
             "seconds_an_image": round(seconds / count, 6),
-            "wall_seconds": round(time.perf_counter() - began, 2),
-            "compile_seconds": 0.0,
-            "peak_bytes": None,
-            **source,
         }
-        harness.append_row(folder / "row.jsonl", row)
-        yield [row]
+        row = job.label | found | watch.fields() | source
+        rows.append(folder / folders.ROW, row)
+    return [row]
 
 
 def measures(events: NDArray[np.uint32]) -> Measures:
-    """What recordings `[N, M]` look like, in numbers that no single event decides."""
+    """Statistics of recordings `[N, M]` that no single event decides."""
     there = events != PAD
     times, y, x, on = _events(events)
     number = len(events)
@@ -76,9 +73,9 @@ def measures(events: NDArray[np.uint32]) -> Measures:
     when = times // (1000 * BIN)
     rates = [np.bincount(when[on == p], minlength=BINS)[:BINS] / number for p in (0, 1)]
     total = np.maximum(np.bincount(when, minlength=BINS)[:BINS], 1)
-    path = [np.bincount(when, of, minlength=BINS)[:BINS] / total for of in (y, x)]
-    cells = events % np.uint32(math.prod(NMNIST_SHAPE))
-    pauses = np.concatenate([_pauses(*of) for of in zip(cells, events, strict=True)])
+    path = [np.bincount(when, along, minlength=BINS)[:BINS] / total for along in (y, x)]
+    addresses = events % np.uint32(math.prod(NMNIST_SHAPE))
+    pauses = np.concatenate([_pauses(*each) for each in zip(addresses, events, strict=True)])
     return {
         "events": float(counts.mean()),
         "events_deviation": float(counts.std()),
@@ -96,7 +93,7 @@ def measures(events: NDArray[np.uint32]) -> Measures:
 
 
 def between(real: NDArray[np.uint32], simulated: NDArray[np.uint32]) -> Measures:
-    """What recordings of the same images share: `[N, M]` of each."""
+    """Similarity of recordings of the same images, `[N, M]` of each."""
     counts = [(events != PAD).sum(1) for events in (real, simulated)]
     frames = [_frames(events, BIN).reshape(len(real), -1) for events in (real, simulated)]
     both = (frames[0] & frames[1]).sum()
@@ -111,27 +108,28 @@ def between(real: NDArray[np.uint32], simulated: NDArray[np.uint32]) -> Measures
 
 def _events(events: NDArray[np.uint32]) -> tuple[NDArray[Any], ...]:
     """Times in microseconds, rows, columns and polarities of all recordings' events, `[E]` each."""
-    times, cells = np.divmod(events[events != PAD].astype(np.int64), math.prod(NMNIST_SHAPE))
-    return (times, *np.unravel_index(cells, NMNIST_SHAPE))
+    times, addresses = np.divmod(events[events != PAD].astype(np.int64), math.prod(NMNIST_SHAPE))
+    return (times, *np.unravel_index(addresses, NMNIST_SHAPE))
 
 
-def _pauses(cells: NDArray[np.uint32], events: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """Microseconds from each event of a recording to the next of the same cell."""
-    cells = cells[events != PAD]
-    times = events[: len(cells)] // np.uint32(math.prod(NMNIST_SHAPE))
-    order = np.argsort(cells, kind="stable")  # events come in order of time
-    return np.diff(times[order].astype(np.int64))[np.diff(cells[order].astype(np.int64)) == 0]
+def _pauses(addresses: NDArray[np.uint32], events: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """Microseconds from each event of a recording to the next of the same address."""
+    addresses = addresses[events != PAD]
+    times = events[: len(addresses)] // np.uint32(math.prod(NMNIST_SHAPE))
+    order = np.argsort(addresses, kind="stable")  # events come in order of time
+    same = np.diff(addresses[order].astype(np.int64)) == 0
+    return np.diff(times[order].astype(np.int64))[same]
 
 
 def _frames(events: NDArray[np.uint32], milliseconds: int) -> NDArray[np.bool_]:
-    """Whether a cell has an event in a step: `[N, T, cells]`."""
-    cells = math.prod(NMNIST_SHAPE)
-    frames = np.zeros((len(events), DURATION // milliseconds, cells), bool)
+    """Whether an address has an event in a step: `[N, T, addresses]`."""
+    size = math.prod(NMNIST_SHAPE)
+    frames = np.zeros((len(events), DURATION // milliseconds, size), bool)
     owners, _ = np.nonzero(events != PAD)
-    times, cell = np.divmod(events[events != PAD].astype(np.int64), cells)
+    times, address = np.divmod(events[events != PAD].astype(np.int64), size)
     when = times // (1000 * milliseconds)
     inside = when < frames.shape[1]
-    frames[owners[inside], when[inside], cell[inside]] = True
+    frames[owners[inside], when[inside], address[inside]] = True
     return frames
 
 
@@ -151,15 +149,15 @@ def main() -> None:
     scatter, rate, path = top.subplots(1, 3)
     counts = [(events != PAD).sum(1) for events in (real, simulated)]
     scatter.plot(*counts, ".", color="k", ms=3)
-    ends = [0, max(c.max() for c in counts)]
+    ends = [0, max(count.max() for count in counts)]
     scatter.plot(ends, ends, color="0.6", lw=1)
     scatter.set(xlabel="events, real", ylabel="events, simulated", title="each recording")
     found = [measures(events) for events in (real, simulated)]
     ms = BIN * np.arange(BINS)
-    for told, colour, name in zip(found, (REAL, SIMULATED), ("real", "simulated"), strict=True):
-        rate.step(ms, told["rate_on"], color=colour, where="post", label=f"{name}, on")
-        rate.step(ms, told["rate_off"], color=colour, where="post", ls=":", label=f"{name}, off")
-        path.plot(told["path_x"], told["path_y"], ".-", color=colour, label=name, lw=1)
+    for of, color, name in zip(found, (REAL, SIMULATED), ("real", "simulated"), strict=True):
+        rate.step(ms, of["rate_on"], color=color, where="post", label=f"{name}, on")
+        rate.step(ms, of["rate_off"], color=color, where="post", ls=":", label=f"{name}, off")
+        path.plot(of["path_x"], of["path_y"], ".-", color=color, label=name, lw=1)
     rate.set(xlabel="ms", ylabel="events a recording in 10 ms", title="rate over time")
     rate.set_ylim(top=1.35 * max(found[0]["rate_off"]))
     rate.legend(fontsize="small", frameon=False, ncols=2, loc="upper center")
@@ -175,12 +173,12 @@ def main() -> None:
             axes.set(xticks=[], yticks=[])
             axes.set_title(f"{BIN * at} ms", fontsize="small")
         line[0].set_ylabel(name)
-    file = harness.HERE / "simulated_recordings" / "camera.png"
+    file = rows.STUDIES / "simulated_recordings" / "camera.png"
     figure.savefig(file, metadata={"Software": None})
 
 
 def picture(frame: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """`[34, 34, 2]` as colours: on red, off blue, both violet, on white."""
+    """`[34, 34, 2]` as colors: on red, off blue, both violet, on white."""
     off, on = frame[..., 0], frame[..., 1]
     red, blue = np.where(off & ~on, 0.1, 1.0), np.where(on & ~off, 0.1, 1.0)
     return np.stack([np.where(on & off, 0.6, red), np.where(on | off, 0.2, 1.0), blue], -1)

@@ -1,10 +1,9 @@
-"""The paper's Fig. 4 from a run folder: `python -m experiments.spike_trains.figure RUN`.
+"""The paper's Fig. 4 from a run folder: `python -m experiments.studies.spike_trains.figure RUN`.
 
-Left, the input spikes of a nine's 25 centre pixels; then the output layer's spikes on that nine,
+Left, the input spikes of a nine's 25 center pixels; then the output layer's spikes on that nine,
 with the weights that training began with and with those it ended with.
 """
 
-import json
 import sys
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import matplotlib
 import numpy as np
 
 import stbp_jax as sj
-from experiments import classification, images
+from experiments.engine import folders, runs
 from stbp_jax import plots
 
 matplotlib.use("Agg")
@@ -32,17 +31,15 @@ def trains(run: Path) -> tuple[Spikes, Spikes, Spikes]:
       run: folder of a run, with its `config.json` and `params.npz`.
 
     Returns:
-      Input of the centre patch `[T, 25]`, row by row, and the output layer's spikes before and
+      Input of the center patch `[T, 25]`, row by row, and the output layer's spikes before and
       after training, `[T, C]` each.
     """
-    config = json.loads((run / "config.json").read_text())
-    settings = images.Settings(**config["settings"])
-    train, test = classification.load_named(settings)
-    hparams, build = images.hparams(settings), images.build(settings)
-    train_config = sj.TrainConfig(settings.epochs, settings.batch_size)
-    key = jax.random.key(config["seed"])
-    before = sj.training.init_state(build, train_config, key, hparams, train).params
-    pipeline = build(hparams, 1)
+    program = runs.prepared(folders.read_job(run))
+    (seed,), (hparams,), ((train, _, test),) = program.seeds, program.points, program.sets
+    before = sj.training.init_state(
+        program.build, program.train_config, jax.random.key(seed), hparams, train
+    ).params
+    pipeline = program.build(hparams, 1)
     image = test.images[int(np.argmax(test.labels == DIGIT))]
     # Spikes of both networks come from the same draw.
     xs = pipeline.encode(jax.random.key(0), image[None])
@@ -63,11 +60,11 @@ def draw(run: Path, out: Path) -> dict[str, list[int]]:
       out: the picture.
 
     Returns:
-      Spikes of each output unit over all steps, before and after training, as rows tell them.
+      Spikes of each output unit over all steps, before and after training, as rows hold them.
     """
     patch, before, after = trains(run)
     figure, row = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
-    plots.raster(row[0], patch).set(title=f"input, centre {PATCH}x{PATCH}", ylabel="pixel")
+    plots.raster(row[0], patch).set(title=f"input, center {PATCH}x{PATCH}", ylabel="pixel")
     for axes, spikes, when in zip(row[1:], (before, after), ("before", "after"), strict=True):
         plots.raster(axes, spikes, label=DIGIT).set(
             title=f"output {when} training: {int(spikes.sum())} spikes", ylabel="output unit"

@@ -1,30 +1,29 @@
-"""Fig. 4 of the paper: what goes into a network and what comes out, as spikes."""
+"""Fig. 4: input and output of a network, as spikes.
 
-from collections.abc import Iterator
+Claim:   Before training the output layer is silent on a nine; after it, unit 9 always fires.
+Command: python -m experiments reproduce spike_trains --budget quick
+Result:  -
+Time:    -
+"""
+
 from pathlib import Path
 
-from experiments.classification import variant
-from experiments.images import Settings
-from experiments.spike_trains.figure import FIGURE, draw
-from experiments.study import Plan, Row, Study, Variant
+from experiments.engine import runs
+from experiments.engine.config import Config, Data, Model, Train
+from experiments.engine.rows import Row
+from experiments.engine.studies import Job, Plan
+from experiments.studies.spike_trains.figure import FIGURE, draw
 
-# One step is a millisecond in the paper, and its figure shows 15 ms.
-TRAINED = variant(
-    "LIF, Bernoulli input",
-    Settings(hidden="400", num_steps=15, epochs=30, validation=5000),
-    cpu=Plan(1, ("epochs=4",)),
-    full=Plan(1),
+# A step is a millisecond in the paper, and its figure shows 15 ms.
+FULL = Config(Data(num_steps=15, validation=5000), Model("400-10"), Train(epochs=30))
+
+
+def run(job: Job, folder: Path, until: float) -> list[Row]:
+    """The row of `runs.train`, with the output's spikes; their picture is in the folder."""
+    return [row | draw(folder, folder / FIGURE) for row in runs.train(job, folder, until)]
+
+
+TRAINED = runs.variant(
+    "LIF, Bernoulli input", quick=Plan(1, FULL.but(epochs=4)), full=Plan(1, FULL)
 )
-
-
-def _run(settings: Settings, seeds: list[int], folder: Path) -> Iterator[list[Row]]:
-    for seed, rows in zip(seeds, TRAINED.run(settings, seeds, folder), strict=True):
-        own = folder if len(seeds) == 1 else folder / f"seed{seed}"
-        yield [row | draw(own, own / FIGURE) for row in rows]
-
-
-STUDY = Study(
-    name="spike_trains",
-    claim="Before training the output layer is silent on a nine; after it, unit 9 always fires.",
-    variants={"stbp": Variant(TRAINED.tells, TRAINED.settings, _run, TRAINED.plans)},
-)
+VARIANTS = {"stbp": TRAINED._replace(run=run)}

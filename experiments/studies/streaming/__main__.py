@@ -1,28 +1,30 @@
-"""Recordings classified in the terminal as their events come: `python -m experiments.streaming`.
+"""Recordings classified in the terminal as events come: `python -m experiments.studies.streaming`.
 
 Exit codes: 0 done, 2 wrong usage, 130 interrupted.
 """
 
-import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import tyro
 
 import stbp_jax as sj
-from experiments import harness
-from experiments.settings import UsageError, changed
-from experiments.streaming import study
+from experiments.engine import runs, studies
+from experiments.engine.config import UsageError
+from experiments.studies.streaming import study
+from experiments.studies.streaming.measure import MICROSECONDS
+from stbp_jax.streaming import Decision
 
 UPPER, LOWER, BOTH = "▀▄█"
 BAR = 24  # characters of a score of 1
 
 
 def picture(counts: np.ndarray) -> list[str]:
-    """Where a bin has events of either polarity; two rows of the sensor a line.
+    """Where a bin has events of either polarity; a line shows two rows of the sensor.
 
     Args:
       counts: `[rows, columns, polarities]`.
@@ -49,10 +51,8 @@ def bars(scores: np.ndarray, label: int) -> list[str]:
     return lines
 
 
-def frame(
-    counts: np.ndarray, decision: sj.streaming.Decision, label: int, seconds: float
-) -> list[str]:
-    """A bin and what is thought of it, side by side."""
+def frame(counts: np.ndarray, decision: Decision, label: int, seconds: float) -> list[str]:
+    """A bin and the scores after it, side by side."""
     left = picture(counts)
     right = [
         f"{decision.time / 1000:7.1f} ms, bin {decision.steps}, {int(counts.sum())} events",
@@ -66,35 +66,34 @@ def frame(
 
 
 def paced(source: Iterator[sj.streaming.Chunk], speed: float) -> Iterator[sj.streaming.Chunk]:
-    """Chunks when they happen; `speed` times as fast, 0 as fast as they are taken."""
+    """Chunks at the times of their events; `speed` times as fast, 0 without pauses."""
     began = time.perf_counter()
-    for times, cells in source:
+    for times, addresses in source:
         if speed:
             due = began + 1e-6 * float(np.max(times)) / speed
             time.sleep(max(0.0, due - time.perf_counter()))
-        yield times, cells
+        yield times, addresses
+
+
+@dataclass
+class Play:
+    """Classify N-MNIST recordings as their events come."""
+
+    run: Path = Path("runs/streaming")
+    """run folder of the study; a network is trained there first where it has no params.npz"""
+    count: int = 5
+    """recordings"""
+    speed: float = 1.0
+    """1 plays them as they happened, 0 without pauses"""
+    margin: float | None = None
+    """decide as soon as the best score leads the second by this much"""
 
 
 def main(argv: list[str]) -> int:
-    """Shows some test recordings; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.streaming",
-        description="Classifies N-MNIST recordings as their events come.",
-    )
-    parser.add_argument(
-        "--run",
-        type=Path,
-        default=Path("runs/streaming"),
-        metavar="DIR",
-        help="run folder of the study; trained there first where it has no params.npz",
-    )
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
-    parser.add_argument("--count", type=int, default=5, help="recordings")
-    parser.add_argument("--speed", type=float, default=1.0, help="1: as it happened; 0: at once")
-    parser.add_argument("--lead", type=float, help="decide as soon as the best score leads so far")
-    args = parser.parse_args(argv)
+    """Plays some test recordings; returns the exit code."""
+    args = tyro.cli(Play, args=argv, prog="python -m experiments.studies.streaming")
     try:
-        return _show(args)
+        return _play(args)
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -102,26 +101,24 @@ def main(argv: list[str]) -> int:
         return 130
 
 
-def _show(args: argparse.Namespace) -> int:
-    if (args.run / "params.npz").exists():
-        config = json.loads((args.run / "config.json").read_text())
-        settings = changed(study.Settings(**config["settings"]), args.set)
-        params = study.stored(settings, args.run)
-    else:
-        print(f"no params.npz in {args.run}: training")
-        settings = changed(study.STUDY.variants["mlp"].settings, args.set)
-        _, params = study.trained(settings, 0, harness.make_folder(args.run))
-    stream = sj.streaming.make_stream(
-        study.network(settings, sj.layers.event_driven_matmul), params
-    )
-    _, test = study.load(settings, 0)
+def _play(args: Play) -> int:
+    if args.count < 1:
+        raise UsageError(f"--count must be at least 1, got {args.count}")
+    if args.speed < 0:
+        raise UsageError(f"--speed must be 0 or more, got {args.speed:g}")
+    if not (args.run / "params.npz").exists():
+        print(f"no params.npz in {args.run}: training", flush=True)
+        job = studies.job("streaming", "mlp", "quick")
+        assert job is not None  # all studies have a quick plan
+        runs.train(job, args.run)
+    config, params = study.stored(args.run)
+    stream = sj.streaming.make_stream(study.network(config, sj.layers.event_driven_matmul), params)
+    _, test = study.load(config, 0)
     right = 0
     count = min(args.count, len(test.labels))
-    if count < 1:
-        raise UsageError(f"--count must be at least 1, got {args.count}")
     for n in range(count):
         label = int(test.labels[n])
-        last = _one(stream, test.events[n], label, settings, args)
+        last = _one(stream, test.events[n], label, config.data.num_steps, args)
         right += last.label == label
         print(
             f"recording {n}: {last.label} after {last.time / 1000:g} ms, true class {label}"
@@ -132,14 +129,9 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _one(
-    stream: sj.streaming.Stream,
-    words: np.ndarray,
-    label: int,
-    settings: study.Settings,
-    args: argparse.Namespace,
-) -> sj.streaming.Decision:
-    """One recording; on a terminal, each bin's frame replaces the one before."""
-    each, steps = settings.microseconds, settings.num_steps
+    stream: sj.streaming.Stream, words: np.ndarray, label: int, num_steps: int, args: Play
+) -> Decision:
+    """One recording; on a terminal, the frame of each bin replaces the one before."""
     seen: list[tuple[np.ndarray, float]] = []
 
     def advance(state: sj.streaming.StreamState, counts: np.ndarray) -> tuple:
@@ -149,12 +141,12 @@ def _one(
         seen.append((counts[-1].copy(), time.perf_counter() - began))
         return state, scores
 
-    source = paced(sj.streaming.replay(words, until=each * steps), args.speed)
-    rule = sj.streaming.no_early_exit if args.lead is None else sj.streaming.margin_rule(args.lead)
-    watched = stream._replace(advance=advance)
+    source = paced(sj.streaming.replay(words, until=MICROSECONDS * num_steps), args.speed)
+    streaming, watched = sj.streaming, stream._replace(advance=advance)
+    rule = streaming.no_early_exit if args.margin is None else streaming.margin_rule(args.margin)
     drawn = 0
-    for decision in sj.streaming.classify_stream(
-        watched, source, microseconds=each, num_steps=steps, rule=rule
+    for decision in streaming.classify_stream(
+        watched, source, microseconds=MICROSECONDS, num_steps=num_steps, rule=rule
     ):
         if sys.stdout.isatty():
             lines = frame(seen[-1][0], decision, label, seen[-1][1])
