@@ -19,6 +19,7 @@ FLOORS = {
     "core": 0,
     "arguments": 0,
     "closures": 0,
+    "reprs": 0,
     "surrogates": 1,
     "encoders": 1,
     "readouts": 1,
@@ -37,7 +38,8 @@ FLOORS = {
 }
 # Rooms on one floor do not know each other, but for these; none of them points back.
 NEIGHBOURS = {
-    "core": {"arguments"},
+    "core": {"arguments", "reprs"},
+    "reprs": set(),
     "arguments": set(),
     "closures": {"core"},
     "layers": {"initializers", "metrics"},

@@ -219,6 +219,6 @@ def lif(
         return c.surrogate.in_window(state.membrane - c.threshold)
 
     def named() -> dict[str, Any]:
-        return {"neuron": "lif", "decay": decay, "threshold": threshold, "reset": name_of(reset)}
+        return {"neuron": "lif", **constants._asdict(), "reset": name_of(reset)}
 
     return Neuron(init, initial_state, step, unroll_, in_window, constants=named)

@@ -15,6 +15,7 @@ from flax import struct
 
 from stbp_jax import arguments
 from stbp_jax.core import Array, Layer, Params, PyTree
+from stbp_jax.reprs import record_text
 
 Batch = tuple[Any, Any]
 LossFn = Callable[[Params, Array, PyTree], tuple[Array, PyTree]]
@@ -43,6 +44,10 @@ class Pipeline(NamedTuple):
     optimizer: optax.GradientTransformation
     augment: Callable[[Array, Array], Array] | None = None
     objective: Callable[[LossFn], LossFn] | None = None
+
+    def __repr__(self) -> str:
+        """Its fields, functions by their names."""
+        return record_text(self)
 
 
 Build = Callable[[PyTree, int], Pipeline]
