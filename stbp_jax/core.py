@@ -1,7 +1,7 @@
 """The two contracts that everything meets at: `Neuron` and `Layer`.
 
 Decides what a neuron and a layer are: records of pure functions over pytrees, as in optax. Leaves
-out every equation: dynamics stand in `neurons`, connectivity in `layers`, optimisation in
+out every equation: dynamics stand in `neurons`, connectivity in `layers`, optimization in
 `training`.
 
 Axes, in this order wherever they occur: T time, B batch, then the units (`*units`, `*in`); C are
@@ -32,7 +32,7 @@ class Neuron(NamedTuple):
     """Dynamics of a population, elementwise over its units.
 
     Attributes:
-      init: `(key, shape) -> params`, `shape = units`; `()` where nothing is learnt.
+      init: `(key, shape) -> params`, `shape = units`; `()` where nothing is learned.
       initial_state: `(shape, dtype) -> state` at rest, `shape = [B, *units]`.
       step: `(params, state, current [B, *units]) -> (state, out [B, *units])`, a `lax.scan` body.
       unroll: `(params, state, currents [T, B, *units]) -> (state, outs [T, B, *units])`; equals

@@ -21,7 +21,7 @@ from stbp_jax.surrogates import Surrogate, rectangular
 
 
 class Preset(NamedTuple):
-    """One setting of neurons, input and optimiser.
+    """One setting of neurons, input and optimizer.
 
     Attributes:
       num_steps: T.

@@ -73,7 +73,7 @@ def alif(
       reset: leak, reset and adaptation.
 
     Returns:
-      A `Neuron` with nothing learnt; its state is an `ALIFState`.
+      A `Neuron` with nothing learned; its state is an `ALIFState`.
 
     Raises:
       ValueError: decays outside [0, 1], `threshold` not positive, `adaptation_strength` negative;

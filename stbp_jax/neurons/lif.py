@@ -173,7 +173,7 @@ def lif(
       unroll: `lif_unroll` or `lif_scan`: the same numbers, the second slower and larger.
 
     Returns:
-      A `Neuron` with nothing learnt; its state is a `LIFState`.
+      A `Neuron` with nothing learned; its state is a `LIFState`.
 
     Raises:
       ValueError: `decay` outside [0, 1] or `threshold` not positive; on `init` or
