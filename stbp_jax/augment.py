@@ -16,7 +16,7 @@ from stbp_jax.core import Array
 
 
 def elastic(key: Array, images: Any, *, sigma: float = 4.0, alpha: float = 34.0) -> Array:
-    """Elastic distortion: every pixel is fetched from a little way off, neighbours from nearby.
+    """Elastic distortion: every pixel is fetched from a little way off, neighbors from nearby.
 
     The ways are uniform in [-1, 1] in both directions, smoothed by a Gaussian of `sigma` pixels and
     multiplied by `alpha`; with the defaults they have a standard deviation of 1.4 pixels. Between

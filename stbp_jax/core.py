@@ -1,7 +1,7 @@
 """The two contracts that everything meets at: `Neuron` and `Layer`.
 
 Decides what a neuron and a layer are: records of pure functions over pytrees, as in optax. Leaves
-out every equation: dynamics stand in `neurons`, connectivity in `layers`, optimisation in
+out every equation: dynamics stand in `neurons`, connectivity in `layers`, optimization in
 `training`.
 
 Axes, in this order wherever they occur: T time, B batch, then the units (`*units`, `*in`); C are
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from stbp_jax import arguments
+from stbp_jax import arguments, reprs
 
 Array = jax.Array
 PyTree = Any
@@ -32,7 +32,7 @@ class Neuron(NamedTuple):
     """Dynamics of a population, elementwise over its units.
 
     Attributes:
-      init: `(key, shape) -> params`, `shape = units`; `()` where nothing is learnt.
+      init: `(key, shape) -> params`, `shape = units`; `()` where nothing is learned.
       initial_state: `(shape, dtype) -> state` at rest, `shape = [B, *units]`.
       step: `(params, state, current [B, *units]) -> (state, out [B, *units])`, a `lax.scan` body.
       unroll: `(params, state, currents [T, B, *units]) -> (state, outs [T, B, *units])`; equals
@@ -41,7 +41,7 @@ class Neuron(NamedTuple):
         surrogate's window. None where that is not known: the report then says NaN.
       spiking: whether the outputs are spikes; a neuron that does not spike has no report.
       constants: `() -> dict`, names to the numbers and names that shape the forward pass, for
-        `save`; None where they are not known.
+        `save`, and to the surrogate, which `save` leaves out; None where they are not known.
     """
 
     init: Callable[[Array, Shape], Params]
@@ -51,6 +51,10 @@ class Neuron(NamedTuple):
     in_window: Callable[[Params, State], Array] | None = None
     spiking: bool = True
     constants: Callable[[], dict[str, Any]] | None = None
+
+    def __repr__(self) -> str:
+        """The call that makes it, as far as `constants` say."""
+        return _text(self)
 
 
 class LayerStats(NamedTuple):
@@ -91,6 +95,7 @@ class Layer(NamedTuple):
         each spiking layer inside, `()` where none spikes. None where that is not known: the report
         then has one entry `MISSING` for this layer.
       constants: `() -> dict`, as of a `Neuron`.
+      layers: of `serial`, in order, for `summary`; their params are a tuple. () for one layer.
     """
 
     init: Callable[[Array, Shape], tuple[Params, Shape]]
@@ -101,6 +106,11 @@ class Layer(NamedTuple):
         Callable[[Params, State, Array], tuple[State, Array, tuple[LayerStats, ...]]] | None
     ) = None
     constants: Callable[[], dict[str, Any]] | None = None
+    layers: "tuple[Layer, ...]" = ()
+
+    def __repr__(self) -> str:
+        """The call that makes it, as far as `constants` say."""
+        return _text(self)
 
 
 def scan(step: Step) -> Unroll:
@@ -128,6 +138,13 @@ def without_report(unroll: Unroll) -> Callable[..., tuple[State, Array, tuple[La
 def constants_of(part: Any) -> dict[str, Any]:
     """Constants of a neuron, layer or synapse; none where they are not known."""
     return {} if part.constants is None else part.constants()
+
+
+def _text(part: Any) -> str:
+    named = constants_of(part)
+    if named:
+        return reprs.call_text(named)
+    return f"{type(part).__name__}(step={reprs.value_text(part.step)})"
 
 
 def name_of(function: Any) -> str:

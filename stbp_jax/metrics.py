@@ -1,6 +1,6 @@
 """Numbers that tell how well and how busily a network works.
 
-Decides their formulas. Leaves out gradients: none of these is minimised.
+Decides their formulas. Leaves out gradients: none of these is minimized.
 """
 
 from typing import Any

@@ -24,7 +24,7 @@ def raster(axes: Axes, spikes: Any, *, label: int | None = None) -> Axes:
     Args:
       axes: where to draw.
       spikes: `[T, N]`, of one example.
-      label: a unit to draw in another colour, the right class of an output layer.
+      label: a unit to draw in another color, the right class of an output layer.
 
     Returns:
       The same axes.

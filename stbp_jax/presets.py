@@ -16,11 +16,12 @@ from stbp_jax.core import Array, Neuron
 from stbp_jax.encoders import bernoulli, constant
 from stbp_jax.initializers import Initializer, fan_in_normalized, fan_in_uniform
 from stbp_jax.neurons import Reset, hard_reset, lif
+from stbp_jax.reprs import record_text
 from stbp_jax.surrogates import Surrogate, rectangular
 
 
 class Preset(NamedTuple):
-    """One setting of neurons, input and optimiser.
+    """One setting of neurons, input and optimizer.
 
     Attributes:
       num_steps: T.
@@ -49,6 +50,10 @@ class Preset(NamedTuple):
     decay_epochs: int
     batch_size: int
     epochs: int
+
+    def __repr__(self) -> str:
+        """Its fields, functions by their names."""
+        return record_text(self)
 
     def neuron(self) -> Neuron:
         """The preset's LIF neurons, with the default unroll."""

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from stbp_jax import arguments
+from stbp_jax import arguments, reprs
 from stbp_jax.closures import no_gradient, opened
 from stbp_jax.core import Array
 
@@ -46,6 +46,10 @@ class Family(NamedTuple):
     antiderivative: Callable[[Array, Any], Array]
     fwhm: Callable[[Any], Any]
     from_fwhm: Callable[[Any], Any]
+
+    def __repr__(self) -> str:
+        """Its name."""
+        return f"Family({self.name!r})"
 
 
 def heaviside(v: Array) -> Array:
@@ -104,6 +108,11 @@ class Surrogate:
 
     width: Any
     family: Family = struct.field(pytree_node=False)
+
+    def __repr__(self) -> str:
+        """Family and width, such as `rectangular(1.0)`."""
+        text = f"{self.family.name}({reprs.value_text(self.width)})"
+        return text if type(self) is Surrogate else f"{type(self).__name__}({text})"
 
     def __call__(self, v: Array) -> Array:
         """Spikes of `v`, the membrane minus the threshold; any shape."""

@@ -23,7 +23,7 @@ def x64() -> Iterator[None]:
 
 
 @pytest.fixture
-def optimised() -> Iterator[None]:
+def optimized() -> Iterator[None]:
     """Programs compiled as users compile them."""
     jax.config.update("jax_disable_most_optimizations", False)
     yield

@@ -387,7 +387,7 @@ def test_no_layers():
         (lambda bias: sj.initializers.fan_in_normalized(bias=bias), "bias", -0.5),
     ],
 )
-def test_numbers_of_initialisers(make, name, bad):
+def test_numbers_of_initializers(make, name, bad):
     with raises(ValueError, name, f"got {bad}"):
         make(bad)
 

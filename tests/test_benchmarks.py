@@ -392,7 +392,7 @@ def test_page_shows_its_rows():
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("optimised")
+@pytest.mark.usefixtures("optimized")
 def test_lean_schedules_need_less_memory():
     """The table's claim on a small scale: less than plain autodiff, and the less the leaner."""
     rows = memory.main(steps=(60,))

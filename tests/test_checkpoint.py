@@ -183,6 +183,7 @@ def test_constants_of_every_part():
             "neuron": "alif",
             "decay": 0.5,
             "threshold": 0.5,
+            "surrogate": sj.rectangular(1.0),
             "adaptation_decay": 0.95,
             "adaptation_strength": 0.1,
             "reset": "hard_reset",

@@ -19,6 +19,7 @@ FLOORS = {
     "core": 0,
     "arguments": 0,
     "closures": 0,
+    "reprs": 0,
     "surrogates": 1,
     "encoders": 1,
     "readouts": 1,
@@ -36,8 +37,9 @@ FLOORS = {
     "plots": 3,
 }
 # Rooms on one floor do not know each other, but for these; none of them points back.
-NEIGHBOURS = {
-    "core": {"arguments"},
+NEIGHBORS = {
+    "core": {"arguments", "reprs"},
+    "reprs": set(),
     "arguments": set(),
     "closures": {"core"},
     "layers": {"initializers", "metrics"},
@@ -105,11 +107,11 @@ def test_every_room_has_a_floor():
 def test_imports_go_down(name):
     used = ROOMS[name]
     assert "stbp_jax" not in used, "import from the room where the name is made"
-    neighbours = NEIGHBOURS.get(name, set())
+    neighbors = NEIGHBORS.get(name, set())
     for other in used:
         assert other in FLOORS, f"{name} must not import {other}"
         lower = FLOORS[other] < FLOORS[name]
-        assert lower or other in neighbours, f"{name} must not import {other}"
+        assert lower or other in neighbors, f"{name} must not import {other}"
     assert not used & STRANGERS.get(name, set())
 
 

@@ -223,7 +223,7 @@ def test_kernels_that_cannot_be_drawn(init):
         (lambda b: sj.initializers.fan_in_normalized(1.0, b), "bias"),
     ],
 )
-def test_numbers_of_initialisers(make, name):
+def test_numbers_of_initializers(make, name):
     for bad in (-1, np.nan, np.inf, *(() if name == "bias" else (0,))):
         with raises(ValueError, f"{name} must be", f"got {float(bad)}"):
             make(bad)
@@ -235,7 +235,7 @@ def test_numbers_of_initialisers(make, name):
 
 
 @pytest.mark.parametrize("bad", ["zeros", 1, np.zeros((3, 2))])
-def test_initialisers_of_no_function(bad):
+def test_initializers_of_no_function(bad):
     with raises(TypeError, "kernel must be a function", f"got {bad!r}"):
         sj.initializers.initializer(bad)
     with raises(TypeError, "bias must be a function or None", f"got {bad!r}"):

@@ -30,14 +30,14 @@ def test_raster_draws_a_dot_a_spike(axes):
     assert axes.get_ylim() == (-0.5, 3.5)
 
 
-def test_raster_sets_the_labelled_unit_apart(axes):
+def test_raster_sets_the_labeled_unit_apart(axes):
     spikes = np.ones((3, 4))
     plots.raster(axes, spikes, label=2)
     sizes = {len(d): d for d in dots(axes)}
     assert set(sizes) == {3, 9}
     assert np.all(sizes[3][:, 1] == 2)
-    colours = [tuple(c.get_edgecolor().ravel()) for c in axes.collections]
-    assert len(set(colours)) == 2
+    colors = [tuple(c.get_edgecolor().ravel()) for c in axes.collections]
+    assert len(set(colors)) == 2
 
 
 def test_raster_of_silence_has_no_dots(axes):

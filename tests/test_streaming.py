@@ -370,7 +370,7 @@ def test_gathered_product(size):
 
 
 @pytest.mark.slow
-def test_decisions_on_real_recordings(data_dir, optimised):
+def test_decisions_on_real_recordings(data_dir, optimized):
     path = data_dir / "nmnist" / "nmnist_subset.zip"
     if not path.exists():
         pytest.skip(f"{path} is not there")

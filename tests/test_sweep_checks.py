@@ -281,6 +281,6 @@ def test_a_learning_rate_of_infinity_diverges_in_a_real_sweep():
         ((1, 1, 1), [{"seeds": 3}], ValueError, r"entries that a line has itself, got \['seeds'\]"),
     ],
 )
-def test_arguments_of_summarise(shape, rows, error, message):
+def test_arguments_of_summarize(shape, rows, error, message):
     with pytest.raises(error, match=message):
         summarize(history(np.zeros(shape)), rows)

@@ -17,6 +17,7 @@ from stbp_jax.layers.pooling import avg_pool
 from stbp_jax.layers.reshaping import flatten, unpack
 from stbp_jax.layers.running import apply, apply_with_stats
 from stbp_jax.layers.schedules import chunked, stepwise, truncated
+from stbp_jax.layers.summary import summary
 from stbp_jax.layers.synapse import (
     Inputs,
     LayerParams,
@@ -53,6 +54,7 @@ __all__ = [
     "split_bfloat16_matmul",
     "static_input",
     "stepwise",
+    "summary",
     "truncated",
     "unpack",
     "varying_input",

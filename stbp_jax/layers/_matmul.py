@@ -1,7 +1,7 @@
 """Products of presynaptic values and weights: what `dense` takes as its `matmul`.
 
 Decides in which precision the sums of a synapse are made. Membranes stay in the dtype of the
-weights, and so do the weights that an optimiser holds. Leaves out convolutions, which run in the
+weights, and so do the weights that an optimizer holds. Leaves out convolutions, which run in the
 dtype of their weights.
 
 Each of them raises a TypeError for operands that are no arrays or weights that are no floats, and a

@@ -74,4 +74,4 @@ def serial(*layers: Layer) -> Layer:
     def named() -> dict[str, Any]:
         return {"layer": "serial", "layers": [core.constants_of(layer) for layer in layers]}
 
-    return Layer(init, initial_state, step, unroll, unroll_with_stats, named)
+    return Layer(init, initial_state, step, unroll, unroll_with_stats, named, layers)

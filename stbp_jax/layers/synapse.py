@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from stbp_jax import arguments
+from stbp_jax import arguments, reprs
 from stbp_jax.core import (
     Array,
     Layer,
@@ -44,6 +44,12 @@ class Synapse(NamedTuple):
     apply: Callable[[Params, Array], Array]
     fan_out: Callable[[Params, Shape], Array] | None = None
     constants: Callable[[], dict[str, Any]] | None = None
+
+    def __repr__(self) -> str:
+        """The call that makes it, as far as `constants` say."""
+        named = constants_of(self)
+        text = reprs.call_text(named) if named else reprs.value_text(self.apply)
+        return f"Synapse({text})"
 
 
 class LayerParams(NamedTuple):

@@ -73,7 +73,7 @@ def alif(
       reset: leak, reset and adaptation.
 
     Returns:
-      A `Neuron` with nothing learnt; its state is an `ALIFState`.
+      A `Neuron` with nothing learned; its state is an `ALIFState`.
 
     Raises:
       ValueError: decays outside [0, 1], `threshold` not positive, `adaptation_strength` negative;
@@ -130,8 +130,7 @@ def alif(
         return c.surrogate.in_window(_distance(c, (state.membrane, state.adaptation)))
 
     def named() -> dict[str, Any]:
-        numbers = {k: v for k, v in constants._asdict().items() if k != "surrogate"}
-        return {"neuron": "alif", **numbers, "reset": name_of(reset)}
+        return {"neuron": "alif", **constants._asdict(), "reset": name_of(reset)}
 
     return Neuron(init, initial_state, step, unroll, in_window, constants=named)
 

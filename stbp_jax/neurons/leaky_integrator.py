@@ -17,7 +17,7 @@ def leaky_integrator(*, decay: Any) -> Neuron:
       decay: τ in [0, 1] per step; a scalar or of the units' shape. 1 integrates, 0 passes through.
 
     Returns:
-      A `Neuron` with nothing learnt; its state is the membrane `[B, *units]`.
+      A `Neuron` with nothing learned; its state is the membrane `[B, *units]`.
 
     Raises:
       ValueError: `decay` outside [0, 1], or of a shape that does not fit the units.
@@ -55,7 +55,7 @@ def activation(function: Callable[[Array], Array]) -> Neuron:
       function: elementwise, any shape, `jax.nn.relu` for one.
 
     Returns:
-      A `Neuron` with no state and nothing learnt.
+      A `Neuron` with no state and nothing learned.
 
     Raises:
       TypeError: `function` cannot be called.

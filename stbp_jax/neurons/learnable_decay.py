@@ -1,4 +1,4 @@
-"""Decays that are learnt, of any population."""
+"""Decays that are learned, of any population."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ DecayInit = Callable[[Array, Shape], Array]
 
 
 class LearnableDecayParams(NamedTuple):
-    """Logits w of the decays sigmoid(w), a scalar or `[*units]`, and what else is learnt."""
+    """Logits w of the decays sigmoid(w), a scalar or `[*units]`, and what else is learned."""
 
     logits: Array
     neuron: Params
@@ -62,7 +62,7 @@ def per_neuron(low: float, high: float) -> DecayInit:
 
 
 def learnable_decay(population: Callable[[Any], Neuron], init: DecayInit) -> Neuron:
-    """A population whose decay is learnt: decay = sigmoid(w).
+    """A population whose decay is learned: decay = sigmoid(w).
 
     The sigmoid keeps it in (0, 1). Gradients to w come through `jax.grad`, by the population's own
     unroll.

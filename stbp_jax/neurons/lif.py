@@ -173,7 +173,7 @@ def lif(
       unroll: `lif_unroll` or `lif_scan`: the same numbers, the second slower and larger.
 
     Returns:
-      A `Neuron` with nothing learnt; its state is a `LIFState`.
+      A `Neuron` with nothing learned; its state is a `LIFState`.
 
     Raises:
       ValueError: `decay` outside [0, 1] or `threshold` not positive; on `init` or
@@ -219,6 +219,6 @@ def lif(
         return c.surrogate.in_window(state.membrane - c.threshold)
 
     def named() -> dict[str, Any]:
-        return {"neuron": "lif", "decay": decay, "threshold": threshold, "reset": name_of(reset)}
+        return {"neuron": "lif", **constants._asdict(), "reset": name_of(reset)}
 
     return Neuron(init, initial_state, step, unroll_, in_window, constants=named)

@@ -26,7 +26,7 @@ class RecurrentState(NamedTuple):
 
 
 def recurrent(neuron: Neuron, *, init: Initializer = fan_in_uniform()) -> Neuron:  # noqa: B008
-    """The same neurons with learnt connections among them: I'ᵗ = Iᵗ + oᵗ⁻¹ W + b.
+    """The same neurons with learned connections among them: I'ᵗ = Iᵗ + oᵗ⁻¹ W + b.
 
     The feed-forward product stays hoisted over time; only o W is inside the scan. Gradients cross
     the recurrent connections.

@@ -19,6 +19,7 @@ from jax.ad_checkpoint import checkpoint_name
 from stbp_jax import arguments
 from stbp_jax.closures import no_gradient, opened
 from stbp_jax.core import Array
+from stbp_jax.reprs import record_text
 
 # What backward needs of a neuron goes by this name, for policies of `jax.checkpoint`.
 MEMBRANE = "membrane"
@@ -43,6 +44,10 @@ class Dynamics(NamedTuple):
     distance: Callable[[Any, Hidden], Array]
     state: Callable[[Hidden, Array], Any]
     hidden: Callable[[Any], Hidden]
+
+    def __repr__(self) -> str:
+        """Its fields, functions by their names."""
+        return record_text(self)
 
 
 def in_dtype(constants: Any, like: Array) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 
 from stbp_jax import arguments
 from stbp_jax.core import Array, Layer, Neuron, Params, Shape, State
+from stbp_jax.reprs import record_text
 from stbp_jax.streaming.readouts import running_rate
 
 _MOST = 2**16 - 1  # events of a cell in a bin; more count as so many
@@ -39,6 +40,10 @@ class Stream(NamedTuple):
     advance: Callable[[StreamState, Any], tuple[StreamState, Array]]
     shape: Shape
     steps_per_call: int
+
+    def __repr__(self) -> str:
+        """Its fields, functions by their names."""
+        return record_text(self)
 
 
 def any_event(counts: Array) -> Array:

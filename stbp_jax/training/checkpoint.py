@@ -16,6 +16,7 @@ import numpy as np
 
 from stbp_jax import arguments
 from stbp_jax.core import Layer, Params, constants_of
+from stbp_jax.surrogates import Surrogate
 
 FORMAT = 1
 _HEADER = "header"
@@ -163,7 +164,8 @@ def _described(array: np.ndarray) -> dict[str, Any]:
 def _plain(name: str, value: Any) -> Any:
     """A constant as JSON has it."""
     if isinstance(value, dict):
-        return {key: _plain(f"{name}.{key}", of) for key, of in value.items()}
+        shape_forward = {k: v for k, v in value.items() if not isinstance(v, Surrogate)}
+        return {key: _plain(f"{name}.{key}", of) for key, of in shape_forward.items()}
     if isinstance(value, list | tuple):
         return [_plain(f"{name}[{i}]", of) for i, of in enumerate(value)]
     if value is None or isinstance(value, str | bool):

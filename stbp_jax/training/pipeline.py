@@ -1,6 +1,6 @@
 """What a run is made of: the way from images to loss, its sizes, what it carries and what it tells.
 
-Data flows one way: images, augmentation where something is learnt, encoding, network, readout,
+Data flows one way: images, augmentation where something is learned, encoding, network, readout,
 loss. Leaves out what those are: a `Build` says it, from hyper-parameters that may be traced.
 """
 
@@ -15,6 +15,7 @@ from flax import struct
 
 from stbp_jax import arguments
 from stbp_jax.core import Array, Layer, Params, PyTree
+from stbp_jax.reprs import record_text
 
 Batch = tuple[Any, Any]
 LossFn = Callable[[Params, Array, PyTree], tuple[Array, PyTree]]
@@ -29,9 +30,9 @@ class Pipeline(NamedTuple):
       readout: `outs [T, B, C] -> scores [B, C]`.
       loss: `(scores [B, C], labels [B]) -> [B]`.
       optimizer: of optax.
-      augment: `(key, images [B, ...]) -> images`, before the encoding of what is learnt from, and
+      augment: `(key, images [B, ...]) -> images`, before the encoding of what is learned from, and
         never of what is tested; None for none.
-      objective: `LossFn -> LossFn`, what is learnt, made of the mean loss of a batch, such as
+      objective: `LossFn -> LossFn`, what is learned, made of the mean loss of a batch, such as
         `functools.partial(adversarial, epsilon=0.1)`; its report stays the accuracy. None for that
         mean itself.
     """
@@ -43,6 +44,10 @@ class Pipeline(NamedTuple):
     optimizer: optax.GradientTransformation
     augment: Callable[[Array, Array], Array] | None = None
     objective: Callable[[LossFn], LossFn] | None = None
+
+    def __repr__(self) -> str:
+        """Its fields, functions by their names."""
+        return record_text(self)
 
 
 Build = Callable[[PyTree, int], Pipeline]

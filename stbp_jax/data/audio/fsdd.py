@@ -1,6 +1,6 @@
 """The Free Spoken Digit Dataset: who says which digit, and the sound of it.
 
-Decides the names that recordings must have and their order. Leaves out which recordings are learnt
+Decides the names that recordings must have and their order. Leaves out which recordings are learned
 from: speakers and indices are there to choose by.
 """
 

@@ -1,7 +1,7 @@
 """N-MNIST in its original layout, from folders and zip archives.
 
 Decides the layout of the set and the rules that a recording must keep. Leaves out the packed form
-(`events`). No event is dropped, moved, sorted or stabilised; a recording that breaks a rule is
+(`events`). No event is dropped, moved, sorted or stabilized; a recording that breaks a rule is
 refused.
 """
 

@@ -1,6 +1,6 @@
 """The form in which every source gives its images, and the checks that each passes.
 
-Decides shapes and dtypes: grey images are `[N, H, W]`, colour images `[N, H, W, C]`. Leaves out
+Decides shapes and dtypes: gray images are `[N, H, W]`, color images `[N, H, W, C]`. Leaves out
 where the arrays come from.
 """
 
@@ -16,7 +16,7 @@ class Dataset(NamedTuple):
     """Images and their classes; a pytree that a whole run takes as one argument.
 
     Attributes:
-      images: `[N, H, W]` grey or `[N, H, W, C]` colour, uint8 in 0..255.
+      images: `[N, H, W]` gray or `[N, H, W, C]` color, uint8 in 0..255.
       labels: `[N]`, int32, class indices from 0.
     """
 
@@ -54,7 +54,7 @@ def make_dataset(images: NDArray[Any], labels: NDArray[Any], where: str) -> Data
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high > np.iinfo(np.int32).max:
         raise ValueError(f"{where}: labels must be class indices from 0, got {low} to {high}")
-    if images.ndim == 4 and images.shape[-1] == 1:  # TFDS writes grey images as [N, H, W, 1]
+    if images.ndim == 4 and images.shape[-1] == 1:  # TFDS writes gray images as [N, H, W, 1]
         images = images[..., 0]
     return Dataset(images, labels.astype(np.int32))
 

@@ -1,7 +1,7 @@
 """Sets in an `.npz` file, and image files sorted by class in a folder or in zip archives.
 
 Decides the layout, `train/<class>/<file>` and `test/<class>/<file>`, which index a class gets and
-in which order images come. Leaves out every change of pixels: files of other sizes or colour modes
+in which order images come. Leaves out every change of pixels: files of other sizes or color modes
 are refused, not resized or converted. Archives are read in place, never unpacked to disk.
 """
 
@@ -179,6 +179,6 @@ def _decode(entry: _Entry) -> NDArray[Any]:
         ) from error
     if mode not in ("L", "RGB"):
         raise ValueError(
-            f"{entry.where}: colour mode {mode}, expected L (8-bit grey) or RGB; convert it first"
+            f"{entry.where}: color mode {mode}, expected L (8-bit gray) or RGB; convert it first"
         )
     return pixels

@@ -1,7 +1,7 @@
 """IDX files, the format of MNIST: a header of big-endian counts, then the numbers row by row.
 
 Decides what a well-formed file is, down to the last byte, and how the four standard files of a
-set are told from damaged, exchanged or mislabelled ones. Leaves out writing them.
+set are told from damaged, exchanged or mislabeled ones. Leaves out writing them.
 """
 
 import gzip
@@ -245,7 +245,7 @@ def _check_kind(array: NDArray[Any], stem: str, path: Path) -> None:
     rank, kind = (3, "images, uint8 [N, H, W]") if "images" in stem else (1, "labels, uint8 [N]")
     if array.dtype != np.uint8 or array.ndim != rank:
         raise ValueError(
-            f"{path}: mislabelled: the name promises {kind}, the file holds {describe(array)}"
+            f"{path}: mislabeled: the name promises {kind}, the file holds {describe(array)}"
         )
 
 

@@ -71,7 +71,7 @@ def load(name: str, *, path: str | os.PathLike[str] | None = None) -> Pair:
       int32.
 
     Raises:
-      ValueError: The name is unknown, or a place holds damaged, mislabelled or wrong data.
+      ValueError: The name is unknown, or a place holds damaged, mislabeled or wrong data.
       FileNotFoundError: No place holds the set; the text lists the places and what to do.
       ImportError: A package that the source needs is not installed.
 

@@ -1,8 +1,8 @@
 """Runs a kernel over blocks of neurons: which versions and devices, which block, what is masked.
 
-Decides that a kernel instance owns `BLOCK` neighbouring neurons of the flattened `[T, N]` arrays,
+Decides that a kernel instance owns `BLOCK` neighboring neurons of the flattened `[T, N]` arrays,
 for all T. Pallas is lowered through Triton, which takes one and the same `pallas_call` on JAX 0.10
-to 0.12, under `vmap` and interpreted. JAX deprecates it from 0.11 on, in favour of Mosaic GPU,
+to 0.12, under `vmap` and interpreted. JAX deprecates it from 0.11 on, in favor of Mosaic GPU,
 whose kernels are written in another form: hence the upper gate. Leaves out the dynamics.
 """
 

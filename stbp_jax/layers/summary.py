@@ -1,0 +1,85 @@
+"""A network as a short table: its layers, their shapes, parameters and constants."""
+
+import math
+from typing import Any
+
+import jax
+
+from stbp_jax import arguments
+from stbp_jax.core import Layer, Shape, constants_of
+from stbp_jax.reprs import argument_texts, call_text
+
+
+def summary(network: Layer, shape: Shape) -> str:
+    """A table of a network's layers; nothing is computed.
+
+    Args:
+      network: any `Layer`; the layers inside `serial` have a line each.
+      shape: of one example's time slice, without T and B.
+
+    Returns:
+      One line for each layer: its connections and neuron, the shape of its output, the number of
+      its parameters, the constants of its neuron; then their sum.
+
+    Raises:
+      TypeError: `network` is no `Layer`, `shape` no tuple of integers.
+      ValueError: a shape that a layer does not take.
+
+    >>> from stbp_jax import dense, flatten, lif, serial
+    >>> print(summary(serial(flatten(), dense(400, lif()), dense(10)), (28, 28)))
+    layer            output  parameters  constants
+    flatten()        784              0
+    dense(400), lif  400        314,000  decay=0.2, threshold=0.5, surrogate=rectangular(1.0), ...
+    dense(10)        10           4,010
+    3 layers         10         318,010
+    """
+    arguments.instance("network", network, Layer, "a Layer, such as dense(10)")
+    shape = arguments.shape("shape", shape)
+    layers, total = _flat(network), 0
+    lines = [("layer", "output", "parameters", "constants")]
+    for layer in layers:
+        params, shape = _made(layer, shape)
+        size = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+        name, constants = _texts(layer)
+        lines.append((name, _sizes(shape), f"{size:,}", constants))
+        total += size
+    count = f"{len(layers)} layer{'s' if len(layers) > 1 else ''}"
+    lines.append((count, _sizes(shape), f"{total:,}", ""))
+    wide = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        f"{name:{wide[0]}}  {out:{wide[1]}}  {size:>{wide[2]}}  {constants}".rstrip()
+        for name, out, size, constants in lines
+    )
+
+
+def _flat(network: Layer) -> list[Layer]:
+    """The layers of a network, those of networks inside it too."""
+    return [part for layer in network.layers for part in _flat(layer)] or [network]
+
+
+def _made(layer: Layer, shape: Shape) -> tuple[Any, Shape]:
+    """Shapes of a layer's parameters, and the shape of its output."""
+    out: list[Shape] = []
+
+    def params(key: Any) -> Any:
+        made, of = layer.init(key, shape)
+        out.append(of)
+        return made
+
+    return jax.eval_shape(params, jax.random.key(0)), out[0]
+
+
+def _texts(layer: Layer) -> tuple[str, str]:
+    """A layer's connections with the name of its neuron, and the neuron's constants."""
+    constants = dict(constants_of(layer))
+    if not constants:
+        return repr(layer), ""
+    neuron = constants.pop("units", None)
+    connections = call_text(constants) if constants else "spiking"
+    if not neuron:
+        return connections, ""
+    return f"{connections}, {neuron['neuron']}", ", ".join(argument_texts(neuron))
+
+
+def _sizes(shape: Shape) -> str:
+    return " x ".join(map(str, shape))
