@@ -43,11 +43,12 @@ def official(config: Config, seed: int) -> Pair:
     Raises:
       UsageError: the recordings are not there or damaged.
     """
+    named(config, NAME)
     return _split(config, _digits(_path()).indices < 5)
 
 
 def one_speaker_out(config: Config, seed: int) -> Pair:
-    """All recordings of one speaker are tested, those of the other five learnt from.
+    """All recordings of one speaker are tested, those of the other five learned from.
 
     Args:
       config: as `official`.
@@ -59,6 +60,7 @@ def one_speaker_out(config: Config, seed: int) -> Pair:
     Raises:
       UsageError: as `official`.
     """
+    named(config, NAME)
     return _split(config, _digits(_path()).speakers == SPEAKERS[seed % len(SPEAKERS)])
 
 
@@ -83,7 +85,6 @@ def recording(name: str) -> NDArray[np.float32]:
 
 
 def _split(config: Config, tested: NDArray[np.bool_]) -> Pair:
-    named(config, NAME)
     path, limit = _path(), config.data.limit
     digits = _digits(path)
     mixed = np.random.default_rng(0).permutation(len(tested))

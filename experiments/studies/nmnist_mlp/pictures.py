@@ -24,6 +24,7 @@ COLORS = ("C0", "C3")  # off, on
 
 def main() -> None:
     """Draws both."""
+    matplotlib.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
     recording = recordings.subset()[0].events[INDEX]
     folder = STUDIES / "nmnist_mlp"
     frames(recording).savefig(folder / "frames.png", metadata={"Software": None})

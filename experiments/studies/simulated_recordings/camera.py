@@ -140,6 +140,7 @@ REAL, SIMULATED = "C0", "C1"
 
 def main() -> None:
     """Draws real beside simulated recordings of the same images."""
+    matplotlib.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
     count, shown, step = 300, 3, 6  # the frame of 60 ms is amid the first saccade
     real = recordings.subset()[0].events[:count]
     simulated = record(recordings.mnist().images[:count], 0)

@@ -29,6 +29,7 @@ FULL = Config(
     Model("800-10", decay=0.3, threshold=0.3),
     Train(epochs=10, batch_size=50),
 )
+SMOKE = FULL.but(limit=40, validation=20, epochs=1, num_steps=4, batch_size=20)
 
 
 def load(config: Config, seed: int) -> tuple[Recordings, Recordings]:
@@ -96,7 +97,7 @@ def run(job: Job, folder: Path, until: float) -> list[Row]:
 VARIANTS = {
     "mlp": Variant(
         "2312-800-10 on the 1,000 recordings at hand",
-        {name: Plan(1, FULL) for name in ("full", "quick")},
+        {"full": Plan(1, FULL), "quick": Plan(1, FULL), "smoke": Plan(1, SMOKE)},
         load,
         build,
         run,

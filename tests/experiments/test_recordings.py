@@ -1,21 +1,23 @@
 """Recordings as studies train on them: the simulated camera, folds, moved events, whole sets."""
 
-import dataclasses
-
 import jax
 import numpy as np
 import pytest
 
-from experiments import harness, images, recordings, saccades
 from experiments.__main__ import main
-from experiments.recordings import COUNTS, SPIKES, Settings, Simulated
-from experiments.saccades import DURATION, PATH, Camera, record
-from experiments.settings import UsageError
-from experiments.simulated_recordings import camera, figures
+from experiments.datasets import recordings, saccades
+from experiments.datasets.recordings import COUNTS, SPIKES
+from experiments.datasets.saccades import DURATION, PATH, Camera, record
+from experiments.engine import models, rows, runs, studies
+from experiments.engine.config import Config, Data, UsageError
+from experiments.report import frames
+from experiments.studies.simulated_recordings import figures
 from stbp_jax.data import PAD, Recordings, unpack_events
 
 QUIET = Camera(noise=(0.0, 0.0), hot_pixels=0.0)
-CELLS = 34 * 34 * 2
+ADDRESSES = 34 * 34 * 2
+CONFIG = Config(Data(recordings.SUBSET))
+SIMULATED = CONFIG.but(name=recordings.SIMULATED)
 
 
 def bar(ink=255):
@@ -110,11 +112,13 @@ def test_simulated_and_real_recordings_are_alike(data_dir):
 
 
 def test_cameras_are_compared(data_dir, tmp_path):
-    ((row,),) = camera.run(Simulated(limit=30), [0], tmp_path)
-    (written,) = harness.read_rows(tmp_path / "row.jsonl")
+    job = studies.job("simulated_recordings", "camera", "quick")
+    job = job._replace(config=job.config.but(limit=30))
+    (row,) = job.chosen.run(job, tmp_path, runs.FOREVER)
+    (written,) = rows.read(tmp_path / "row.jsonl")
     assert written["real"]["events"] == pytest.approx(written["simulated"]["events"], rel=0.15)
     assert written["between"]["cosine_of_frames"] > 2 * row["between"]["cosine_of_others_frames"]
-    page = figures.table([written | {"variant": "camera", "budget": "cpu"}])
+    page = figures.table(frames.frame([written]))
     assert "| 30 recordings of the same images | real | simulated |" in page
     assert f"| events a recording | {row['real']['events']:.4g} |" in page
 
@@ -135,40 +139,40 @@ def test_folds_are_disjoint_and_cover_all():
 
 
 def test_folds_of_the_subset(data_dir):
-    train, test = recordings.load_folds(Settings(), 3)
+    train, test = recordings.load_folds(CONFIG, 3)
     assert (len(train.labels), len(test.labels)) == (1000, 100)
-    rows = {row.tobytes() for row in np.concatenate([train.events, test.events])}
-    assert len(rows) == 1100
+    every = {events.tobytes() for events in np.concatenate([train.events, test.events])}
+    assert len(every) == 1100
 
 
 def test_simulated_training_images_have_no_real_recording(data_dir, monkeypatch):
     seen = []
     monkeypatch.setattr(recordings, "record", lambda images, *_: seen.append(images) or images)
-    train, test = recordings.load_simulated(QUIET, Simulated(num_train=59_000), 0)
+    train, test = recordings.load_simulated(QUIET, SIMULATED.but(num_train=59_000), 0)
     every = recordings.mnist().images
     assert len(seen[0]) == len(train.labels) == 59_000
     assert len(test.labels) == 1100
     first = {image.tobytes() for image in every[:1000]}
     assert not any(image.tobytes() in first for image in seen[0])
-    with pytest.raises(UsageError, match="num_train must be from 1 to 59000, got 60000"):
-        recordings.load_simulated(QUIET, Simulated(num_train=60_000), 0)
+    with pytest.raises(UsageError, match="data.num_train must be from 1 to 59000, got 60000"):
+        recordings.load_simulated(QUIET, SIMULATED.but(num_train=60_000), 0)
 
 
 def test_the_whole_set_is_named_by_a_variable(data_dir, monkeypatch, tmp_path, capsys):
-    whole = dataclasses.replace(Settings(), data="nmnist")
+    whole = CONFIG.but(name=recordings.WHOLE)
     monkeypatch.delenv("STBP_NMNIST", raising=False)
     with pytest.raises(UsageError, match="set STBP_NMNIST to N-MNIST's folder"):
         recordings.load_whole(whole, 0)
-    argv = ["nmnist_mlp", "--variant", "stbp", "--budget", "full", "--out", str(tmp_path / "run")]
-    assert main(argv) == 2
+    argv = ["run", "nmnist_mlp", "--variant", "stbp", "--budget", "full"]
+    assert main([*argv, "--out", str(tmp_path / "run")]) == 2
     assert "set STBP_NMNIST" in capsys.readouterr().err
     monkeypatch.setenv("STBP_NMNIST", str(data_dir / "nmnist"))
     with pytest.raises(UsageError, match="must hold 60000 and 10000 recordings, got 1000 and 100"):
         recordings.load_whole(whole, 0)
-    train, test = recordings.load_whole(dataclasses.replace(whole, limit=50), 0)
+    train, test = recordings.load_whole(whole.but(limit=50), 0)
     assert (len(train.labels), len(test.labels)) == (50, 50)
-    with pytest.raises(UsageError, match="data must be nmnist in this variant"):
-        recordings.load_whole(Settings(), 0)
+    with pytest.raises(UsageError, match="data.name must be nmnist in this variant"):
+        recordings.load_whole(CONFIG, 0)
     (tmp_path / "broken.zip").write_bytes(b"no archive")
     monkeypatch.setenv("STBP_NMNIST", str(tmp_path / "broken.zip"))
     with pytest.raises(UsageError, match="STBP_NMNIST: .*not a readable zip archive"):
@@ -179,8 +183,8 @@ def test_the_whole_set_is_named_by_a_variable(data_dir, monkeypatch, tmp_path, c
 
 
 def test_recordings_become_steps_of_equal_length():
-    def word(ms, cell):
-        return np.uint32(1000 * ms * CELLS + cell)
+    def word(ms, address):
+        return np.uint32(1000 * ms * ADDRESSES + address)
 
     row = [word(0, 5), word(29, 5), word(30, 6), word(299, 7), word(301, 8), PAD]
     events = np.array([row], np.uint32)
@@ -192,8 +196,8 @@ def test_recordings_become_steps_of_equal_length():
         assert xs[0, 5] == first
         assert xs[1, 6] == xs[9, 7] == 1
         assert xs.sum() == first + 2  # what comes after 300 ms is left out
-    settings = Settings(num_steps=3, hidden="4C5-P2-6")
-    pipeline = images.build(settings, coding=SPIKES)(images.hparams(settings), 10)
+    config = CONFIG.but(num_steps=3, layers="4C5-P2-6-10")
+    pipeline = models.build(config, coding=SPIKES)(models.hparams(config), 10)
     assert pipeline.encode(key, events).shape == (3, 1, 34, 34, 2)
 
 
@@ -218,7 +222,7 @@ def test_moved_recordings():
 
 
 def test_events_that_are_moved_off_the_sensor_are_lost():
-    corner = np.full((64, 1), 50 * CELLS, np.uint32)  # x = y = 0, off
+    corner = np.full((64, 1), 50 * ADDRESSES, np.uint32)  # x = y = 0, off
     out = np.asarray(recordings.moved(jax.random.key(0), corner, 1))
     assert PAD in out
     left = unpack_events(out[out != PAD])

@@ -6,13 +6,33 @@ import pytest
 from matplotlib import image
 
 import stbp_jax as sj
-from experiments import harness
-from experiments.streaming import __main__ as terminal
-from experiments.streaming import figures, measure, study
+from experiments.engine import folders, rows, studies
+from experiments.report import frames
+from experiments.studies.streaming import __main__ as terminal
+from experiments.studies.streaming import figures, measure, study
 
 TIMES = {"median": 0.2, "p99": 0.4, "longest": 1.0}
+STREAM = {
+    "product": "gathered_product",
+    "microseconds": 1000,
+    "steps_per_call": 10,
+    "compile_seconds": 0.5,
+    "compared": 30,
+    "equal": 29,
+    "compared_at_end": 10,
+    "equal_at_end": 10,
+    "events_per_step": 12.7,
+    "call_milliseconds": TIMES,
+    "loop_milliseconds": TIMES,
+}
 ROW = {
+    "study": "streaming",
+    "variant": "mlp",
+    "budget": "cpu",
     "date": "2026-11-22",
+    "seed": 0,
+    "hparams": {},
+    "settings": {},
     "network": "2312-800-10",
     "dataset": "nmnist_subset",
     "num_steps": 6,
@@ -25,40 +45,28 @@ ROW = {
     "microseconds": 10_000,
     "accuracy_at": [0.1, 0.2, 0.5, 0.7, 0.8, 0.81],
     "early": [{"lead": 0.1, "accuracy": 0.75, "milliseconds": 41.5}],
-    "streams": [
-        {
-            "product": "event_driven_matmul",
-            "microseconds": 1000,
-            "steps_per_call": 10,
-            "compile_seconds": 0.5,
-            "compared": 30,
-            "equal": 29,
-            "compared_at_end": 10,
-            "equal_at_end": 10,
-            "events_per_step": 12.7,
-            "call_milliseconds": TIMES,
-            "loop_milliseconds": TIMES,
-        }
-    ],
+    "streams": [STREAM],
 }
 
 
-def test_page_from_a_row(tmp_path):
-    text = figures.table([ROW, ROW | {"date": "2026-01-01", "jax": "0.1"}])
+def test_page_from_rows(tmp_path):
+    old = ROW | {"date": "2026-01-01", "jax": "0.1"}
+    runs = frames.frame(rows.upgrade(row) for row in (ROW, old))
+    text = figures.table(runs)
     line = "| 1 | 10 | event_driven_matmul | 13 | 0.200, 0.400 | 0.020 | 0.200, 0.400 | 0.50 | "
     assert line + "10 of 10; 29 of 30 |" in text
     assert "| test accuracy (%) | 10.0 | 80.0 |" in text
     assert "| mean time (ms) | 42 |" in text
     assert "0.10.2" in text
-    figures.draw([ROW], tmp_path)
+    figures.draw(runs, tmp_path)
     assert image.imread(tmp_path / "accuracy.png").size
 
 
 def test_decisions_made_early():
     scores = np.array([[[0, 0.2], [0.5, 0.1]], [[0.3, 0.1], [0.3, 0.2]]])  # [N, T, C]
     right = scores.argmax(2) == [[0], [0]]
-    told = [measure._early(scores, right, least, 10_000) for least in (0.15, 0.3)]
-    assert [(e["accuracy"], e["milliseconds"]) for e in told] == [(0.5, 10), (1, 20)]
+    found = [measure.early(scores, right, least) for least in (0.15, 0.3)]
+    assert [(e["accuracy"], e["milliseconds"]) for e in found] == [(0.5, 10), (1, 20)]
 
 
 def test_a_bin_in_characters():
@@ -75,16 +83,22 @@ def test_a_bin_in_characters():
 def test_the_program_in_a_terminal(data_dir, tmp_path, capsys, monkeypatch):
     if not (data_dir / "nmnist").exists():
         pytest.skip(f"{data_dir}/nmnist is not there")
-    settings = study.Settings(hidden="16", num_steps=4)
-    network = study.network(settings)
-    params, _ = network.init(jax.random.key(0), study.SHAPE)
-    sj.save(tmp_path / "params.npz", network, params)
-    harness.write_json(tmp_path / "config.json", {"settings": harness.plain(settings)})
+    job = studies.job("streaming", "mlp", "quick")
+    job = job._replace(config=job.config.but(layers="16-10", num_steps=4))
+
+    def save(layers):
+        network = study.network(job.config.but(layers=layers))
+        params, _ = network.init(jax.random.key(0), sj.data.NMNIST_SHAPE)
+        sj.save(tmp_path / "params.npz", network, params)
+
+    with folders.claimed(tmp_path, job, {}):
+        save("16-10")
     monkeypatch.setattr(terminal.sys.stdout, "isatty", lambda: True, raising=False)
     assert terminal.main([f"--run={tmp_path}", "--count=2", "--speed=10"]) == 0
     out = capsys.readouterr().out
     assert "40.0 ms, bin 4" in out
     assert " of 2 right" in out
     assert terminal.main([f"--run={tmp_path}", "--count=0"]) == 2
-    assert terminal.main([f"--run={tmp_path}", "--set=hidden=8"]) == 2
-    assert "has shape [2312, 16], the network needs [2312, 8]" in capsys.readouterr().err
+    save("8-10")
+    assert terminal.main([f"--run={tmp_path}"]) == 2
+    assert "has shape [2312, 8], the network needs [2312, 16]" in capsys.readouterr().err

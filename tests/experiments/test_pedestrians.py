@@ -1,22 +1,21 @@
 """Daimler's pedestrian patches as studies read them, and the figure of spike trains."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
-from experiments import harness, pedestrians
 from experiments.__main__ import main
-from experiments.pedestrians import Settings, load
-from experiments.settings import UsageError
-from experiments.spike_trains import figure
+from experiments.datasets import pedestrians
+from experiments.datasets.pedestrians import load
+from experiments.engine import rows
+from experiments.engine.config import Config, Data, UsageError
+from experiments.studies.spike_trains import figure
 
 SETS = ("1", "2", "3", "T1", "T2")
 COUNT = 40
 
 
 def stamped(place):
-    """Patches that are dark but for one bright row, which tells the set, also after resizing."""
+    """Dark patches with one bright row: its place names the set, also after resizing."""
     patches = np.zeros((COUNT, 36, 18), np.uint8)
     patches[:, 6 * place - 3] = 200
     return patches
@@ -44,7 +43,8 @@ def root(tmp_path, monkeypatch):
 
 
 def few(**changes):
-    return dataclasses.replace(Settings(num_train=50, num_test=30, validation=10), **changes)
+    config = Config(Data(pedestrians.NAME, num_train=50, num_test=30, validation=10))
+    return config.but(**changes)
 
 
 def origins(images):
@@ -112,7 +112,7 @@ def test_resize_is_upright_and_exposure_does_not_matter(root):
         ({"num_test": 500}, "num_test must be from 0 to 160, got 500"),
         ({"validation": 81}, "validation must be from 0 to 80, got 81"),
         ({"validation": -1}, "validation must be at least 0, got -1"),
-        ({"data": "mnist"}, "data must be daimler_pedestrian, got mnist"),
+        ({"name": "mnist"}, "data.name must be daimler_pedestrian in this variant, got mnist"),
     ],
 )
 def test_sizes_that_cannot_be(root, changes, message):
@@ -139,8 +139,8 @@ def test_a_file_that_lacks_what_is_needed(root, monkeypatch):
 
 
 def test_real_patches_go_by_seed(data_dir):
-    settings = Settings(validation=150)
-    first, again, other = (load(settings, seed) for seed in (0, 0, 1))
+    config = few(num_train=1509, num_test=631, validation=150)
+    first, again, other = (load(config, seed) for seed in (0, 0, 1))
     assert (len(first[0].labels), len(first[1].labels)) == (1509, 631)
     for one, same, another in zip(first, again, other, strict=True):
         np.testing.assert_array_equal(one.images, same.images)
@@ -152,13 +152,13 @@ def test_real_patches_go_by_seed(data_dir):
 @pytest.mark.slow
 def test_figure_of_a_run(data_dir, tmp_path):
     run = tmp_path / "run"
-    argv = ["--budget", "smoke", "--epochs", "1", "--set", "num_steps=6", "--set", "hidden=20"]
-    assert main(["spike_trains", *argv, "--out", str(run)]) == 0
+    argv = ["--train.epochs", "1", "--data.num-steps", "6", "--model.layers", "20-10"]
+    assert main(["run", "spike_trains", "--budget", "smoke", *argv, "--out", str(run)]) == 0
     assert (run / figure.FIGURE).stat().st_size > 1000
     patch, before, after = figure.trains(run)
     assert (patch.shape, before.shape, after.shape) == ((6, 25), (6, 10), (6, 10))
-    told = figure.draw(run, tmp_path / "again.png")
+    found = figure.draw(run, tmp_path / "again.png")
     assert (tmp_path / "again.png").read_bytes() == (run / figure.FIGURE).read_bytes()
-    assert told["output_spikes_after"] == after.sum(0).astype(int).tolist()
-    (row,) = harness.read_rows(run / "row.jsonl")
+    assert found["output_spikes_after"] == after.sum(0).astype(int).tolist()
+    (row,) = rows.read(run / "row.jsonl")
     assert row["network"] == "784-20-10"
