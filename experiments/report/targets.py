@@ -227,11 +227,11 @@ BEYOND = (
     ),
     Target("Synapses in bfloat16 less float32", "bfloat16_mlp", "bfloat16", 0, than="float32"),
     Target(
-        "Streaming: milliseconds a step, batch 1, one core",
+        "Streaming: a step at batch 1 on one core",
         "streaming",
         "mlp",
         1.0,
-        "1 or less, equal decisions",
+        "1 ms or less, equal decisions",
         "below",
         measure="median_step",
     ),
