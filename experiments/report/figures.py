@@ -89,7 +89,11 @@ def learning_curves(study: Study, runs: Frame, folder: Path) -> None:
     if not lines:
         return
     figure, (axes,) = panels(1, size=(6.4, 4.6))
-    reported = {t.variant: t.wanted for t in targets.PAPER if t.study == study.name and not t.than}
+    reported = {
+        t.variant: t.wanted
+        for t in targets.PAPER
+        if t.study == study.name and not (t.than or t.measure or t.stand_in)
+    }
     bounds, drawn = [], set()
     for i, (label, part) in enumerate(lines):
         edges = band(axes, part, color=f"C{i}", label=f"{label} ({len(part)} seeds)")

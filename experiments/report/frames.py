@@ -1,7 +1,7 @@
 """Recorded rows as pandas frames: one line a run, grouped over seeds, paired by seed."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,9 +64,7 @@ def of_study(name: str) -> Frame:
 
 def experiments(runs: Frame) -> list[Frame]:
     """The runs of each experiment, in the order of its first, by seed."""
-    if runs.empty:
-        return []
-    groups = runs.groupby("experiment", sort=False)
+    groups = runs.groupby("experiment", sort=False) if len(runs) else ()
     return [group.sort_values("seed") for _, group in groups]
 
 
@@ -204,13 +202,11 @@ def differing(parts: Sequence[Frame], hidden: Iterable[str] = ()) -> list[str]:
 def labels(parts: Sequence[Frame], hidden: Iterable[str] = ()) -> list[str]:
     """For each experiment, what sets it apart from the others of its variant and budget."""
     names = [(part["variant"].iloc[0], part["budget"].iloc[0]) for part in parts]
-    found = [""] * len(parts)
-    for name in dict.fromkeys(names):
-        places = [place for place, other in enumerate(names) if other == name]
-        texts = differing([parts[place] for place in places], hidden)
-        for place, text in zip(places, texts, strict=True):
-            found[place] = text
-    return found
+    alike: dict[Any, list[Frame]] = {}
+    for name, part in zip(names, parts, strict=True):
+        alike.setdefault(name, []).append(part)
+    texts = {name: iter(differing(like, hidden)) for name, like in alike.items()}
+    return [next(texts[name]) for name in names]
 
 
 # What the command line prints ---------------------------------------------------------------------
@@ -253,14 +249,14 @@ def comparison(study: str, variants: Sequence[str], budget: str) -> str:
     for name in names:
         lines += [] if points[name] else [f"{name}: no rows"]
     for point, part in points[first].items():
-        lines.append(f"{_named(first, point, points[first])}: {spread(part['accuracy'])}")
+        lines.append(f"{_named(first, point)}: {spread(part['accuracy'])}")
         for name in others:
             alone = len(points[first]) == len(points[name]) == 1
             other = next(iter(points[name].values())) if alone else points[name].get(point)
             if other is not None:
                 found = difference(by_seed(other), by_seed(part))
                 lines.append(
-                    f"{_named(name, point, points[first])}: {spread(other['accuracy'])}, "
+                    f"{_named(name, point)}: {spread(other['accuracy'])}, "
                     f"{found}, {found.pairs} pairs"
                 )
     return "\n".join(lines)
@@ -268,12 +264,8 @@ def comparison(study: str, variants: Sequence[str], budget: str) -> str:
 
 def _points(runs: Frame) -> dict[str, Frame]:
     parts = experiments(runs)
-    return (
-        dict(zip(differing(parts), parts, strict=True))
-        if len(parts) > 1
-        else dict.fromkeys([""] * len(parts), runs)
-    )
+    return dict(zip(differing(parts), parts, strict=True))
 
 
-def _named(variant: str, point: str, among: Mapping[str, Any]) -> str:
-    return f"{variant} ({point})" if len(among) > 1 else variant
+def _named(variant: str, point: str) -> str:
+    return f"{variant} ({point})" if point else variant

@@ -60,57 +60,44 @@ def shown(target: Target, runs: Frame) -> Shown | None:
 
     Where no budget has all rows, the largest that has some is shown.
     """
-    budget = _budget(target, runs)
-    if budget is None:
-        return None
-    names = [target.variant, *([target.than] if target.than else [])]
-    parts = [_at(target, _of_plan(target.study, name, budget, runs)) for name in names]
+    names = [*filter(None, (target.variant, target.than, *target.others))]
+    some = None
+    for budget in LARGEST_FIRST if len(runs) else ():
+        jobs = [job for name in names if (job := studies.job(target.study, name, budget))]
+        parts = [_at(target, frames.of_job(job, runs)) for job in jobs]
+        if len(parts) == len(names) and all(map(len, parts)):
+            if all(frames.complete(job, runs) for job in jobs):
+                return _beside(target, parts)
+            some = some or _beside(target, parts)
+    return some
+
+
+def _beside(target: Target, parts: list[Frame]) -> Shown:
     if target.measure:
-        of_budget = runs[runs["budget"] == budget]
-        measured: Measured = getattr(figures(target.study), target.measure)(of_budget)
+        measured: Measured = getattr(figures(target.study), target.measure)(pd.concat(parts))
         ours, found = measured
         text = "" if found.low == found.high else str(found)
     else:
         values = [frames.by_seed(part) for part in parts]
-        ours = " less ".join(map(frames.spread, values))
         found = frames.difference(values[0], values[1] if target.than else target.wanted)
         count = "1 seed" if found.pairs == 1 else f"{found.pairs} seeds"
-        ours += f" ({count})"
-        text = str(found)
+        ours, text = f"{' less '.join(map(frames.spread, values))} ({count})", str(found)
     full = studies.job(target.study, target.variant, "full")
-    epochs = int(frames.newest(parts[0])["epochs"])
-    short = full is not None and epochs < full.config.train.epochs
+    short = full is not None and parts[0]["epochs"].iloc[0] < full.config.train.epochs
     word = targets.verdict(target, found, short=short)
     return Shown(target, parts[0], ours, text, word, short)
-
-
-def _budget(target: Target, runs: Frame) -> str | None:
-    names = [target.variant, *([target.than] if target.than else [])]
-    some = None
-    for budget in LARGEST_FIRST:
-        jobs = [studies.job(target.study, name, budget) for name in names]
-        if runs.empty or not all(jobs):
-            continue
-        if all(job and frames.complete(job, runs) for job in jobs):
-            return budget
-        if some is None and all(
-            not _at(target, _of_plan(target.study, name, budget, runs)).empty for name in names
-        ):
-            some = budget
-    return some
-
-
-def _of_plan(study: str, variant: str, budget: str, runs: Frame) -> Frame:
-    job = studies.job(study, variant, budget)
-    assert job is not None
-    return frames.of_job(job, runs)
 
 
 def _at(target: Target, runs: Frame) -> Frame:
     """The runs at the target's point."""
     for name, value in target.point.items():
-        runs = runs[np.isclose(runs[name].astype(float), value)] if len(runs) else runs
+        runs = runs[np.isclose(runs[name].astype(float), value)]
     return runs
+
+
+def reported(target: Target) -> str:
+    """What the paper has, or the aim, as pages show it."""
+    return target.reported or f"{target.wanted:g}"
 
 
 def protocol(one: Shown) -> str:
@@ -132,7 +119,7 @@ def front(found: Sequence[Shown], words: Mapping[str, str], head: str) -> str:
     lines = [
         [
             f"[{one.target.claim}](studies/{one.target.study}/README.md)",
-            one.target.reported,
+            reported(one.target),
             one.ours,
             one.difference,
             protocol(one),
@@ -146,7 +133,15 @@ def front(found: Sequence[Shown], words: Mapping[str, str], head: str) -> str:
 
 def short_front(found: Sequence[Shown]) -> str:
     """The same in four columns, for the top-level README."""
-    lines = [[one.target.claim, one.target.reported, one.ours, one.verdict] for one in found]
+    lines = [
+        [
+            one.target.claim,
+            reported(one.target),
+            f"{one.ours}, short run" if one.short else one.ours,
+            one.verdict.removesuffix(", short run"),
+        ]
+        for one in found
+    ]
     return markdown(("claim", "paper", "ours", "verdict"), lines)
 
 
@@ -187,7 +182,7 @@ def result(one: Shown | None, words: Mapping[str, str]) -> tuple[str, str]:
     device = str(row["device"]).rpartition(": ")[2]
     difference = f", difference {one.difference}" if one.difference else ""
     return (
-        f"{one.ours}, wanted {one.target.reported}{difference}: {_in_words(one.verdict, words)}.",
+        f"{one.ours}, wanted {reported(one.target)}{difference}: {_in_words(one.verdict, words)}.",
         f"{_duration(row['wall_seconds'])} {many}, budget {row['budget']}, {device}.",
     )
 
@@ -271,7 +266,7 @@ def _programs(runs: Frame) -> str:
 
 def _shared(runs: Frame, name: str) -> str:
     row = frames.newest(runs)
-    if name == "num_steps" and not row["operations"]:
+    if name == "num_steps" and not runs["operations"].map(bool).any():
         return "-"  # a network without spikes runs once
     value = row[name]
     return value if isinstance(value, str) else f"{value:,}"

@@ -41,10 +41,6 @@ def draw(runs: Frame, folder: Path) -> None:
     figures.save(figure, folder / "accuracy.png")
 
 
-# Names in rows that are older than those of the library.
-MATMULS = {"full_product": "full_matmul", "gathered_product": "event_driven_matmul"}
-
-
 def median_step(runs: Frame) -> Measured:
     """Median milliseconds of a step in bins of 10 ms; infinite where a decision differs."""
     streams = frames.newest(runs)["streams"]
@@ -54,7 +50,7 @@ def median_step(runs: Frame) -> Measured:
         for s in streams
         if s["microseconds"] == 10_000 and s["steps_per_call"] == 1
     )
-    ours = f"{step:.2f}; {equal} of {compared} decisions equal"
+    ours = f"{step:.2f} ms, {equal:,} of {compared:,} decisions equal"
     return Measured(ours, frames.exactly(step if equal == compared else np.inf))
 
 
@@ -65,7 +61,7 @@ def table(runs: Frame) -> str:
         [
             f"{s['microseconds'] / 1000:g}",
             str(s["steps_per_call"]),
-            MATMULS.get(s["product"], s["product"]),
+            s["matmul"],
             f"{s['events_per_step']:.0f}",
             _times(s["call_milliseconds"]),
             f"{s['call_milliseconds']['median'] / s['steps_per_call']:.3f}",

@@ -40,10 +40,7 @@ def _table(runs: Frame) -> str:
 
 
 def _cells(runs: Frame, families: list[str]) -> list[str]:
-    return [
-        frames.spread(runs.loc[runs["variant"] == name, "accuracy"]).replace("-", "")
-        for name in families
-    ]
+    return [frames.spread(runs.loc[runs["variant"] == name, "accuracy"]) for name in families]
 
 
 def curves_apart(runs: Frame) -> Measured:
