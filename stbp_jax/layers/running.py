@@ -46,7 +46,7 @@ def apply_with_stats(
       key: for layers that draw (dropout); None turns them off.
 
     Returns:
-      `(last state, outs [T, B, *out], activities)`.
+      `(last state, outs [T, B, *out], stats)`.
 
     Raises:
       TypeError, ValueError: as `apply`.
