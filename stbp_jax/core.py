@@ -91,9 +91,9 @@ class Layer(NamedTuple):
       step: `(params, state, x [B, *in]) -> (state, y [B, *out])`.
       unroll: `(params, state, xs [T, B, *in]) -> (state, ys [T, B, *out])`; equals the scan of
         `step`.
-      observe: as `unroll`, returning `(state, ys, activities)`, a tuple of one `LayerStats` for
-        each spiking layer inside, `()` where none spikes. None where that is not known: the report
-        then has one entry `MISSING` for this layer.
+      unroll_with_stats: as `unroll`, returning `(state, ys, stats)`: stats is a tuple of one
+        `LayerStats` for each spiking layer inside, `()` where none spikes. None where that is not
+        known: the stats then have one entry `MISSING` for this layer.
       constants: `() -> dict`, as of a `Neuron`.
       layers: of `serial`, in order, for `summary`; their params are a tuple. () for one layer.
     """
@@ -155,7 +155,7 @@ def name_of(function: Any) -> str:
 def unroll_with_stats(
     layer: Layer, params: Params, state: State, xs: Array
 ) -> tuple[State, Array, tuple[LayerStats, ...]]:
-    """`layer.observe`, or `layer.unroll` with the report `MISSING` where the layer has none."""
+    """`layer.unroll_with_stats`, or `layer.unroll` and `MISSING` where the layer has none."""
     if layer.unroll_with_stats is not None:
         return layer.unroll_with_stats(params, state, xs)
     return (*layer.unroll(params, state, xs), (jax.tree.map(jnp.asarray, MISSING),))

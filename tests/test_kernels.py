@@ -215,7 +215,7 @@ def test_takes_known_releases(version: str) -> None:
 
 
 def test_the_gate_stands_before_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "TOO_NEW", launch.OLDEST)
+    monkeypatch.setattr(launch, "TOO_NEW", (0, 10))
     args = population().args(sj.rectangular())[:3]
     for unroll in (lif_pallas, lif_pallas_interpreted):
         with pytest.raises(NotImplementedError, match="need jax"):

@@ -52,7 +52,7 @@ def dense(
     """
     features = arguments.count("features", features)
     arguments.function("init", init)
-    arguments.function("product", matmul)
+    arguments.function("matmul", matmul)
     name = f"dense({features})"
 
     def init_(key: Array, shape: Shape) -> tuple[Weights, Shape]:

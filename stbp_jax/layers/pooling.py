@@ -26,6 +26,7 @@ def avg_pool(window: int) -> Layer:
       ValueError: inputs that are not images, without channels, or smaller than the window.
       TypeError: `window` not a static integer; inputs that are no real numbers.
 
+    >>> import jax
     >>> avg_pool(2).init(jax.random.key(0), (5, 4, 3))[1]
     (2, 2, 3)
     """

@@ -13,6 +13,7 @@ from stbp_jax.layers.synapse import Synapse, check_slice, pointwise
 def flatten() -> Layer:
     """Joins all axes of an example: `[T, B, *in]` to `[T, B, prod(in)]`.
 
+    >>> import jax
     >>> flatten().init(jax.random.key(0), (4, 4, 3))[1]
     (48,)
     """
@@ -42,6 +43,7 @@ def unpack(*shape: int) -> Layer:
       TypeError: inputs that are not uint8.
       ValueError: inputs of another size.
 
+    >>> import jax
     >>> params, out = unpack(2, 5).init(jax.random.key(0), (2,))
     >>> out
     (2, 5)

@@ -22,7 +22,9 @@ def apply(
       TypeError: `network` is no `Layer`, `xs` no array.
       ValueError: no T or no B axis, T = 0, or an input size that a layer does not take.
 
-    >>> from stbp_jax import dense, flatten
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from stbp_jax import dense, flatten, serial
     >>> net = serial(flatten(), dense(10))
     >>> params, _ = net.init(jax.random.key(0), (8, 8))
     >>> apply(net, params, jnp.ones((5, 2, 8, 8)))[1].shape
@@ -46,7 +48,7 @@ def apply_with_stats(
       key: for layers that draw (dropout); None turns them off.
 
     Returns:
-      `(last state, outs [T, B, *out], activities)`.
+      `(last state, outs [T, B, *out], stats)`.
 
     Raises:
       TypeError, ValueError: as `apply`.

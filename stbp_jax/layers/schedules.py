@@ -38,7 +38,7 @@ def chunked(layer: Layer, steps: int, *, policy: Callable[..., Any] | None = Non
     Raises:
       ValueError: `steps` below 1.
 
-    >>> from stbp_jax import dense, lif
+    >>> from stbp_jax import apply, dense, lif, serial
     >>> from stbp_jax.neurons import keep_membranes
     >>> net = chunked(serial(dense(20, lif()), dense(10, lif())), 30, policy=keep_membranes)
     >>> params, _ = net.init(jax.random.key(0), (16,))
@@ -66,7 +66,7 @@ def truncated(layer: Layer, steps: int) -> Layer:
     Raises:
       ValueError: `steps` below 1.
 
-    >>> from stbp_jax import dense, lif
+    >>> from stbp_jax import dense, lif, serial
     >>> net = truncated(serial(dense(20, lif()), dense(10, lif())), 4)
     """
 

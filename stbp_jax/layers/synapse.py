@@ -252,7 +252,7 @@ def linear_fan_out(
 def layer_of(synapse: Synapse, neuron: Neuron | None, inputs: Inputs) -> Layer:
     """`spiking`, or `pointwise` where there is no neuron."""
     arguments.instance("neuron", neuron, Neuron | None, "a Neuron, such as lif(), or None")
-    arguments.function("inputs", inputs, "changing or still")
+    arguments.function("inputs", inputs, "varying_input or static_input")
     if neuron is None:
         return pointwise(synapse, inputs=inputs)
     return spiking(synapse, neuron, inputs=inputs)

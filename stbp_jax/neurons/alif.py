@@ -1,7 +1,7 @@
 """LIF neurons whose threshold rises with their own spikes.
 
 Decides the adaptation and how it enters the threshold; leak and reset stay with the resets of
-`iterative_lif`.
+`neurons.resets`.
 """
 
 import functools

@@ -21,7 +21,7 @@ def grid(**axes: Sequence[float]) -> tuple[dict[str, Array], list[dict[str, floa
         integers or floats.
 
     Returns:
-      `(points, rows)`: points for `run`, each leaf `[H]`; rows, the same as one dict a point.
+      `(points, rows)`: points for `sweep`, each leaf `[H]`; rows, the same as one dict a point.
 
     Raises:
       TypeError: values that are no sequence of numbers: a lone number, a string, a dict, a set, an
