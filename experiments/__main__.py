@@ -108,6 +108,8 @@ def _finish(pairs: list[tuple[Job, Path]], out: Path, *, record: bool) -> int:
     if made:
         print(frames.accuracies(made))
     print(f"run folder {out}")
+    for picture in sorted(out.rglob("*.png")):
+        print(f"  {picture.relative_to(out)}")
     return 0
 
 

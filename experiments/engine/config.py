@@ -49,6 +49,8 @@ class Model:
     """a1, the width of the rectangular surrogate"""
     gain: float = 1.0
     """first weights, as a multiple of the authors'"""
+    output_bias: float = 0.0
+    """added to the first biases of the output layer, so that it fires before it has learned"""
     dropout: float = 0.0
     """share of each dense hidden layer that is silenced while training"""
     input_dropout: float = 0.0

@@ -12,6 +12,7 @@ import stbp_jax as sj
 from experiments.engine.config import Config, UsageError
 from experiments.engine.notation import Conv, Dense, Part, Pool, parse
 from stbp_jax import layers, presets
+from stbp_jax.initializers import Initializer, Weights
 from stbp_jax.neurons import Reset
 from stbp_jax.training import Build
 
@@ -176,7 +177,19 @@ def _layers(
                 made += [sj.dropout(model.dropout)] if model.dropout else []
                 flat, inputs = True, layers.varying_input
     made += [] if flat else [sj.flatten()]
+    if model.output_bias:
+        dense = functools.partial(dense, init=_raised(init, model.output_bias))
     return [*made, dense(output.features, units.output(hparams))]
+
+
+def _raised(init: Initializer, bias: float) -> Initializer:
+    """The weights of `init`, every bias higher by that much."""
+
+    def raised(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> Weights:
+        kernel, first = init(key, shape, dtype)
+        return Weights(kernel, None if first is None else first + bias)
+
+    return raised
 
 
 # Pipelines ---------------------------------------------------------------------------------------

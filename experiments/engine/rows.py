@@ -40,6 +40,9 @@ def upgrade(row: Row) -> Row:
     row = row | {
         name: names.get(row[name], row[name]) for name, names in RENAMED.items() if name in row
     }
+    if row.get("config"):  # a field that is newer than the row had its default
+        parts = Config().asdict()
+        return row | {"config": {name: parts[name] | row["config"][name] for name in parts}}
     if "config" in row:
         return row
     if "streams" in row:

@@ -33,6 +33,12 @@ def test_an_old_row_is_upgraded():
     assert FIRST["variant"] == "twin"  # the row itself is as it was
 
 
+def test_a_field_that_is_newer_than_a_row_has_its_default():
+    config = Config().asdict()
+    del config["train"]["chunk"]
+    assert rows.upgrade({"config": config})["config"] == Config().asdict()
+
+
 def test_a_row_without_settings_has_no_config():
     row = {name: value for name, value in FIRST.items() if name != "settings"}
     assert rows.upgrade(row)["config"] is None
