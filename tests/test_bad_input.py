@@ -641,7 +641,10 @@ def test_still_inputs_that_vary():
         ),
         (lambda: sj.learnable_decay(lambda d: sj.lif(decay=d), 0.5), "init must be a function"),
         (lambda: sj.dense(3, sj.lif), "neuron must be a Neuron, such as lif(), or None"),
-        (lambda: sj.dense(3, inputs="still"), "inputs must be changing or still, got 'still'"),
+        (
+            lambda: sj.dense(3, inputs="still"),
+            "inputs must be varying_input or static_input, got 'still'",
+        ),
         (lambda: sj.serial(sj.lif()), "layers must be a Layer"),
         (lambda: sj.stepwise(sj.lif()), "layer must be a Layer"),
         (lambda: sj.chunked([], 2), "layer must be a Layer"),
