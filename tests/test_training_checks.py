@@ -94,7 +94,7 @@ def test_fields_of_a_pipeline(field, bad, message):
 
 def test_an_objective_that_makes_nothing():
     broken = PIPELINE._replace(objective=lambda loss_fn: None)
-    with expects(TypeError, "what objective returns must be callable, got None"):
+    with expects(TypeError, "the result of objective must be callable, got None"):
         run(SET, SET, build=lambda hparams, num_updates: broken)
 
 
