@@ -534,7 +534,7 @@ def test_chunks_of_nothing():
 def test_summary_of_other_points(shape, rows):
     zeros = np.zeros(shape)
     history = sj.training.History(zeros, zeros, sj.training.Evaluation(*[zeros] * 6), zeros)
-    with raises(ValueError, "rows", "[H, S, E]", f"got {rows}", f"{list(shape)}"):
+    with raises(ValueError, "points", "[H, S, E]", f"got {rows}", f"{list(shape)}"):
         sj.summarize(history, [{}] * rows)
 
 
