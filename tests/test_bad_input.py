@@ -563,9 +563,9 @@ def test_a_state_of_another_batch_is_refused_by_both_schedules(name, wrap):
     params, _ = net.init(jax.random.key(0), (2,))
     for batch, inputs in ((1, 4), (4, 1), (2, 3)):
         state, _ = net.initial_state(params, (batch, 2))
-        with pytest.raises(ValueError, match=rf"of the inputs' batch: B = {inputs}, got an array"):
+        with pytest.raises(ValueError, match=rf"of the inputs, B = {inputs}, got an array"):
             net.unroll(params, state, jnp.zeros((4, inputs, 2)))
-        with pytest.raises(ValueError, match=rf"of the inputs' batch: B = {inputs}, got an array"):
+        with pytest.raises(ValueError, match=rf"of the inputs, B = {inputs}, got an array"):
             net.step(params, state, jnp.zeros((inputs, 2)))
 
 

@@ -103,7 +103,7 @@ def test_an_optimizer_that_only_looks_like_one_of_optax():
     jax.eval_shape(lambda: run(SET, SET, build=lambda hparams, num_updates: several))
 
 
-NO_KEY = "key must be a random key, jax.random.key(0) for one, got "
+NO_KEY = "key must be a random key, such as jax.random.key(0), got "
 
 
 @pytest.mark.parametrize("take", [run, from_host, epoch])

@@ -99,11 +99,11 @@ def load(path: str | os.PathLike[str], network: Layer, like: Params) -> Params:
     for name, (_, leaf) in zip(names, places, strict=True):
         dtype = jnp.dtype(jnp.result_type(leaf)).name
         of_network = {"shape": list(jnp.shape(leaf)), "dtype": dtype}
-        for what in ("shape", "dtype"):
-            if found[name][what] != of_network[what]:
+        for field in ("shape", "dtype"):
+            if found[name][field] != of_network[field]:
                 raise ValueError(
-                    f"{path}: parameter {name} has {what} {found[name][what]}, the network needs "
-                    f"{of_network[what]}"
+                    f"{path}: parameter {name} has {field} {found[name][field]}, the network needs "
+                    f"{of_network[field]}"
                 )
     _compare(str(path), header["constants"], _plain("constants", constants_of(network)), "network")
     arrays = [
@@ -138,16 +138,18 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     return header, members
 
 
-def _named(what: str, tree: Any) -> dict[str, np.ndarray]:
+def _named(prefix: str, tree: Any) -> dict[str, np.ndarray]:
     """The leaves of a tree as NumPy arrays, by their paths."""
     named = {}
     for place, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
         name = jax.tree_util.keystr(place)
         if not arguments.concrete(leaf):
-            raise TypeError(f"{what}{name} must be concrete, got a traced value: save outside jit")
+            raise TypeError(
+                f"{prefix}{name} must be concrete, got a traced value: save outside jit"
+            )
         array = np.asarray(leaf)
         if array.dtype == object:
-            raise TypeError(f"{what}{name} must be an array, got {type(leaf).__name__}")
+            raise TypeError(f"{prefix}{name} must be an array, got {type(leaf).__name__}")
         named[name] = array
     return named
 
