@@ -1,7 +1,7 @@
-"""Checks of arguments: what is wrong, with what came and what was wanted.
+"""Checks of arguments, whose errors name the argument, the expected value and the given value.
 
-Values are looked at only when they are concrete; a traced value passes, because its number is not
-known when the program is made.
+Values are checked only if they are concrete. A traced value passes, because its number is not known
+when the program is traced.
 """
 
 import math
@@ -15,15 +15,15 @@ import numpy as np
 
 
 def concrete(x: Any) -> bool:
-    """Whether the numbers in `x` are known now."""
+    """Whether the values in `x` are known, which is false under a trace."""
     return not isinstance(x, jax.core.Tracer)
 
 
 def number(name: str, x: Any, wanted: str, ok: Callable[[np.ndarray], np.ndarray]) -> Any:
-    """Returns `x` as a float leaf after testing it with `ok` where it is concrete.
+    """Returns `x` as a float or an array of floats, after testing a concrete `x` with `ok`.
 
-    A Python number stays a Python float: it is weakly typed, so it never widens a bfloat16
-    membrane, and it starts no backend at import.
+    A Python number becomes a Python float, not an array. A Python float is weakly typed, so it
+    never widens a bfloat16 membrane, and it starts no backend at import.
     """
     if not concrete(x):
         return x
@@ -41,27 +41,27 @@ def number(name: str, x: Any, wanted: str, ok: Callable[[np.ndarray], np.ndarray
 
 
 def positive(name: str, x: Any) -> Any:
-    """A finite float above 0."""
+    """Returns `x`, finite floats above 0."""
     return number(name, x, "positive and finite", lambda v: np.isfinite(v) & (v > 0))
 
 
 def not_negative(name: str, x: Any) -> Any:
-    """A finite float of at least 0."""
+    """Returns `x`, finite floats of at least 0."""
     return number(name, x, "at least 0 and finite", lambda v: np.isfinite(v) & (v >= 0))
 
 
 def open_unit_interval(name: str, x: Any) -> Any:
-    """A float in (0, 1)."""
+    """Returns `x`, floats in (0, 1)."""
     return number(name, x, "inside (0, 1)", lambda v: (v > 0) & (v < 1))
 
 
 def unit_interval(name: str, x: Any) -> Any:
-    """A float in [0, 1]."""
+    """Returns `x`, floats in [0, 1]."""
     return number(name, x, "between 0 and 1", lambda v: (v >= 0) & (v <= 1))
 
 
 def count(name: str, n: Any, *, least: int = 1) -> int:
-    """An integer of at least `least`; static, so a traced one is refused."""
+    """Returns `n` as a Python integer of at least `least`; traced values raise."""
     try:
         if isinstance(n, bool) or not concrete(n):
             raise TypeError
@@ -74,7 +74,7 @@ def count(name: str, n: Any, *, least: int = 1) -> int:
 
 
 def rank(name: str, x: Any, axes: Sequence[str], hint: str = "") -> None:
-    """An array with one axis for each letter of `axes`."""
+    """Raises unless `x` has one axis for each name in `axes`."""
     unmasked(name, x)
     shape = jnp.shape(x)
     if len(shape) != len(axes):
@@ -83,7 +83,7 @@ def rank(name: str, x: Any, axes: Sequence[str], hint: str = "") -> None:
 
 
 def array(name: str, x: Any, wanted: str = "an array of real numbers") -> Any:
-    """An array of real numbers or bools of NumPy or JAX; no list, mask or foreign byte order."""
+    """Returns `x`, an array of real numbers or bools without a mask, in native byte order."""
     if not isinstance(x, np.ndarray | np.generic | jax.Array):
         raise TypeError(f"{name} must be an array, got {type(x).__name__}")
     unmasked(name, x)
@@ -97,14 +97,14 @@ def array(name: str, x: Any, wanted: str = "an array of real numbers") -> Any:
 
 
 def no_nan(name: str, x: Any) -> None:
-    """Spikes without NaN, where they are concrete."""
+    """Raises if concrete spikes hold NaN."""
     known = concrete(x) and jnp.issubdtype(x.dtype, jnp.floating)
     if known and np.any(np.isnan(np.asarray(x))):
         raise ValueError(f"{name} must hold no NaN, which is neither a spike nor silence")
 
 
 def sequence(name: str, xs: Any) -> None:
-    """A time-major sequence `[T, B, ...]` with T >= 1."""
+    """Raises unless `xs` is a time-major sequence `[T, B, ...]` with T >= 1."""
     array(name, xs)
     if xs.ndim < 2 or xs.shape[0] == 0:
         raise ValueError(
@@ -113,7 +113,7 @@ def sequence(name: str, xs: Any) -> None:
 
 
 def state(name: str, state: Any, shape: Sequence[int]) -> None:
-    """A state whose arrays have the shape of one time slice, `[B, *units]`."""
+    """Raises unless all arrays of the state have the shape of one time slice, `[B, *units]`."""
     for leaf in jax.tree.leaves(state):
         if jnp.shape(leaf) != tuple(shape):
             raise ValueError(
@@ -123,19 +123,19 @@ def state(name: str, state: Any, shape: Sequence[int]) -> None:
 
 
 def batch(name: str, state: Any, size: int) -> None:
-    """A state whose arrays lead with B."""
+    """Raises unless all arrays of the state have the leading axis B = `size`."""
     for leaf in jax.tree.leaves(state):
         if jnp.ndim(leaf) and jnp.shape(leaf)[0] != size:
             raise ValueError(
-                f"{name} must be of the inputs' batch: B = {size}, got an array "
+                f"{name} must have the batch size of the inputs, B = {size}, got an array of shape "
                 f"{list(jnp.shape(leaf))}"
             )
 
 
 def same_steps(name: str, xs: Any) -> None:
-    """A concrete sequence whose steps are all the same."""
+    """Raises unless all steps of a concrete sequence are the same."""
     steps = np.asarray(xs)
-    floats = np.issubdtype(steps.dtype, np.inexact)  # NaN is like NaN
+    floats = np.issubdtype(steps.dtype, np.inexact)  # NaN counts as equal to NaN
     differ = [t for t in range(1, len(steps)) if not np.array_equal(steps[t], steps[0], floats)]
     if differ:
         raise ValueError(
@@ -145,7 +145,7 @@ def same_steps(name: str, xs: Any) -> None:
 
 
 def instance(name: str, x: Any, kind: Any, wanted: str) -> Any:
-    """An instance of `kind`; `wanted` describes it."""
+    """Returns `x`, an instance of `kind`, which `wanted` describes."""
     if not isinstance(x, kind):
         got = f"the function {x.__name__}" if hasattr(x, "__name__") else repr(x)
         raise TypeError(f"{name} must be {wanted}, got {got}")
@@ -153,18 +153,19 @@ def instance(name: str, x: Any, kind: Any, wanted: str) -> Any:
 
 
 def function(name: str, x: Any, wanted: str = "a function", *, optional: bool = False) -> Any:
-    """Something that can be called, or None where it is optional; `wanted` describes it."""
+    """Returns `x`, a callable that `wanted` describes, or None if it is optional."""
     if not (callable(x) or (optional and x is None)):
         raise TypeError(f"{name} must be {wanted}{' or None' if optional else ''}, got {x!r}")
     return x
 
 
 def _array(x: Any) -> Any:
+    """A list or tuple as an array; other values unchanged."""
     return np.asarray(x) if isinstance(x, list | tuple) else x
 
 
 def images(name: str, x: Any) -> None:
-    """Images as uint8, or as floats in [0, 1]."""
+    """Raises unless images are uint8, or floats in [0, 1]."""
     unmasked(name, x)
     dtype = jnp.result_type(_array(x))
     if dtype == jnp.uint8:
@@ -174,14 +175,14 @@ def images(name: str, x: Any) -> None:
     if concrete(x) and np.size(x):
         values = np.asarray(x, np.float64)
         low, high = values.min(), values.max()
-        if not (low >= 0 and high <= 1):  # false for NaN too
+        if not (low >= 0 and high <= 1):  # NaN fails both comparisons
             raise ValueError(
                 f"{name} must be finite and in [0, 1], got values from {low:g} to {high:g}"
             )
 
 
 def labels(name: str, x: Any, *, batch: int, classes: int) -> None:
-    """Integer labels `[B]` in [0, C), as many as there are examples."""
+    """Raises unless labels are integers `[batch]` in [0, `classes`)."""
     unmasked(name, x)
     x = _array(x)
     if not jnp.issubdtype(jnp.result_type(x), jnp.integer):
@@ -193,14 +194,14 @@ def labels(name: str, x: Any, *, batch: int, classes: int) -> None:
             "if the scores come from outputs, those must be time-major, [T, B, C]"
         )
     if concrete(x) and batch:
-        values = np.asarray(x)  # np.min of a jax array would be traced inside jit
+        values = np.asarray(x)  # inside jit, np.min of a JAX array would be traced
         low, high = int(values.min()), int(values.max())
         if low < 0 or high >= classes:
             raise ValueError(f"{name} must lie in [0, {classes}), got values from {low} to {high}")
 
 
 def unmasked(name: str, x: Any) -> None:
-    """Refuses a NumPy array with a mask: most conversions drop the mask and keep what it hides."""
+    """Raises for masked NumPy arrays: most conversions drop the mask and keep the hidden values."""
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(
             f"{name} must be an array without a mask, got a masked array; use .filled(value)"
@@ -211,20 +212,20 @@ def unmasked(name: str, x: Any) -> None:
 
 
 def key(name: str, x: Any) -> Any:
-    """One random key: typed, or the `[words]` of an old-style one; known under a trace too."""
+    """Returns `x`, a single random key, traced or not: typed, or old-style words."""
     if not isinstance(x, np.ndarray | jax.Array):
         raise TypeError(
-            f"{name} must be a random key, jax.random.key(0) for one, got {type(x).__name__}"
+            f"{name} must be a random key, such as jax.random.key(0), got {type(x).__name__}"
         )
     typed = jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
     if not typed and x.dtype != np.uint32:
-        raise TypeError(f"{name} must be a random key, jax.random.key(0) for one, got {x.dtype}")
+        raise TypeError(f"{name} must be a random key, such as jax.random.key(0), got {x.dtype}")
     if x.ndim != (0 if typed else 1):
         raise ValueError(f"{name} must be a single key, got keys of shape {list(x.shape)}")
     if not typed:
         try:
             jax.eval_shape(jax.random.wrap_key_data, x)
-        except TypeError:  # threefry has two words, rbg four
+        except TypeError:  # a threefry key has two words, an rbg key four
             raise ValueError(
                 f"{name} must have the words of a key, as jax.random.key_data gives, got {len(x)}"
             ) from None
@@ -232,9 +233,10 @@ def key(name: str, x: Any) -> Any:
 
 
 def held(name: str, x: Any) -> Any:
-    """Numbers that keep their meaning in the types of the computation, 32 bits by default.
+    """Returns `x`, whose numbers keep their values in the dtype of the computation.
 
-    Floats may round, but not to 0 or infinity; integers may not change at all.
+    The computation uses 32 bits by default. Floats may be rounded, but not to 0 or infinity.
+    Integers must not change.
     """
     if not concrete(x) or jnp.issubdtype(jnp.result_type(x), jax.dtypes.extended):
         return x
@@ -257,11 +259,11 @@ def held(name: str, x: Any) -> Any:
     return x
 
 
-# Arrays, integers and functions by their types ---------------------------------------------------
+# Numbers and iterables ----------------------------------------------------------------------------
 
 
 def integer(name: str, n: Any) -> int:
-    """An integer of any sign as Python's, so that nothing wraps in a narrow type."""
+    """Returns `n`, of any sign, as a Python integer, which cannot wrap around."""
     try:
         if isinstance(n, bool) or not concrete(n):
             raise TypeError
@@ -271,13 +273,13 @@ def integer(name: str, n: Any) -> int:
 
 
 def scalar(name: str, x: Any) -> None:
-    """One number, not an array with axes."""
+    """Raises if `x` has axes."""
     if np.ndim(x):
         raise ValueError(f"{name} must be one number, got shape {list(np.shape(x))}")
 
 
 def real(name: str, x: Any) -> None:
-    """One real number of any type, in Python, NumPy or JAX; a traced one passes by its type."""
+    """Raises unless `x` is one real number of Python, NumPy or JAX, traced or not."""
     if isinstance(x, bool) or not isinstance(x, int | float | np.generic | np.ndarray | jax.Array):
         raise TypeError(f"{name} must be a number, got {x!r}")
     dtype = np.dtype(type(x)) if isinstance(x, int | float) else x.dtype
@@ -287,19 +289,19 @@ def real(name: str, x: Any) -> None:
 
 
 def sensor(shape: Any) -> tuple[int, ...]:
-    """The shape of a sensor as Python integers, whose cells fit a word of 32 bits."""
+    """Returns the shape of a sensor as Python integers, if its addresses fit in 32 bits."""
     try:
         sizes = (shape,) if np.ndim(shape) == 0 else tuple(shape)
     except (TypeError, ValueError):
         raise TypeError(f"shape must be a tuple of integers, got {shape!r}") from None
     found = tuple(count("shape", size) for size in sizes)
     if math.prod(found) >= 2**32:
-        raise ValueError(f"shape must have fewer than 2³² cells, got {list(found)}")
+        raise ValueError(f"shape must have fewer than 2³² addresses, got {list(found)}")
     return found
 
 
 def iterable(name: str, x: Any) -> None:
-    """Something that gives one value after the other."""
+    """Raises unless `x` is iterable."""
     try:
         iter(x)
     except TypeError:
@@ -310,7 +312,7 @@ def iterable(name: str, x: Any) -> None:
 
 
 def listed(name: str, x: Any) -> Any:
-    """An array, or a list or tuple of numbers made one; without any they are integers."""
+    """Returns an array as it is, and a list or tuple as an array; an empty list holds integers."""
     if not isinstance(x, list | tuple):
         return array(name, x)
     try:
@@ -321,7 +323,7 @@ def listed(name: str, x: Any) -> Any:
 
 
 def shape(name: str, sizes: Any) -> tuple[int, ...]:
-    """The sizes of axes: static integers of at least 0."""
+    """Returns the sizes of axes as Python integers of at least 0."""
     try:
         if isinstance(sizes, str):
             raise TypeError
@@ -331,7 +333,7 @@ def shape(name: str, sizes: Any) -> tuple[int, ...]:
 
 
 def dtype(name: str, x: Any, wanted: str, *kinds: Any) -> Any:
-    """A dtype of one of the kinds, or None."""
+    """Returns `x`, None or a dtype of one of the kinds, which `wanted` describes."""
     if x is None:
         return x
     try:

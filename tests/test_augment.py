@@ -124,7 +124,7 @@ def test_images_of_another_kind(change, images, error, message):
 @augment
 @pytest.mark.parametrize("key", [0, None, "key", np.zeros(2, np.float32), np.int32(3)])
 def test_keys_of_another_kind(change, key):
-    with pytest.raises(TypeError, match="key must be a random key, jax.random.key"):
+    with pytest.raises(TypeError, match="key must be a random key, such as jax.random.key"):
         change(key, IMAGES)
 
 

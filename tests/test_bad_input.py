@@ -534,7 +534,7 @@ def test_chunks_of_nothing():
 def test_summary_of_other_points(shape, rows):
     zeros = np.zeros(shape)
     history = sj.training.History(zeros, zeros, sj.training.Evaluation(*[zeros] * 6), zeros)
-    with raises(ValueError, "rows", "[H, S, E]", f"got {rows}", f"{list(shape)}"):
+    with raises(ValueError, "points", "[H, S, E]", f"got {rows}", f"{list(shape)}"):
         sj.summarize(history, [{}] * rows)
 
 
@@ -563,9 +563,9 @@ def test_a_state_of_another_batch_is_refused_by_both_schedules(name, wrap):
     params, _ = net.init(jax.random.key(0), (2,))
     for batch, inputs in ((1, 4), (4, 1), (2, 3)):
         state, _ = net.initial_state(params, (batch, 2))
-        with pytest.raises(ValueError, match=rf"of the inputs' batch: B = {inputs}, got an array"):
+        with pytest.raises(ValueError, match=rf"of the inputs, B = {inputs}, got an array"):
             net.unroll(params, state, jnp.zeros((4, inputs, 2)))
-        with pytest.raises(ValueError, match=rf"of the inputs' batch: B = {inputs}, got an array"):
+        with pytest.raises(ValueError, match=rf"of the inputs, B = {inputs}, got an array"):
             net.step(params, state, jnp.zeros((inputs, 2)))
 
 
@@ -643,7 +643,7 @@ def test_still_inputs_that_vary():
         (lambda: sj.dense(3, sj.lif), "neuron must be a Neuron, such as lif(), or None"),
         (
             lambda: sj.dense(3, inputs="still"),
-            "inputs must be varying_input or static_input",
+            "inputs must be varying_input or static_input, got 'still'",
         ),
         (lambda: sj.serial(sj.lif()), "layers must be a Layer"),
         (lambda: sj.stepwise(sj.lif()), "layer must be a Layer"),

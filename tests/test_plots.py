@@ -127,7 +127,7 @@ def test_rasters_take_every_type_of_spikes(axes, dtype):
 @pytest.mark.parametrize(
     ("surrogates", "extent", "error", "message"),
     [
-        ([], 3.0, ValueError, "surrogates must be at least one, got none"),
+        ([], 3.0, ValueError, "surrogates must hold at least one surrogate, got none"),
         (gaussian(1.0), 3.0, TypeError, "surrogates must be a list of surrogates, got"),
         (["gaussian"], 3.0, TypeError, r"surrogates must be a list of surrogates, got \['gauss"),
         ([gaussian], 3.0, TypeError, "surrogates must be a list of surrogates, got"),
@@ -161,7 +161,7 @@ GOOD = np.array([0.5, 0.75])
         (history(0.5, 0.5), TypeError, "train_accuracy must be an array, got float"),
         (history(np.stack([GOOD] * 2), GOOD), ValueError, r"of one run .*got \[2, 2\]"),
         (history(GOOD, np.stack([GOOD] * 2)), ValueError, r"test.accuracy must .*got \[2, 2\]"),
-        (history(GOOD, GOOD[:1]), ValueError, "as many epochs in both .*got 2 and 1"),
+        (history(GOOD, GOOD[:1]), ValueError, "equally many epochs in both .*got 2 and 1"),
         (history(100 * GOOD, GOOD), ValueError, r"train_accuracy must lie in \[0, 1\].* 50 to 75"),
         (history(GOOD, -GOOD), ValueError, r"test.accuracy must lie in \[0, 1\], .* -0.75 to -0.5"),
         (

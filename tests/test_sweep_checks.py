@@ -195,8 +195,12 @@ def test_arguments_of_run(change, error, message):
         ([0.1, float("nan")], ValueError, "width must be numbers, got nan among them"),
         ([1e39], ValueError, "width must hold numbers that float32 can hold, got .*1e.39"),
         ([1e-60], ValueError, "width must hold numbers that float32 can hold, got .*1e-60"),
-        ([2**24 + 1], ValueError, "width must hold integers that stay as they are, got 16777217"),
-        ([10**400], ValueError, "width must hold integers that stay as they are, got 1000"),
+        (
+            [2**24 + 1],
+            ValueError,
+            "width must hold integers that float32 keeps exactly, got 16777217",
+        ),
+        ([10**400], ValueError, "width must hold integers that float32 keeps exactly, got 1000"),
         ([], ValueError, "width must have at least one value"),
         ((), ValueError, "width must have at least one value"),
     ],
@@ -277,8 +281,8 @@ def test_a_learning_rate_of_infinity_diverges_in_a_real_sweep():
     [
         ((1, 1, 0), [{}], ValueError, r"\[H, S, E\] must have at least one of each, got \[1, 1, 0"),
         ((1, 0, 1), [{}], ValueError, r"\[H, S, E\] must have at least one of each, got \[1, 0, 1"),
-        ((1, 1, 1), [0.5], TypeError, "rows must be dicts, got 0.5 among them"),
-        ((1, 1, 1), [{"seeds": 3}], ValueError, r"entries that a line has itself, got \['seeds'\]"),
+        ((1, 1, 1), [0.5], TypeError, "points must be dicts, got 0.5 among them"),
+        ((1, 1, 1), [{"seeds": 3}], ValueError, r"entries that summarize adds, got \['seeds'\]"),
     ],
 )
 def test_arguments_of_summarize(shape, rows, error, message):

@@ -1,4 +1,4 @@
-"""Layers: a synapse and a neuron, unrolled over time."""
+"""Layers of synapses and neurons, their combinations, and their schedules over time."""
 
 from stbp_jax.layers._constraints import Constraint
 from stbp_jax.layers._convolution import convolve

@@ -1,4 +1,4 @@
-"""Constraints of kernels, a mask or a sign for one, which `dense` and `conv` apply."""
+"""Constraints on the kernels of `dense` and `conv`, such as masks and fixed signs."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ Constraint = Callable[[Array], Array]
 
 
 def check_constraint(constraint: Constraint | None, kernel: Array) -> None:
-    """Refuses a constraint that is no function from a kernel to one of its shape."""
+    """Raises unless the constraint is None or maps a kernel to a kernel of the same shape."""
     if constraint is None:
         return
     arguments.function("constraint", constraint, "a function from kernel to kernel")
@@ -26,11 +26,12 @@ def check_constraint(constraint: Constraint | None, kernel: Array) -> None:
 
 
 def constrained(weights: Weights, constraint: Constraint | None) -> Array:
+    """The kernel with the constraint applied."""
     return weights.kernel if constraint is None else constraint(weights.kernel)
 
 
 def present(weights: Weights, constraint: Constraint | None) -> Array:
-    """1 where a synapse is, float32; where a constraint makes a weight 0 is none."""
+    """1 for each synapse and 0 for each weight that the constraint makes 0, float32."""
     if constraint is None:
         return jnp.ones(weights.kernel.shape, jnp.float32)
     return (constraint(weights.kernel) != 0).astype(jnp.float32)

@@ -1,9 +1,8 @@
-"""Convolution over images, in the formulation that the platform runs fastest.
+"""Convolution over images, in the formulation that is fastest on each platform.
 
-Decides how the sums are made. XLA has fast convolutions on accelerators; on the CPU they are slow
-where channels are few, slower still under `vmap` over kernels, and their gradients slowest of all
-inside a loop, as every scan over updates is (jax 0.10 to 0.12). There each sum becomes part of one
-matrix product over tiles of a row. Leaves out what is convolved, and biases.
+On accelerators XLA's own convolution is fast. On the CPU it is slow for few channels, slower under
+`vmap` over kernels, and its gradients are slowest inside a loop, such as a scan over updates
+(jax 0.10 to 0.12). The CPU therefore computes one matrix product over tiles of a row.
 """
 
 from functools import partial
@@ -18,11 +17,11 @@ from stbp_jax.core import Array
 def convolve(x: Array, kernel: Array, padding: str) -> Array:
     """Cross-correlation with stride 1: y[r, c] = Σᵢⱼ x[r + i, c + j] kernel[i, j].
 
-    The formulation is chosen when the program is lowered, by platform; both are differentiable in
-    both modes, and equal up to the order of sums.
+    JAX selects the formulation by platform when it lowers the program. Both formulations are
+    differentiable in forward and reverse mode, and equal up to the order of sums.
 
     Args:
-      x: `[B, height, width, channels]`, of the kernel's dtype.
+      x: `[B, height, width, channels]`, with the kernel's dtype.
       kernel: `[kh, kw, channels, features]`.
       padding: `"valid"` or `"same"`.
 
@@ -30,8 +29,8 @@ def convolve(x: Array, kernel: Array, padding: str) -> Array:
       `[B, height', width', features]`.
 
     Raises:
-      ValueError: an unknown padding, in capitals too; shapes that do not fit.
-      TypeError: another dtype than the kernel's.
+      ValueError: `padding` is unknown (capitals included), or the shapes do not fit.
+      TypeError: `x` and `kernel` are not arrays of numbers, or differ in dtype.
     """
     _check(x, kernel, padding)
     if 0 in x.shape:
@@ -74,12 +73,12 @@ def direct(x: Array, kernel: Array, padding: str) -> Array:
 
 
 def banded(x: Array, kernel: Array, padding: str) -> Array:
-    """`convolve` as one matrix product, at least in float32.
+    """`convolve` as one matrix product, in float32 or wider.
 
-    A row of outputs is cut into tiles, each about as wide as the kernel. All pixels that a tile
-    sees are a vector, and a banded (Toeplitz) matrix takes it to all outputs of the tile: under
-    twice the multiplications that are needed, for far fewer copies of each pixel than one vector
-    for each output would take, and for a product that is wide although features are few.
+    Each row of outputs is cut into tiles about as wide as the kernel. The pixels that a tile sees
+    form one vector, and a banded (Toeplitz) matrix maps this vector to all outputs of the tile.
+    This takes less than twice the necessary multiplications. In return, each pixel is copied far
+    less often than with one vector for each output, and the product is wide even for few features.
     """
     dtype = x.dtype
     kh, kw, channels, features = kernel.shape
@@ -92,9 +91,10 @@ def banded(x: Array, kernel: Array, padding: str) -> Array:
     rows, columns = height + top + bottom - kh + 1, width + left + right - kw + 1
     tile = tile_width(columns, kw)
     tiles = -(-columns // tile)
-    blocks = tiles + -(-(kw - 1) // tile)  # as wide as a tile, which looks into those to its right
+    # A tile also sees pixels of the blocks to its right. Each block is as wide as a tile.
+    blocks = tiles + -(-(kw - 1) // tile)
 
-    # At least float32: the gradients' sums over tiles would else be rounded one by one.
+    # In bfloat16, the gradients' sums over tiles would be rounded at each addition.
     x, kernel = (a.astype(jnp.promote_types(dtype, jnp.float32)) for a in (x, kernel))
     beyond = blocks * tile - width - left
     x = jnp.pad(x, ((0, 0), (top, bottom), (left, beyond), (0, 0)))
@@ -104,14 +104,14 @@ def banded(x: Array, kernel: Array, padding: str) -> Array:
         for i in range(kh)
         for n in range(blocks - tiles + 1)
     ]
-    pixels = jnp.concatenate(views, axis=-1)  # [batch, rows, tiles, what a tile sees]
+    pixels = jnp.concatenate(views, axis=-1)  # [batch, rows, tiles, pixels that a tile sees]
     y = pixels.reshape((batch * rows * tiles, -1)) @ _band(kernel, tile)
     y = y.reshape((batch, rows, tiles * tile, features))[:, :, :columns]
     return y.astype(dtype)
 
 
 def tile_width(columns: int, kw: int) -> int:
-    """The width of a tile: between half the kernel's and the kernel's, without a rest if it can."""
+    """A tile width from half the kernel's width to the kernel's, dividing `columns` if possible."""
     for tile in range(kw, kw // 2, -1):
         if columns % tile == 0:
             return tile
@@ -119,10 +119,10 @@ def tile_width(columns: int, kw: int) -> int:
 
 
 def _band(kernel: Array, tile: int) -> Array:
-    """The kernel at `tile` places of a row: `[kh * seen * channels, tile * features]`."""
+    """The kernel at `tile` positions in a row: `[kh * seen * channels, tile * features]`."""
     kh, kw, channels, features = kernel.shape
     seen = tile + kw - 1  # columns of pixels
-    # Copies one column too long, laid end to end and cut anew: each begins one place further right.
+    # Each copy is one column longer than a row, so after the reshape each starts one further right.
     copies = jnp.pad(kernel, ((0, 0), (0, tile), (0, 0), (0, 0)))
     copies = jnp.broadcast_to(copies[:, None], (kh, tile, seen + 1, channels, features))
     copies = copies.reshape((kh, tile * (seen + 1), channels, features))[:, : tile * seen]

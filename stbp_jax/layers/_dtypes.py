@@ -1,4 +1,4 @@
-"""The dtype in which a layer without weights computes."""
+"""The dtype of computations in layers without weights."""
 
 from typing import Any
 
@@ -8,6 +8,6 @@ from stbp_jax.core import Array
 
 
 def float_type(x: Array) -> Any:
-    """The dtype of `x` where it is a float, else the default float."""
+    """The dtype of `x` if it is a float dtype, otherwise the default float."""
     floats = jnp.issubdtype(x.dtype, jnp.floating)
     return jnp.result_type(x) if floats else jnp.result_type(float)

@@ -1,11 +1,11 @@
-"""Products of presynaptic values and weights: what `dense` takes as its `matmul`.
+"""Products of presynaptic values and weights, for the `matmul` argument of `dense`.
 
-Decides in which precision the sums of a synapse are made. Membranes stay in the dtype of the
-weights, and so do the weights that an optimizer holds. Leaves out convolutions, which run in the
-dtype of their weights.
+Each product sums a synapse's inputs in a precision of its own. The membranes and the optimizer's
+weights keep the dtype of the kernel. Convolutions do not use these products: they run in the dtype
+of their kernel.
 
-Each of them raises a TypeError for operands that are no arrays or weights that are no floats, and a
-ValueError for shapes that do not fit.
+Every product raises a TypeError if an operand is not an array or the kernel does not hold floats,
+and a ValueError if the shapes do not fit.
 """
 
 from collections.abc import Callable
@@ -17,10 +17,11 @@ from stbp_jax import arguments
 from stbp_jax.core import Array
 
 Matmul = Callable[[Array, Array], Array]
+"""`(x [B, in], kernel [in, out]) -> [B, out]` in the kernel's dtype."""
 
 
 def _operands(x: Array, kernel: Array) -> tuple[Array, Array]:
-    """Both as they are multiplied, in the dtype of the weights."""
+    """Checks both operands and casts `x` to the kernel's dtype."""
     arguments.array("x", x)
     arguments.array("kernel", kernel)
     if not jnp.issubdtype(kernel.dtype, jnp.floating):
@@ -38,7 +39,7 @@ def _operands(x: Array, kernel: Array) -> tuple[Array, Array]:
 
 
 def full_matmul(x: Array, kernel: Array) -> Array:
-    """X W in the dtype of the weights: the default.
+    """X W in the dtype of the weights, the default of `dense`.
 
     Args:
       x: `[B, in]`.
@@ -52,10 +53,10 @@ def full_matmul(x: Array, kernel: Array) -> Array:
 
 
 def bfloat16_matmul(x: Array, kernel: Array) -> Array:
-    """X W with both rounded to bfloat16, summed in float32; likewise both gradients.
+    """X W with both operands rounded to bfloat16 and sums in float32; both gradients likewise.
 
-    A spike is exact in bfloat16, so that of the forward product only the weights are rounded, to
-    8 bits of mantissa. Backward keeps 2 bytes of each input instead of 4.
+    Spikes are exact in bfloat16, so the forward product rounds only the weights, to 8 bits of
+    mantissa. The backward pass keeps 2 bytes of each input instead of 4.
 
     Args:
       x: `[B, in]`.
@@ -71,21 +72,21 @@ def bfloat16_matmul(x: Array, kernel: Array) -> Array:
 
 
 def split_bfloat16_matmul(x: Array, kernel: Array) -> Array:
-    """X W for spikes, by three bfloat16 products that together hold all 24 bits of a weight.
+    """X W for spikes, as three bfloat16 products that together hold all 24 bits of a weight.
 
-    For tensor cores, which multiply bfloat16 many times as fast as float32. Equal to the float32
-    product up to the order of its sums, and so is the weights' gradient; the error handed down is a
-    float32 product.
+    This product is for tensor cores, which multiply bfloat16 many times as fast as float32. It
+    equals the float32 product up to the order of sums, and so does the gradient with respect to the
+    weights. The gradient with respect to `x` is a float32 product.
 
     Args:
-      x: `[B, in]`, exact in bfloat16, as 0 and 1 are; else it is rounded.
+      x: `[B, in]`, exact in bfloat16, such as 0 and 1; other values are rounded.
       kernel: `[in, out]`, float32.
 
     Returns:
       `[B, out]`, in the kernel's dtype.
 
     Raises:
-      TypeError: a kernel wider than float32.
+      TypeError: the kernel is wider than float32.
 
     >>> split_bfloat16_matmul(jnp.ones((1, 1)), jnp.array([[1 + 2**-9]])).tolist()
     [[1.001953125]]
@@ -97,13 +98,14 @@ def split_bfloat16_matmul(x: Array, kernel: Array) -> Array:
 
 
 def event_driven_matmul(x: Array, kernel: Array) -> Array:
-    """X W as the sum of the kernel's rows at the inputs that are not 0: for few spikes at B = 1.
+    """X W as the sum of xᵢ Wᵢ over the inputs i that are not 0, for sparse spikes at B = 1.
 
-    A row costs what its non-zero inputs cost, where the full product reads all weights: on one core
-    less for up to a third of the inputs. Each row of `x` is summed by itself in the order of its
-    cells, so that `step` and `unroll` agree to the last bit. For large batches and accelerators
-    the full product is faster. Both gradients are those of the full product. Weights that no input
-    drives are not read: where those are NaN or infinite, the full product is NaN and this is not.
+    Only the weights of non-zero inputs are read, while the full product reads all weights. On one
+    CPU core this product costs less if up to a third of the inputs are non-zero. For large batches
+    and on accelerators the full product is faster. Each example is summed by itself in the order of
+    its inputs, so `step` and `unroll` agree to the last bit. Both gradients are those of the full
+    product. If a weight that no input drives is NaN or infinite, the full product is NaN and this
+    product is not.
 
     Args:
       x: `[B, in]`.
@@ -115,16 +117,16 @@ def event_driven_matmul(x: Array, kernel: Array) -> Array:
     >>> event_driven_matmul(jnp.array([[0.0, 2.0]]), jnp.array([[1.0], [3.0]])).tolist()
     [[6.0]]
     """
-    return _gathered(*_operands(x, kernel))
+    return _event_driven(*_operands(x, kernel))
 
 
-_WORD = 32  # inputs whose spikes one word holds
+_WORD = 32  # inputs per word of spike bits
 
 
 @jax.custom_vjp
-def _gathered(x: Array, kernel: Array) -> Array:
+def _event_driven(x: Array, kernel: Array) -> Array:
     size = x.shape[1]
-    if not size:  # no word to look into
+    if not size:
         return jnp.zeros((x.shape[0], kernel.shape[1]), kernel.dtype)
     count = -(-size // _WORD)
     spikes = jnp.pad(x != 0, ((0, 0), (0, _WORD * count - size))).reshape((-1, count, _WORD))
@@ -138,14 +140,14 @@ def _gathered(x: Array, kernel: Array) -> Array:
             at, word, total = carried
             lowest = word & (~word + 1)
             offset = jax.lax.population_count(lowest - 1).astype(at.dtype)
-            cell = jnp.minimum(_WORD * at + offset, size - 1)  # an empty word has no lowest bit
-            total += (jnp.where(word != 0, values[cell], 0) * kernel[cell]).astype(total.dtype)
+            index = jnp.minimum(_WORD * at + offset, size - 1)  # an empty word has no lowest bit
+            total += (jnp.where(word != 0, values[index], 0) * kernel[index]).astype(total.dtype)
             word &= word - 1
             at += (word == 0).astype(at.dtype)
             after = words[jnp.minimum(at, count - 1)]
             return at, jnp.where(word == 0, after, word), total
 
-        wide = jnp.promote_types(kernel.dtype, jnp.float32)  # bfloat16 counts to 256
+        wide = jnp.promote_types(kernel.dtype, jnp.float32)  # bfloat16 sums of ones stop at 256
         start = jnp.int32(0), words[0], jnp.zeros(kernel.shape[1], wide)
         total = jax.lax.while_loop(lambda carried: carried[0] < count, add, start)[2]
         return total.astype(kernel.dtype)
@@ -153,20 +155,20 @@ def _gathered(x: Array, kernel: Array) -> Array:
     return jax.lax.map(row, (x, words))
 
 
-def _gathered_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _gathered(x, kernel), (x, kernel)
+def _event_driven_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _event_driven(x, kernel), (x, kernel)
 
 
-def _gathered_backward(residuals: tuple[Array, Array], bar: Array) -> tuple[Array, Array]:
+def _event_driven_backward(residuals: tuple[Array, Array], bar: Array) -> tuple[Array, Array]:
     x, kernel = residuals
     return bar @ kernel.T, x.T @ bar
 
 
-_gathered.defvjp(_gathered_forward, _gathered_backward)
+_event_driven.defvjp(_event_driven_forward, _event_driven_backward)
 
 
 def _dot(x: Array, kernel: Array) -> Array:
-    """Of two bfloat16 matrices, summed in float32."""
+    """The product of two bfloat16 matrices, summed in float32."""
     return jnp.dot(x, kernel, preferred_element_type=jnp.float32)
 
 
@@ -191,10 +193,10 @@ _bfloat16.defvjp(_bfloat16_forward, _bfloat16_backward)
 
 
 def _parts(x: Array) -> list[Array]:
-    """Three bfloat16 arrays whose sum is `x` to 24 bits."""
+    """Three bfloat16 arrays whose sum equals `x` to 24 bits."""
     parts = []
     for _ in range(3):
-        # reduce_precision, because XLA may drop a cast there and back.
+        # XLA may drop a cast to bfloat16 and back, but not reduce_precision.
         part = jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
         parts.append(part.astype(jnp.bfloat16))
         x = x - part
@@ -208,7 +210,7 @@ def _split(x: Array, kernel: Array) -> Array:
 
 def _split_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
     low = x.astype(jnp.bfloat16)
-    # The small ones first: their sum is not lost in the large one.
+    # Small parts first, so that the largest part does not absorb them one by one.
     y = sum(_dot(low, part) for part in reversed(_parts(kernel)))
     return jnp.asarray(y, kernel.dtype), (low, kernel)
 

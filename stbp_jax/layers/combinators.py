@@ -1,4 +1,4 @@
-"""Layers out of layers: `serial`. The result is a `Layer` again, in both schedules."""
+"""Combinators, which build a `Layer` out of layers: `serial`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,17 +10,17 @@ from stbp_jax.core import Array, Layer, LayerStats, Params, Shape, State
 
 
 def serial(*layers: Layer) -> Layer:
-    """Layers in sequence, within a step: xᵗ passes through all of them at step t.
+    """Layers in sequence: at step t, xᵗ passes through all of them.
 
     Args:
-      *layers: at least one; networks are layers too.
+      *layers: one or more layers; a network is a layer too.
 
     Returns:
-      A `Layer` whose params and state are tuples of the layers' own.
+      A `Layer` with both schedules, whose params and state are tuples with one entry per layer.
 
     Raises:
-      ValueError: no layers.
-      TypeError: one that is not a `Layer`.
+      ValueError: no layer is given.
+      TypeError: an argument is not a `Layer`.
 
     >>> from stbp_jax import dense
     >>> net = serial(dense(800), dense(10))

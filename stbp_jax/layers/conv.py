@@ -1,4 +1,4 @@
-"""Convolution over images: every unit sees a window of pixels, all with the same weights."""
+"""Convolutional layers over images."""
 
 from typing import Any
 
@@ -25,25 +25,27 @@ def conv(
 ) -> Layer:
     """Convolution with stride 1 over images `[height, width, channels]`, then the neuron.
 
+        Iᵗ[r, c] = Σᵢⱼ xᵗ[r + i, c + j] W[i, j] + b,  xᵗ with its padding
+
     Args:
       features: number of filters.
-      kernel: their size in pixels, one number or (height, width).
-      neuron: the post-neurons' dynamics; None for a plain linear map.
+      kernel: size of the filters in pixels, one number or (height, width).
+      neuron: dynamics of the output units; None for a plain linear map.
       padding: `"valid"` (none) or `"same"` (zeros, so that the output has the input's size).
       init: makes `Weights(kernel [kh, kw, channels, features], bias [features] or None)`.
-      constraint: kernel -> kernel, as of `dense`.
-      inputs: `varying_input`, or `static_input` where all T steps are the same.
+      constraint: kernel -> kernel, as in `dense`.
+      inputs: `varying_input`, or `static_input` if all T steps are the same.
 
     Returns:
       A `Layer` from `[T, B, height, width, channels]` to `[T, B, height', width', features]`.
 
     Raises:
-      ValueError: inputs of another rank, another number of channels, none at all, or smaller than
-        the kernel; an unknown padding; weights of another shape; a constraint that changes the
+      ValueError: the inputs have a wrong rank or number of channels, are empty, or are smaller than
+        the kernel; `padding` is unknown; the weights have a wrong shape; `constraint` changes the
         kernel's shape.
-      TypeError: `features` or `kernel` not static integers; `neuron` is no `Neuron`; `init`,
-        `constraint` or `inputs` not callable, or `init` not making `Weights` of floats; inputs that
-        are no real numbers.
+      TypeError: `features` or `kernel` is not a static integer; `neuron` is not a `Neuron`; `init`,
+        `constraint` or `inputs` is not callable; `init` does not make `Weights` of floats; the
+        inputs are not real numbers.
 
     >>> import jax
     >>> conv(15, 5).init(jax.random.key(0), (28, 28, 1))[1]

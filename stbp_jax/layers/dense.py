@@ -1,4 +1,4 @@
-"""Full connections: every input drives every unit."""
+"""Dense layers, in which every input drives every unit."""
 
 from typing import Any
 
@@ -24,24 +24,24 @@ def dense(
     """Full connections: Iᵗ = xᵗ W + b, then the neuron.
 
     Args:
-      features: number of post-neurons.
-      neuron: their dynamics; None for a plain linear map.
+      features: number of output units.
+      neuron: dynamics of the output units; None for a plain linear map.
       init: makes `Weights(kernel [in, features], bias [features] or None)`.
-      matmul: makes xᵗ W: `full_matmul`, `bfloat16_matmul`, `split_bfloat16_matmul` or, for streams,
-        `event_driven_matmul`.
-      constraint: kernel -> kernel that is applied before the product: a mask, Dale's law, a norm.
-        Gradients cross it. Synaptic operations count the weights that it leaves other than 0.
-      inputs: `varying_input`, or `static_input` where all T steps are the same.
+      matmul: computes xᵗ W: `full_matmul`, `bfloat16_matmul`, `split_bfloat16_matmul` or, for
+        streams, `event_driven_matmul`.
+      constraint: kernel -> kernel, applied before the product: a mask, Dale's law, a norm.
+        Gradients cross it. Synaptic operations count only the weights that are not 0 after it.
+      inputs: `varying_input`, or `static_input` if all T steps are the same.
 
     Returns:
       A `Layer` from `[T, B, in]` to `[T, B, features]`.
 
     Raises:
-      ValueError: inputs of another rank or size, or none at all; weights or products of another
-        shape; a constraint that changes the kernel's shape.
-      TypeError: `features` not a static integer; `neuron` is no `Neuron`; `init`, `matmul`,
-        `constraint` or `inputs` not callable, or `init` not making `Weights` of floats; inputs that
-        are no real numbers.
+      ValueError: the inputs have a wrong rank or size, or are empty; the weights or the product
+        have a wrong shape; `constraint` changes the kernel's shape.
+      TypeError: `features` is not a static integer; `neuron` is not a `Neuron`; `init`, `matmul`,
+        `constraint` or `inputs` is not callable; `init` does not make `Weights` of floats; the
+        inputs are not real numbers.
 
     >>> import jax
     >>> params, shape = dense(3).init(jax.random.key(0), (4,))

@@ -1,4 +1,4 @@
-"""Dropout: one mask of silent units for a whole sequence."""
+"""Dropout with one mask of silent units per sequence."""
 
 from typing import Any
 
@@ -12,20 +12,23 @@ from stbp_jax.layers.synapse import check_slice
 
 
 def dropout(rate: Any) -> Layer:
-    """Silences each unit with probability `rate` for a whole sequence; the rest times 1/(1-rate).
+    """Silences each unit for a whole sequence with probability `rate`.
 
-    One mask is drawn in `initial_state` from its key and lives in the state, so that every step,
-    and both schedules, see the same. Without a key the layer is the identity.
+        yᵗ = m xᵗ / (1 - rate),  m ~ Bernoulli(1 - rate), the same at all steps
+
+    `initial_state` draws the mask from its key and keeps it in the state, so every step of both
+    schedules sees the same mask. Without a key the layer is the identity.
 
     Args:
-      rate: in [0, 1); a scalar. It may be traced, and its value is not checked then.
+      rate: scalar in [0, 1). The value of a traced rate is not checked.
 
     Returns:
       A `Layer` that keeps shapes.
 
     Raises:
-      ValueError: `rate` outside [0, 1), or not a scalar; more than one key.
-      TypeError: `rate` not a float, a key that is none, inputs that are no real numbers.
+      ValueError: `rate` is outside [0, 1) or not a scalar; more than one key is given.
+      TypeError: `rate` is not a float, the key is not a random key, or the inputs are not real
+        numbers.
     """
     arguments.number("rate", rate, "in [0, 1)", lambda r: (r >= 0) & (r < 1))
     arguments.scalar("rate", rate)

@@ -1,4 +1,4 @@
-"""Pooling: windows of pixels become one."""
+"""Pooling of image windows."""
 
 from typing import Any
 
@@ -11,20 +11,23 @@ from stbp_jax.layers.synapse import Synapse, pointwise
 
 
 def avg_pool(window: int) -> Layer:
-    """Mean over windows of `window` x `window` pixels, stride `window`; rows left over are cut.
+    """Mean over windows of `window` x `window` pixels with stride `window`.
 
-    No neuron follows: the next synapse sees means of spikes, as in the authors' code.
+        yᵗ[r, c] = mean over i, j < window of xᵗ[r window + i, c window + j]
+
+    Rows and columns that fill no window are dropped. The layer has no neuron, so the next synapse
+    sees means of spikes, as in the authors' code.
 
     Args:
-      window: in pixels.
+      window: side of a window, in pixels.
 
     Returns:
       A `Layer` from `[T, B, height, width, channels]` to
       `[T, B, height // window, width // window, channels]`.
 
     Raises:
-      ValueError: inputs that are not images, without channels, or smaller than the window.
-      TypeError: `window` not a static integer; inputs that are no real numbers.
+      ValueError: the inputs are not images, have no channels, or are smaller than the window.
+      TypeError: `window` is not a static integer, or the inputs are not real numbers.
 
     >>> import jax
     >>> avg_pool(2).init(jax.random.key(0), (5, 4, 3))[1]
@@ -54,7 +57,7 @@ def avg_pool(window: int) -> Layer:
         x = x[:, : rows * window, : columns * window]
         tiles = x.reshape((x.shape[0], rows, window, columns, window, channels))
         dtype = float_type(x)
-        wide = jnp.promote_types(dtype, jnp.float32)  # bfloat16 counts to 256
+        wide = jnp.promote_types(dtype, jnp.float32)  # bfloat16 sums of ones stop at 256
         return jnp.mean(tiles, axis=(2, 4), dtype=wide).astype(dtype)
 
     def named() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Layers that change the form of an input and not its values: flatten, unpack."""
+"""Layers that change the shape or the packing of inputs: `flatten` and `unpack`."""
 
 import math
 from typing import Any
@@ -11,7 +11,13 @@ from stbp_jax.layers.synapse import Synapse, check_slice, pointwise
 
 
 def flatten() -> Layer:
-    """Joins all axes of an example: `[T, B, *in]` to `[T, B, prod(in)]`.
+    """Joins all axes of an example into one.
+
+    Returns:
+      A `Layer` from `[T, B, *in]` to `[T, B, prod(in)]`.
+
+    Raises:
+      TypeError: the inputs are not real numbers.
 
     >>> import jax
     >>> flatten().init(jax.random.key(0), (4, 4, 3))[1]
@@ -29,19 +35,19 @@ def flatten() -> Layer:
 
 
 def unpack(*shape: int) -> Layer:
-    """Spikes from bits, as `encoders.pack` made them.
+    """Unpacks spikes from the bits that `encoders.pack` makes.
 
-    Under `chunked` the bits alone are kept, and one chunk of spikes at a time.
+    Under `chunked`, memory holds the bits of the whole sequence and the spikes of one chunk.
 
     Args:
-      *shape: of one example.
+      *shape: shape of one example.
 
     Returns:
       A `Layer` from uint8 `[T, B, ceil(prod(shape) / 8)]` to floats `[T, B, *shape]`.
 
     Raises:
-      TypeError: inputs that are not uint8.
-      ValueError: inputs of another size.
+      TypeError: the inputs are not uint8.
+      ValueError: the inputs have a wrong size.
 
     >>> import jax
     >>> params, out = unpack(2, 5).init(jax.random.key(0), (2,))

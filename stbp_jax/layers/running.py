@@ -1,4 +1,4 @@
-"""A network run from rest over whole sequences: `apply` and `apply_with_stats`."""
+"""Runs of a network from rest over whole sequences: `apply` and `apply_with_stats`."""
 
 from stbp_jax import arguments, core
 from stbp_jax.core import Array, Layer, LayerStats, Params, State
@@ -13,14 +13,14 @@ def apply(
       network: any `Layer`.
       params: from `network.init`.
       xs: `[T, B, *in]`, time-major.
-      key: for layers that draw (dropout); None turns them off.
+      key: for layers that draw random numbers (dropout); None turns them off.
 
     Returns:
       `(last state, outs [T, B, *out])`.
 
     Raises:
-      TypeError: `network` is no `Layer`, `xs` no array.
-      ValueError: no T or no B axis, T = 0, or an input size that a layer does not take.
+      TypeError: `network` is not a `Layer`, or `xs` is not an array.
+      ValueError: `xs` has no T or B axis, T is 0, or a layer does not take the input size.
 
     >>> import jax
     >>> import jax.numpy as jnp
@@ -37,18 +37,19 @@ def apply(
 def apply_with_stats(
     network: Layer, params: Params, xs: Array, *, key: Array | None = None
 ) -> tuple[State, Array, tuple[LayerStats, ...]]:
-    """As `apply`, with a report: an `LayerStats` for each spiking layer.
+    """Runs a network from rest as `apply` does, and returns statistics of its spiking layers.
 
-    A hand-written layer without `unroll_with_stats` has the entry `core.MISSING`, all NaN.
+    A user-written layer without `unroll_with_stats` has the entry `core.MISSING`, all NaN.
 
     Args:
       network: any `Layer`.
       params: from `network.init`.
       xs: `[T, B, *in]`, time-major.
-      key: for layers that draw (dropout); None turns them off.
+      key: for layers that draw random numbers (dropout); None turns them off.
 
     Returns:
-      `(last state, outs [T, B, *out], stats)`.
+      `(last state, outs [T, B, *out], stats)`; `stats` is a tuple with one `LayerStats` for each
+      spiking layer.
 
     Raises:
       TypeError, ValueError: as `apply`.

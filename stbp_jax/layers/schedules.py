@@ -1,4 +1,4 @@
-"""Other ways to unroll a layer over time: step by step, in chunks, or with gradients cut."""
+"""Schedules that unroll a layer over time: step by step, in chunks, or with gradients cut."""
 
 import functools
 from collections.abc import Callable
@@ -13,30 +13,42 @@ from stbp_jax.core import Array, Layer, LayerStats, Params, State, scan
 
 
 def stepwise(layer: Layer) -> Layer:
-    """The same layer, unrolled by a scan of its `step`: for feedback, delays and comparison."""
+    """The same layer, unrolled by a scan of its `step`, for feedback, delays and comparison.
+
+    Args:
+      layer: a layer or a network.
+
+    Returns:
+      A `Layer` with `unroll` = `scan(layer.step)`.
+
+    Raises:
+      TypeError: `layer` is not a `Layer`.
+    """
     arguments.instance("layer", layer, Layer, "a Layer, such as dense(10)")
     return layer._replace(unroll=scan(layer.step))
 
 
 def chunked(layer: Layer, steps: int, *, policy: Callable[..., Any] | None = None) -> Layer:
-    """The same layer, unrolled `steps` time steps at a time: for long sequences.
+    """The same layer, unrolled `steps` time steps at a time, for long sequences.
 
-    A scan over chunks hands the state on; gradients cross from chunk to chunk. Backward keeps the
-    sequence that came in and the state that enters each chunk, and computes all else of one chunk
-    anew when it gets there: the memory of one chunk for the time of one more forward pass. With
-    `policy=keep_membranes` it also keeps the membranes of all steps, and makes no product twice:
-    then it is the faster schedule as well, once the arrays of all steps outgrow the caches.
+    A scan over chunks carries the state, and gradients cross from chunk to chunk. The backward pass
+    keeps the input sequence and the state that enters each chunk, and recomputes everything else
+    chunk by chunk. It needs the memory of one chunk and the time of one more forward pass. With
+    `policy=keep_membranes` the backward pass also keeps the membranes of all steps and recomputes
+    no product. This schedule is also faster once the arrays of all steps outgrow the caches.
 
     Args:
       layer: a layer or a network.
-      steps: of a chunk; a last chunk may be shorter. 15 to 30 is a good start.
-      policy: what backward keeps, as in `jax.checkpoint`; None is nothing within a chunk.
+      steps: steps in a chunk; the last chunk may be shorter. 15 to 30 is a good start.
+      policy: selects the values that the backward pass keeps, as in `jax.checkpoint`; None keeps
+        nothing within a chunk.
 
     Returns:
-      A `Layer` that computes the same.
+      A `Layer` with the same outputs and gradients.
 
     Raises:
-      ValueError: `steps` below 1.
+      TypeError: `layer` is not a `Layer`, or `steps` is not a static integer.
+      ValueError: `steps` is below 1.
 
     >>> from stbp_jax import apply, dense, lif, serial
     >>> from stbp_jax.neurons import keep_membranes
@@ -49,22 +61,23 @@ def chunked(layer: Layer, steps: int, *, policy: Callable[..., Any] | None = Non
 
 
 def truncated(layer: Layer, steps: int) -> Layer:
-    """The same layer, its gradients cut every `steps` time steps.
+    """The same layer with gradients cut every `steps` time steps.
 
-    Truncated backpropagation through time, in stretches of `steps`: the state that enters a stretch
-    is a constant. All that a layer carries is cut: membranes, and what comes back through recurrent
-    weights, synaptic currents and readouts too. Where all layers are `lif`, `steps=1` is SDBP
-    (`detach_time`); from T on it is STBP.
+    This is truncated backpropagation through time: gradients treat the state that enters a segment
+    of `steps` as a constant. The cut applies to the whole state: membranes, recurrent spikes,
+    synaptic currents and readouts. If all layers are `lif`, `steps=1` is SDBP (`detach_time`), and
+    any `steps` of at least T is STBP.
 
     Args:
       layer: a layer or a network.
-      steps: of a stretch, counted from the first step; the last may be shorter.
+      steps: steps in a segment, counted from the first step; the last segment may be shorter.
 
     Returns:
-      A `Layer` of the same outputs.
+      A `Layer` with the same outputs.
 
     Raises:
-      ValueError: `steps` below 1.
+      TypeError: `layer` is not a `Layer`, or `steps` is not a static integer.
+      ValueError: `steps` is below 1.
 
     >>> from stbp_jax import dense, lif, serial
     >>> net = truncated(serial(dense(20, lif()), dense(10, lif())), 4)
@@ -79,12 +92,12 @@ def truncated(layer: Layer, steps: int) -> Layer:
 def _in_chunks(
     layer: Layer, steps: int, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]
 ) -> Layer:
-    """The same layer, unrolled by a scan over stretches of `steps` time steps.
+    """The same layer, unrolled by a scan over segments of `steps` time steps.
 
     Args:
       layer: a layer or a network.
-      steps: of a stretch.
-      wrap: what is done to the run of a stretch, `(params, state, xs) -> (state, ...)`.
+      steps: steps in a segment.
+      wrap: transforms the run of one segment, `(params, state, xs) -> (state, ...)`.
     """
     arguments.instance("layer", layer, Layer, "a Layer, such as dense(10)")
     steps = arguments.count("steps", steps)
@@ -99,16 +112,16 @@ def _in_chunks(
             return run(params, state, xs)
 
         def body(state: State, xs: Array) -> tuple[State, tuple[Array, tuple[LayerStats, ...]]]:
-            state, *told = run(params, state, xs)
-            return state, tuple(told)
+            state, *outs = run(params, state, xs)
+            return state, tuple(outs)
 
         head = xs[: whole * steps].reshape((whole, steps, *xs.shape[1:]))
         state, (ys, reports) = lax.scan(body, state, head)
         ys, shares = ys.reshape((whole * steps, *ys.shape[2:])), [steps / len(xs)] * whole
         if rest:
-            state, last, told = run(params, state, xs[whole * steps :])
+            state, last, stats = run(params, state, xs[whole * steps :])
             ys, shares = jnp.concatenate([ys, last]), [*shares, rest / len(xs)]
-            reports = jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), reports, told)
+            reports = jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), reports, stats)
         return state, ys, tuple(_over(report, shares) for report in reports)
 
     def unroll(params: Params, state: State, xs: Array) -> tuple[State, Array]:
@@ -123,7 +136,7 @@ def _in_chunks(
 
 
 def _over(report: LayerStats, shares: list[float]) -> LayerStats:
-    """One report of several stretches, each with its share of the steps."""
+    """The statistics of all segments in one, weighted by each segment's share of the steps."""
     weights = jnp.asarray(shares, report.in_window.dtype)
     return LayerStats(
         firing_rate=jnp.tensordot(weights, report.firing_rate, 1),

@@ -1,4 +1,4 @@
-"""A network as a short table: its layers, their shapes, parameters and constants."""
+"""The summary of a network: a table of its layers, output shapes, parameters and constants."""
 
 import math
 from typing import Any
@@ -11,19 +11,19 @@ from stbp_jax.reprs import argument_texts, call_text
 
 
 def summary(network: Layer, shape: Shape) -> str:
-    """A table of a network's layers; nothing is computed.
+    """Describes a network as a table of text, without computing anything.
 
     Args:
-      network: any `Layer`; the layers inside `serial` have a line each.
-      shape: of one example's time slice, without T and B.
+      network: any `Layer`; each layer inside `serial` has its own line.
+      shape: shape of one example's time slice, without T and B.
 
     Returns:
-      One line for each layer: its connections and neuron, the shape of its output, the number of
-      its parameters, the constants of its neuron; then their sum.
+      A table with one line for each layer: its connections and neuron, its output shape, its number
+      of parameters, and its neuron's constants. The last line holds the totals.
 
     Raises:
-      TypeError: `network` is no `Layer`, `shape` no tuple of integers.
-      ValueError: a shape that a layer does not take.
+      TypeError: `network` is not a `Layer`, or `shape` is not a tuple of integers.
+      ValueError: a layer does not take the shape.
 
     >>> from stbp_jax import dense, flatten, lif, serial
     >>> print(summary(serial(flatten(), dense(400, lif()), dense(10)), (28, 28)))
@@ -53,24 +53,24 @@ def summary(network: Layer, shape: Shape) -> str:
 
 
 def _flat(network: Layer) -> list[Layer]:
-    """The layers of a network, those of networks inside it too."""
+    """The layers of a network and of all networks inside it."""
     return [part for layer in network.layers for part in _flat(layer)] or [network]
 
 
 def _made(layer: Layer, shape: Shape) -> tuple[Any, Shape]:
-    """Shapes of a layer's parameters, and the shape of its output."""
+    """The shapes of a layer's parameters and the shape of its output."""
     out: list[Shape] = []
 
     def params(key: Any) -> Any:
-        made, of = layer.init(key, shape)
-        out.append(of)
-        return made
+        drawn, out_shape = layer.init(key, shape)
+        out.append(out_shape)
+        return drawn
 
     return jax.eval_shape(params, jax.random.key(0)), out[0]
 
 
 def _texts(layer: Layer) -> tuple[str, str]:
-    """A layer's connections with the name of its neuron, and the neuron's constants."""
+    """The text of a layer's connections and neuron, and the text of the neuron's constants."""
     constants = dict(constants_of(layer))
     if not constants:
         return repr(layer), ""

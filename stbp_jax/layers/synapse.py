@@ -1,9 +1,8 @@
-"""Synapses, and how one becomes a layer.
+"""Synapses, and the layers that are built from a synapse and a neuron.
 
-Decides one definition with two schedules: a layer is a synapse (pure, any batch) and a neuron, and
-from them come `step` (streaming, one product a step) and `unroll` (layer by layer, ONE product for
-all T steps, then the scan over the membrane alone). Leaves out the dynamics: any `core.Neuron`
-will do.
+A layer is one definition with two schedules. `step` is for streaming and computes one product per
+step. `unroll` computes ONE product for all T steps, then scans over the membrane alone. A synapse
+has no state and works on any batch, which makes the product over all steps possible.
 """
 
 from collections.abc import Callable
@@ -33,11 +32,11 @@ class Synapse(NamedTuple):
 
     Attributes:
       init: `(key, shape) -> (params, out_shape)`; shapes without T and B.
-      apply: `(params, x [B, *in]) -> y [B, *out]`, each example by itself.
-      fan_out: `(params, shape of the input without T and B) -> [*in]`: how many synapses each
-        input drives, `linear_fan_out` for one. None where it is not known: reports of synaptic
-        operations are then NaN.
-      constants: `() -> dict`, as of a `Neuron`.
+      apply: `(params, x [B, *in]) -> y [B, *out]`, independent for each example.
+      fan_out: `(params, shape of the input without T and B) -> [*in]`, the number of synapses that
+        each input drives; `linear_fan_out` makes such a function. With None, the reported number of
+        synaptic operations is NaN.
+      constants: `() -> dict`, as in `Neuron`.
     """
 
     init: Callable[[Array, Shape], tuple[Params, Shape]]
@@ -46,36 +45,50 @@ class Synapse(NamedTuple):
     constants: Callable[[], dict[str, Any]] | None = None
 
     def __repr__(self) -> str:
-        """The call that makes it, as far as `constants` say."""
+        """The call that makes the synapse, as far as `constants` describe it."""
         named = constants_of(self)
         text = reprs.call_text(named) if named else reprs.value_text(self.apply)
         return f"Synapse({text})"
 
 
 class LayerParams(NamedTuple):
-    """What a layer of synapse and neuron learns."""
+    """The parameters of a layer: those of its synapse and those of its neuron."""
 
     synapse: Params
     neuron: Params
 
 
 Inputs = Callable[[Array], Array]
+"""`xs [T, B, *in] -> [T, B, *in]` or `[1, B, *in]`: the steps that the synapse is applied to."""
 
 
 def varying_input(xs: Array) -> Array:
-    """Inputs that differ from step to step: the synapse is applied to all of them."""
+    """Inputs that differ from step to step; the synapse is applied at every step.
+
+    Args:
+      xs: `[T, B, *in]`.
+
+    Returns:
+      `xs`, all of its steps.
+    """
     return xs
 
 
 def static_input(xs: Array) -> Array:
-    """Inputs that are the same at all T steps: the synapse is applied once, its current held.
+    """Inputs that are the same at all T steps; the synapse is applied once.
 
-    For `constant` encoding, where it makes the first layer T times as cheap. Concrete inputs that
-    vary are refused. Traced inputs, under `jit` for one, cannot be checked: their first step counts
-    for all, and a wrong result comes without an error.
+    The current of the first step serves for all steps. With the `constant` encoding this makes the
+    first layer's product T times as cheap. Traced inputs, for example under `jit`, are not checked:
+    if they vary, the result is wrong without an error.
+
+    Args:
+      xs: `[T, B, *in]`, the same at all steps.
+
+    Returns:
+      `[1, B, *in]`, the first step.
 
     Raises:
-      ValueError: concrete inputs that differ between steps.
+      ValueError: concrete inputs differ between steps.
 
     >>> from stbp_jax import apply, constant, dense, lif
     >>> layer = dense(3, lif(), inputs=static_input)
@@ -89,7 +102,7 @@ def static_input(xs: Array) -> Array:
 
 
 def _over_time(synapse: Synapse, inputs: Inputs, params: Params, xs: Array) -> Array:
-    """The synapse on `[T, B, ...]`: the steps that it is applied to are folded into the batch."""
+    """The synapse on `[T, B, ...]`, with the selected steps folded into the batch."""
     arguments.sequence("xs", xs)
     seen = inputs(xs)
     steps, batch = seen.shape[:2]
@@ -100,7 +113,7 @@ def _over_time(synapse: Synapse, inputs: Inputs, params: Params, xs: Array) -> A
 
 
 def check_slice(shape: Shape) -> None:
-    """The shape of one time slice has a B axis."""
+    """Raises if the shape of a time slice has no B axis."""
     if not shape:
         raise ValueError(
             "a network takes sequences [T, B, ...]: its state needs the shape of one time slice, "
@@ -109,14 +122,14 @@ def check_slice(shape: Shape) -> None:
 
 
 def pointwise(synapse: Synapse, *, inputs: Inputs = varying_input) -> Layer:
-    """A layer without memory, from a synapse alone: yᵗ = apply(params, xᵗ).
+    """A stateless layer from a synapse: yᵗ = synapse(xᵗ).
 
     Args:
-      synapse: what to apply at every step.
-      inputs: `varying_input`, or `static_input` where all T steps are the same.
+      synapse: the map that is applied at every step.
+      inputs: `varying_input`, or `static_input` if all T steps are the same.
 
     Returns:
-      A `Layer` whose params are the synapse's, in `LayerParams`, and whose state is `()`.
+      A `Layer` with `LayerParams` that hold the synapse's parameters; its state is `()`.
     """
 
     def init(key: Array, shape: Shape) -> tuple[LayerParams, Shape]:
@@ -140,7 +153,7 @@ def pointwise(synapse: Synapse, *, inputs: Inputs = varying_input) -> Layer:
 
 
 def out_shape(synapse: Synapse, params: Params, shape: Shape) -> Shape:
-    """What a synapse makes of a time slice `[B, *in]`: `[B, *out]`."""
+    """The shape `[B, *out]` of a synapse's output for a time slice of shape `[B, *in]`."""
     check_slice(shape)
     x = jax.ShapeDtypeStruct(shape, jnp.result_type(float))
     return jax.eval_shape(synapse.apply, params, x).shape
@@ -152,9 +165,9 @@ def spiking(synapse: Synapse, neuron: Neuron, *, inputs: Inputs = varying_input)
     `unroll` applies the synapse to all steps at once, then unrolls the neuron over the currents.
 
     Args:
-      synapse: `dense(...)` and `conv(...)` make theirs; any pure map will do.
-      neuron: any `Neuron`; `lif(...)` for one.
-      inputs: `varying_input`, or `static_input` where all T steps are the same.
+      synapse: any `Synapse`; `dense` and `conv` make their own.
+      neuron: any `Neuron`, such as `lif()`.
+      inputs: `varying_input`, or `static_input` if all T steps are the same.
 
     Returns:
       A `Layer` with `LayerParams`; its state is the neuron's.
@@ -216,7 +229,7 @@ def spiking(synapse: Synapse, neuron: Neuron, *, inputs: Inputs = varying_input)
 
 
 def _share_in_window(neuron: Neuron, params: Params, state: State) -> Array:
-    """Share of the units inside the surrogate's window; NaN where the neuron does not say."""
+    """The share of units inside the surrogate's window; NaN if the neuron has no `in_window`."""
     if neuron.in_window is None:
         return jnp.float32(jnp.nan)
     return jnp.mean(neuron.in_window(params, state), dtype=jnp.float32)
@@ -227,21 +240,21 @@ def linear_fan_out(
 ) -> Callable[[Params, Shape], Array]:
     """The `fan_out` of a synapse that is linear in its input and in its parameters.
 
-    How many synapses each input unit drives, borders of convolutions included: the gradient of the
-    summed output of an all-ones synapse.
+    The number of synapses that an input drives is the gradient of the summed output when all
+    parameters are 1. It is exact at the borders of convolutions too.
 
     Args:
-      apply: of the synapse, `(params, x [B, *in]) -> y [B, *out]`.
+      apply: the synapse's `apply`, `(params, x [B, *in]) -> y [B, *out]`.
 
     Returns:
-      `(params, shape) -> [*in]`, float32; of the parameters only their shapes matter.
+      `(params, shape) -> [*in]`, float32. The values of the parameters do not matter.
 
     >>> linear_fan_out(lambda kernel, x: x @ kernel)(jnp.zeros((2, 3)), (2,))
     Array([3., 3.], dtype=float32)
     """
 
     def fan_out(params: Params, shape: Shape) -> Array:
-        # bfloat16 counts to 256 alone.
+        # In bfloat16, sums of ones stop at 256.
         ones = jax.tree.map(lambda p: jnp.ones(p.shape, jnp.float32), params)
         count = jax.grad(lambda x: jnp.sum(apply(ones, x[None])))
         return count(jnp.zeros(shape, jnp.float32))
@@ -250,7 +263,7 @@ def linear_fan_out(
 
 
 def layer_of(synapse: Synapse, neuron: Neuron | None, inputs: Inputs) -> Layer:
-    """`spiking`, or `pointwise` where there is no neuron."""
+    """The layer of `spiking`, or of `pointwise` if `neuron` is None."""
     arguments.instance("neuron", neuron, Neuron | None, "a Neuron, such as lif(), or None")
     arguments.function("inputs", inputs, "varying_input or static_input")
     if neuron is None:

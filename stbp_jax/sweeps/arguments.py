@@ -1,4 +1,4 @@
-"""Checks of a sweep's arguments, points, keys, sets and states, before anything is compiled."""
+"""Checks of a sweep's points, keys, sets and states, before anything is compiled."""
 
 import operator
 from collections.abc import Callable
@@ -13,13 +13,13 @@ from stbp_jax.training import TrainState
 
 
 def count_points(points: PyTree) -> int:
-    """H of the points, once their leaves are found to be arrays that share it."""
+    """Checks that all leaves of the points are arrays `[H, ...]`, and returns H."""
     for path, leaf in jax.tree.leaves_with_path(points):
         name = f"points{jax.tree_util.keystr(path)}"
         if isinstance(leaf, float | int) or not getattr(leaf, "shape", True):
             raise ValueError(
-                f"points must have leaves [H, ...], got a scalar at {name}; the first of the two "
-                "that `grid` returns has them"
+                f"points must have leaves [H, ...], got a scalar at {name}; pass the first "
+                "value that `grid` returns"
             )
         if not isinstance(leaf, np.ndarray | jax.Array) or isinstance(leaf, np.ma.MaskedArray):
             raise TypeError(f"{name} must be an array [H, ...] without a mask, got {leaf!r}")
@@ -34,7 +34,7 @@ def count_points(points: PyTree) -> int:
 
 
 def check_keys(keys: Any) -> None:
-    """One key a seed, or whatever `train` takes for one."""
+    """Raises unless the keys are an array with one entry for each seed."""
     if not isinstance(keys, np.ndarray | jax.Array):
         raise TypeError(f"keys must be an array [S] of keys, got {type(keys).__name__}")
     if keys.ndim == 0 or len(keys) == 0:
@@ -42,7 +42,7 @@ def check_keys(keys: Any) -> None:
 
 
 def check_sets(sets: tuple[Any, Any], sets_axis: Any, num_seeds: int) -> None:
-    """Two tuples of arrays, with an axis of seeds where `sets_axis` is 0."""
+    """Raises unless both sets are tuples of arrays, with an axis of seeds if `sets_axis` is 0."""
     if sets_axis is not None and (isinstance(sets_axis, bool) or sets_axis != 0):
         raise ValueError(f"sets_axis must be 0 or None, got {sets_axis!r}")
     for name, data in zip(("train_set", "test_set"), sets, strict=True):
@@ -52,13 +52,13 @@ def check_sets(sets: tuple[Any, Any], sets_axis: Any, num_seeds: int) -> None:
             shape = np.shape(array)
             if shape[:1] != (num_seeds,):
                 raise ValueError(
-                    f"{name} must have arrays [S, ...] with S = {num_seeds} seeds where sets_axis "
+                    f"{name} must have arrays [S, ...] with S = {num_seeds} seeds if sets_axis "
                     f"is 0, got {list(shape)}"
                 )
 
 
 def seed_sets(sets: tuple[Any, Any], sets_axis: int | None, seed: int) -> tuple[Any, Any]:
-    """The sets of the seed at that index."""
+    """The sets of the seed with index `seed`."""
     if sets_axis is None:
         return sets
     train_set, test_set = (tuple(array[seed] for array in data) for data in sets)
@@ -66,13 +66,16 @@ def seed_sets(sets: tuple[Any, Any], sets_axis: int | None, seed: int) -> tuple[
 
 
 def check_states(states: Any, fresh: TrainState, cells: tuple[int, int], num_updates: int) -> int:
-    """Refuses states of other points, seeds or sizes; gives how many epochs they have done.
+    """Checks that states fit the points, seeds and sizes of a sweep.
 
     Args:
-      states: of a sweep, leaves `[H, S, ...]`.
-      fresh: shapes of one cell's state.
-      cells: H and S.
-      num_updates: in an epoch.
+      states: states of a sweep, leaves `[H, S, ...]`.
+      fresh: shapes and dtypes of one run's state.
+      cells: `(H, S)`.
+      num_updates: updates in an epoch.
+
+    Returns:
+      The number of completed epochs.
     """
     if not isinstance(states, TrainState):
         raise TypeError(f"states must be a TrainState, got {type(states).__name__}")
@@ -100,20 +103,23 @@ def check_states(states: Any, fresh: TrainState, cells: tuple[int, int], num_upd
 def check_points(
     train: Callable[..., Any], key: Array, points: PyTree, count: int, sets: tuple[Any, Any]
 ) -> None:
-    """Refuses what `train` does not take, while values are known; compiles and computes nothing."""
-    # Inside jit it would see traced sets alone.
+    """Raises the error of `train` for the first wrong point, without compiling or computing.
+
+    Only the first point is checked if the points are traced.
+    """
+    # Inside jit, train would see traced sets and could not check their values.
     inner: Any = train
     if isinstance(inner, jax.stages.Wrapped):
         inner = getattr(inner, "__wrapped__", inner)
     if not callable(inner):
         raise TypeError(f"train must be callable, got {inner!r}")
-    # Wrappers inherit attributes, though they may take other hyper-parameters.
+    # A wrapper inherits the attribute, but it may take other hyper-parameters.
     check = None if hasattr(inner, "__wrapped__") else getattr(inner, "check", None)
 
     def at(h: int) -> PyTree:
         return jax.tree.map(operator.itemgetter(h), points)
 
-    # Traced once with the sets as they are: a bad one is refused by this.
+    # This trace closes over the concrete sets, so that train checks their values.
     jax.eval_shape(lambda: inner(key, at(0), *sets))
     known = all(map(arguments.concrete, jax.tree.leaves(points)))
     for h in range(1, count if known else 1):

@@ -1,4 +1,4 @@
-"""Grids of hyper-parameters: all combinations of the values of each axis."""
+"""Grids of hyper-parameter points."""
 
 import itertools
 import numbers
@@ -14,37 +14,39 @@ from stbp_jax.core import Array
 
 
 def grid(**axes: Sequence[float]) -> tuple[dict[str, Array], list[dict[str, float]]]:
-    """All combinations of the given values, the last axis fastest.
+    """All combinations of the given values, with the last axis fastest.
 
     Args:
-      **axes: values of each hyper-parameter: a list, a tuple, a range or an array of one axis, of
+      **axes: values of each hyper-parameter: a list, a tuple, a range or an array with one axis, of
         integers or floats.
 
     Returns:
-      `(points, rows)`: points for `sweep`, each leaf `[H]`; rows, the same as one dict a point.
+      `(points, listed)`. `points` is for `sweep`, a dict with leaves `[H]`. `listed` is a list of H
+      dicts, one for each point.
 
     Raises:
-      TypeError: values that are no sequence of numbers: a lone number, a string, a dict, a set, an
-        iterator; strings or bools among them; traced ones.
-      ValueError: no axes, or one without values; NaN; a number that the type of the points cannot
-        hold, by default float32: too large, too near to 0, or an integer that would be rounded.
+      TypeError: the values of an axis are not a sequence of concrete numbers. A single number, a
+        string, a dict, a set and an iterator raise it, and so do strings or bools as values.
+      ValueError: there are no axes, an axis has no values, or a value is NaN or does not fit the
+        dtype of the points (float32 by default): it is too large, too near to 0, or an integer that
+        would be rounded.
 
-    >>> points, rows = grid(width=[0.1, 1.0], learning_rate=[1e-3])
-    >>> points["width"], rows[1]
+    >>> points, listed = grid(width=[0.1, 1.0], learning_rate=[1e-3])
+    >>> points["width"], listed[1]
     (Array([0.1, 1. ], dtype=float32), {'width': 1.0, 'learning_rate': 0.001})
     """
     if not axes:
         raise ValueError("grid needs at least one axis, got none")
     columns = {name: _axis(name, values) for name, values in axes.items()}
-    rows = [
+    listed = [
         dict(zip(columns, values, strict=True)) for values in itertools.product(*columns.values())
     ]
-    points = {name: jnp.asarray([row[name] for row in rows]) for name in columns}
-    return points, rows
+    points = {name: jnp.asarray([point[name] for point in listed]) for name in columns}
+    return points, listed
 
 
 def _axis(name: str, values: Any) -> list[float]:
-    """The values of an axis as floats, all of them numbers that the points can hold."""
+    """Checks the values of an axis and returns them as floats."""
     arrays = np.ndarray | jax.Array
     if not isinstance(values, list | tuple | range | arrays) or not arguments.concrete(values):
         raise TypeError(f"{name} must be a sequence of numbers such as [0.1, 1.0], got {values!r}")
@@ -60,7 +62,7 @@ def _axis(name: str, values: Any) -> list[float]:
 
 
 def _number(name: str, value: Any) -> float:
-    """A number of a grid as a float."""
+    """Checks one value of an axis and returns it as a float."""
     if isinstance(value, np.generic | np.ndarray | jax.Array) and arguments.concrete(value):
         value = np.asarray(value)[()]
         number = np.ndim(value) == 0 and jnp.issubdtype(value.dtype, np.number)
@@ -68,7 +70,8 @@ def _number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be numbers, got {value!r} among them")
     if isinstance(value, int) and not _exact(value):
-        raise ValueError(f"{name} must hold integers that stay as they are, got {value}")
+        dtype = jnp.result_type(float)
+        raise ValueError(f"{name} must hold integers that {dtype} keeps exactly, got {value}")
     found = float(value)
     if found != found:
         raise ValueError(f"{name} must be numbers, got {found} among them")
@@ -76,7 +79,7 @@ def _number(name: str, value: Any) -> float:
 
 
 def _exact(value: int) -> bool:
-    """Whether an integer keeps its value among the floats of the computation."""
+    """Whether the default float holds an integer exactly."""
     try:
         return int(np.asarray(value, jnp.result_type(float)).item()) == value
     except OverflowError:

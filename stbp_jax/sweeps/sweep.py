@@ -1,6 +1,6 @@
-"""Many runs in one compiled program: all points with all seeds, whole or epoch by epoch.
+"""Sweeps: all points with all seeds in one compiled program, as whole runs or epoch by epoch.
 
-The order of axes: H hyper-parameter points, then S seeds, then the axes of a run.
+Axes come in this order: H hyper-parameter points, S seeds, then the axes of a run.
 """
 
 import functools
@@ -46,33 +46,33 @@ def sweep(
     sets_axis: int | None = None,
     chunk: int | None = None,
 ) -> PyTree:
-    """Trains every point with every key, all in one compiled program.
+    """Trains every point with every key, in one compiled program.
 
-    Every point is looked at before anything is compiled, unless it is traced. Of the function that
-    `make_train` makes, jitted or not, `check(hparams, train_set)` is called for each, which takes
-    about a millisecond. Any other function is traced with each point, which takes parts of a
-    second; an attribute `check` of its own spares that.
+    Every concrete point is checked before anything is compiled. If `train` comes from `make_train`,
+    jitted or not, `sweep` calls `train.check(hparams, train_set)` for each point, which takes about
+    a millisecond. Any other function is traced with each point, which takes a fraction of a second;
+    a `check` attribute avoids these traces.
 
     Args:
-      train: `(key, hparams, train_set, test_set) -> (state, history)`, `make_train` makes one.
-      keys: `[S]`, one a seed.
+      train: `(key, hparams, train_set, test_set) -> (state, history)`, such as `make_train` makes.
+      keys: `[S]`, one key for each seed.
       points: hyper-parameters, each leaf an array `[H, ...]`.
-      train_set: arrays; given to all runs, or with an axis of seeds.
-      test_set: arrays; given to all runs, or with an axis of seeds.
-      sets_axis: axis of seeds in every array of both sets, as in `jax.vmap`'s `in_axes`: 0 where
-        each seed has sets of its own, `[S, N, ...]`; None where all runs share them.
-      chunk: at most so many points at once, where memory is short; None takes all.
+      train_set: tuple of arrays, shared by all runs or with an axis of seeds.
+      test_set: tuple of arrays, shared by all runs or with an axis of seeds.
+      sets_axis: axis of seeds in every array of both sets, as in `in_axes` of `jax.vmap`: 0 if each
+        seed has its own sets, `[S, N, ...]`; None if all runs share the sets.
+      chunk: the largest number of points that run at once, to limit memory; None runs all points.
 
     Returns:
       The histories, each leaf `[H, S, ...]`.
 
     Raises:
-      TypeError, ValueError: as `train`, for each point and for the sets, before anything is
-        computed; a note of the error says for which point.
-      TypeError: keys, points or sets that are not what is said above, a list of dicts for one.
-      ValueError: leaves of `points` without axis H or that differ in it, no points, no keys, sets
-        without the axis of seeds, a 64-bit number that a 32-bit computation would change; `chunk`
-        below 1.
+      TypeError, ValueError: as in `train`, for each point and for the sets, before anything is
+        computed; a note on the error names the point.
+      TypeError: keys, points or sets have a wrong type, such as a list of dicts.
+      ValueError: the leaves of `points` have no axis H or differ in H; there are no points or no
+        keys; the sets lack the axis of seeds; a 32-bit computation would change a 64-bit number;
+        `chunk` is below 1.
     """
     chunk = _checked(train, keys, points, (train_set, test_set), sets_axis, chunk)
 
@@ -96,31 +96,32 @@ def sweep_epochs(
     sets_axis: int | None = None,
     chunk: int | None = None,
 ) -> Iterator[tuple[TrainState, History]]:
-    """The same sweep from the host, one compiled call an epoch: for progress and checkpoints.
+    """Runs a sweep from the host, with one compiled call per epoch.
 
-    To `sweep` what `train_epochs` is to `make_train`. An epoch is dispatched before the last one is
-    handed out, and all sweeps of one `build` and `config` share their compiled programs. All
-    arguments are checked by the call itself, before the first epoch is asked for.
+    `sweep_epochs` is the form of `sweep` for progress bars and checkpoints, as `train_epochs` is
+    for `make_train`. Each epoch is dispatched before the results of the previous epoch are yielded.
+    All sweeps with the same `build` and `config` share their compiled programs. The call checks all
+    arguments itself, before the first epoch is requested.
 
     Args:
-      build: as `make_train`.
-      config: as `make_train`.
-      keys: `[S]`, one a seed.
+      build: as in `make_train`.
+      config: as in `make_train`.
+      keys: `[S]`, one key for each seed.
       points: hyper-parameters, each leaf an array `[H, ...]`.
-      train_set: images and labels, as `sweep` takes them.
-      test_set: images and labels, as `sweep` takes them.
-      states: where to go on, as an earlier call with the same arguments gave them, each leaf
-        `[H, S, ...]`; None starts at the first epoch.
-      sets_axis: as `sweep`.
-      chunk: as `sweep`.
+      train_set: images and labels, as in `sweep`.
+      test_set: images and labels, as in `sweep`.
+      states: the states to resume from, yielded by an earlier call with the same arguments, each
+        leaf `[H, S, ...]`; None starts at the first epoch.
+      sets_axis: as in `sweep`.
+      chunk: as in `sweep`.
 
     Returns:
       An iterator over `(states, history)` after each epoch, each leaf `[H, S, ...]`; the history
       has no axis E.
 
     Raises:
-      TypeError, ValueError: as `sweep` and `make_train`, and `states` of other points, seeds or
-        sizes; before anything is computed.
+      TypeError, ValueError: as in `sweep` and `make_train`, or `states` belong to other points,
+        seeds or sizes. The errors come before anything is computed.
     """
     sets = train_set, test_set
     chunk = _checked(make_train(build, config), keys, points, sets, sets_axis, chunk)
@@ -163,13 +164,13 @@ def _checked(
     sets_axis: int | None,
     chunk: int | None,
 ) -> int:
-    """How many points to take at once, after all arguments of a sweep are checked."""
+    """Checks all arguments of a sweep, and returns the number of points that run at once."""
     count = count_points(points)
     check_keys(keys)
     check_sets(sets, sets_axis, len(keys))
     chunk = count if chunk is None else min(arguments.count("chunk", chunk), count)
     for s in range(1 if sets_axis is None else len(keys)):
-        # Every point with the sets of the first seed, and the first point with all others.
+        # All points are checked with the first seed's sets, the other sets with the first point.
         some = points if s == 0 else jax.tree.map(lambda leaf: leaf[:1], points)
         check_points(train, keys[s], some, count if s == 0 else 1, seed_sets(sets, sets_axis, s))
     return chunk
@@ -178,16 +179,16 @@ def _checked(
 def _over_cells(
     run: Callable[..., Any], seeds: tuple[int | None, ...], points: tuple[int | None, ...]
 ) -> Callable[..., Any]:
-    """A run of one cell, compiled for all `[H, S]`, from its axes of seeds and of points."""
+    """`run`, vmapped over the axes of seeds and of points, and compiled."""
     return jax.jit(jax.vmap(jax.vmap(run, seeds), points))
 
 
-# jit knows a program again by the function it was made of.
+# jit caches programs by the function object, so the same functions must be reused.
 @functools.lru_cache(maxsize=8)
 def _shared_cells(
     build: Build, config: TrainConfig, sets_axis: int | None
 ) -> tuple[Callable[..., TrainState], Callable[..., tuple[TrainState, History]]]:
-    """The start and an epoch of all cells, compiled."""
+    """The initial state and one epoch of all `[H, S]` runs, as compiled functions."""
     start = functools.partial(init_state, build, config)
     epoch = make_epoch(build, config)
     return (
@@ -197,13 +198,13 @@ def _shared_cells(
 
 
 def _in_chunks(run: Callable[..., PyTree], chunk: int, *cells: PyTree) -> PyTree:
-    """`run(*cells)` for `chunk` points at a time; the leaves of all trees lead with H."""
+    """`run(*cells)` for `chunk` points at a time; all leaves have the leading axis H."""
     count = len(jax.tree.leaves(cells)[0])
     if chunk == count:
         return run(*cells)
     parts = []
     for first in range(0, count, chunk):
-        # The last chunk is filled up with its own end, so that one program serves all.
-        rows = np.minimum(np.arange(first, first + chunk), count - 1)
-        parts.append(run(*jax.tree.map(operator.itemgetter(rows), cells)))
+        # Repeats of the last point fill the last chunk, so that all chunks share one program.
+        indices = np.minimum(np.arange(first, first + chunk), count - 1)
+        parts.append(run(*jax.tree.map(operator.itemgetter(indices), cells)))
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:count], *parts)

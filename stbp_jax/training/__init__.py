@@ -1,4 +1,4 @@
-"""Training: what a run is made of, one update, a whole run, and how well it did."""
+"""Training: pipelines, updates, whole runs, evaluation and checkpoints."""
 
 from stbp_jax.training.adversary import adversarial
 from stbp_jax.training.checkpoint import load, save

@@ -1,4 +1,4 @@
-"""The measurements of a run: an `Evaluation` of a set, and the `History` of all epochs."""
+"""The measurements of a run: the `Evaluation` of a set and the `History` of all epochs."""
 
 from typing import NamedTuple
 
@@ -6,17 +6,17 @@ from stbp_jax.core import Array
 
 
 class Evaluation(NamedTuple):
-    """How well a network does on one set; L counts the spiking layers.
+    """The loss, accuracy and layer statistics of a network on one set.
+
+    L is the number of spiking layers. A number that a layer does not report is NaN.
 
     Attributes:
       loss: scalar, mean over the set.
-      accuracy: scalar.
+      accuracy: scalar in [0, 1].
       firing_rate: `[L]`, spikes per unit and step.
-      silent_fraction: `[L]`, share of units that fire nowhere in the set.
+      silent_fraction: `[L]`, share of units that never fire in the set.
       in_window: `[L]`, share of unit-steps inside the surrogate's window.
       operations: `[L]`, synaptic operations per example.
-
-    A number that a layer does not report is NaN.
     """
 
     loss: Array
@@ -32,12 +32,13 @@ class History(NamedTuple):
 
     Attributes:
       loss: `[E]`, the training loss (the pipeline's objective), mean over the epoch's updates.
-      train_accuracy: `[E]`, on the batches before their update, as the objective reports it.
-      test: an `Evaluation` of the test set after each epoch, with the same draws of input spikes
-        in each: `test.accuracy [E]`, `test.firing_rate [E, L]`.
-      non_finite_updates: `[E]`, int32, updates of the epoch with a NaN or an infinity in the loss,
-        in the gradient or in the parameters after it. 0 in a sound run; once parameters are NaN,
-        all updates of an epoch.
+      train_accuracy: `[E]`, mean over the batches, each before its update, as the objective reports
+        it.
+      test: the `Evaluation` of the test set after each epoch: `test.accuracy [E]`,
+        `test.firing_rate [E, L]`. Each evaluation draws the same input spikes.
+      non_finite_updates: `[E]`, int32, the number of updates with a NaN or an infinity in the loss,
+        the gradient or the updated parameters. It is 0 in a sound run, and counts all updates once
+        parameters are NaN.
     """
 
     loss: Array

@@ -1,7 +1,7 @@
-"""What a run is made of: the way from images to loss, its sizes, what it carries and what it tells.
+"""The types of a training run: `Pipeline`, `TrainConfig` and `TrainState`, with their checks.
 
-Data flows one way: images, augmentation where something is learned, encoding, network, readout,
-loss. Leaves out what those are: a `Build` says it, from hyper-parameters that may be traced.
+Data flows one way: images, augmentation (in training only), encoding, network, readout, loss. A
+`Build` function makes the pipeline from hyper-parameters, which may be traced.
 """
 
 from collections.abc import Callable
@@ -18,23 +18,26 @@ from stbp_jax.core import Array, Layer, Params, PyTree
 from stbp_jax.reprs import record_text
 
 Batch = tuple[Any, Any]
+"""`(images [N, ...], labels [N])`."""
+
 LossFn = Callable[[Params, Array, PyTree], tuple[Array, PyTree]]
+"""`(params, key, batch) -> (scalar loss, report)`."""
 
 
 class Pipeline(NamedTuple):
-    """From images to loss, and how to descend it.
+    """The functions from images to loss, and the optimizer.
 
     Attributes:
       encode: `(key, images [B, ...]) -> xs [T, B, ...]`.
       network: a `Layer`.
       readout: `outs [T, B, C] -> scores [B, C]`.
       loss: `(scores [B, C], labels [B]) -> [B]`.
-      optimizer: of optax.
-      augment: `(key, images [B, ...]) -> images`, before the encoding of what is learned from, and
-        never of what is tested; None for none.
-      objective: `LossFn -> LossFn`, what is learned, made of the mean loss of a batch, such as
-        `functools.partial(adversarial, epsilon=0.1)`; its report stays the accuracy. None for that
-        mean itself.
+      optimizer: a `GradientTransformation` of optax.
+      augment: `(key, images [B, ...]) -> images`, applied before encoding to training images and
+        never to test images. None for no augmentation.
+      objective: `LossFn -> LossFn`, makes the training loss from the mean loss of a batch, for
+        example `functools.partial(adversarial, epsilon=0.1)`. Its report stays the accuracy. None
+        for the mean loss itself.
     """
 
     encode: Callable[[Array, Array], Array]
@@ -46,20 +49,21 @@ class Pipeline(NamedTuple):
     objective: Callable[[LossFn], LossFn] | None = None
 
     def __repr__(self) -> str:
-        """Its fields, functions by their names."""
+        """The fields, with functions by their names."""
         return record_text(self)
 
 
 Build = Callable[[PyTree, int], Pipeline]
+"""`(hparams, num_updates) -> Pipeline`."""
 
 
 class TrainConfig(NamedTuple):
-    """What shapes the program.
+    """The static sizes of a run, which shape its compiled program.
 
     Attributes:
       epochs: passes over the training set.
-      batch_size: examples in an update; those that fill no batch are left out of their epoch.
-      eval_batch_size: examples evaluated at once; only memory and speed depend on it.
+      batch_size: examples in an update. Each epoch skips the examples that do not fill a batch.
+      eval_batch_size: examples in an evaluation batch; it affects only memory and speed.
     """
 
     epochs: int
@@ -69,13 +73,13 @@ class TrainConfig(NamedTuple):
 
 @struct.dataclass
 class TrainState:
-    """All that training carries from update to update.
+    """The state that training carries from update to update.
 
     Attributes:
-      params: of the network.
-      opt_state: of the optimizer.
-      key: of the run's updates; never changes, each update folds `step` into it.
-      step: updates done, int32.
+      params: parameters of the network.
+      opt_state: state of the optimizer.
+      key: random key of the run's updates. It never changes; each update folds `step` into it.
+      step: number of completed updates, int32.
     """
 
     params: Params
@@ -84,14 +88,14 @@ class TrainState:
     step: Array
 
 
-# Checks: static, so that they hold under a trace too ----------------------------------------------
+# Static checks, which also run under a trace ------------------------------------------------------
 
 
 def check_function(name: str, f: Any) -> Any:
-    """Something that can be called; gives it back.
+    """Returns `f`, a function.
 
     Raises:
-      TypeError: it cannot.
+      TypeError: `f` is not callable.
     """
     if not callable(f):
         raise TypeError(f"{name} must be callable, got {f!r}")
@@ -99,13 +103,14 @@ def check_function(name: str, f: Any) -> Any:
 
 
 def check_pipeline(pipeline: Any) -> Pipeline:
-    """A `Pipeline` whose fields are what they must be.
+    """Returns `pipeline`, a `Pipeline` with fields of the right types.
 
     Raises:
-      TypeError: it is not; the message names the field.
+      TypeError: `pipeline` is not a `Pipeline`, or a field has a wrong type; the message names the
+        field.
     """
     if not isinstance(pipeline, Pipeline):
-        raise TypeError(f"a Pipeline is expected, got {type(pipeline).__name__}")
+        raise TypeError(f"pipeline must be a Pipeline, got {type(pipeline).__name__}")
     for name in ("encode", "readout", "loss"):
         check_function(name, getattr(pipeline, name))
     for name in ("augment", "objective"):
@@ -118,20 +123,21 @@ def check_pipeline(pipeline: Any) -> Pipeline:
 
 
 def check_optimizer(optimizer: Any) -> None:
-    """Something with `init` and `update`, as the optimizers of optax are.
+    """Checks that an optimizer has `init` and `update`, as in optax.
 
     Raises:
-      TypeError: it is not.
+      TypeError: one of them is missing.
     """
     if not all(callable(getattr(optimizer, name, None)) for name in ("init", "update")):
         raise TypeError(f"optimizer must be a GradientTransformation of optax, got {optimizer!r}")
 
 
 def check_config(config: Any) -> TrainConfig:
-    """The same `TrainConfig` with plain integers, each at least 1.
+    """Returns the `TrainConfig` with Python integers of at least 1.
 
     Raises:
-      TypeError, ValueError: another type, or a field that is no count.
+      TypeError: `config` is not a `TrainConfig`, or a field is not a static integer.
+      ValueError: a field is below 1.
     """
     if not isinstance(config, TrainConfig):
         raise TypeError(f"config must be a TrainConfig, got {type(config).__name__}")
@@ -139,13 +145,13 @@ def check_config(config: Any) -> TrainConfig:
 
 
 def build_pipeline(build: Build, hparams: PyTree, num_updates: int) -> Pipeline:
-    """`build(hparams, num_updates)`, checked.
+    """Checks the hyper-parameters, calls `build(hparams, num_updates)` and checks the pipeline.
 
     Raises:
-      TypeError: hyper-parameters that are no numbers; something other than a `Pipeline`.
+      TypeError: a hyper-parameter is not a number, or `build` does not return a `Pipeline`.
     """
     if hparams is None:
-        raise TypeError("hparams must be a tree of numbers, got None; () where build reads none")
+        raise TypeError("hparams must be a tree of numbers, got None; use () if build reads none")
     for path, leaf in jax.tree.leaves_with_path(hparams):
         if not isinstance(leaf, bool | int | float | np.generic | np.ndarray | jax.Array):
             name = f"hparams{jax.tree_util.keystr(path)}"
@@ -159,10 +165,10 @@ def build_pipeline(build: Build, hparams: PyTree, num_updates: int) -> Pipeline:
 
 
 def mean_loss(pipeline: Pipeline, scores: Array, labels: Array) -> Array:
-    """Mean over the batch of the pipeline's loss.
+    """The mean of the pipeline's loss over a batch.
 
     Raises:
-      ValueError: a loss that is not `[B]`; one `[B, C]` has another mean.
+      ValueError: the loss does not have shape `[B]`; a shape `[B, C]` would give another mean.
     """
     losses = pipeline.loss(scores, labels)
     if jnp.shape(losses) != scores.shape[:1]:
