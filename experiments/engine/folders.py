@@ -145,7 +145,8 @@ def load_state(folder: Path, like: Any) -> Any:
     if not path.exists():
         return None
     try:
-        with np.load(path) as file:
+        # NumPy leaves a file open that it cannot read.
+        with path.open("rb") as opened, np.load(opened) as file:
             found = {name: file[name] for name in file.files}
     except Exception as error:  # zipfile, NumPy and the operating system raise different ones
         raise UsageError(f"{path} cannot be read: {error}") from None
