@@ -1,8 +1,9 @@
 """Resets: leak and reset of the membrane as one function, and functions that cut its gradient.
 
 A reset maps the constants and the previous state of a neuron to the membrane that enters the
-current step, before the current is added. u and o are the membrane and the spikes of the previous
-step, τ is the decay and Vth the threshold. A reset never acts on the step of its spike.
+current step, before the current is added. In the equations, u and o are the membrane and the spikes
+of the previous step, τ is the decay and Vth the threshold. A spike resets the next step, never its
+own.
 
 `hard_reset`, `exponential_reset` and `soft_reset` let gradients through both u and o.
 `detach_reset` and `detach_time` cut a part of the gradient and leave the values as they are.

@@ -30,8 +30,8 @@ Hidden = tuple[Array, ...]
 class Dynamics(NamedTuple):
     """The equations of one kind of spiking neuron, as functions.
 
-    One step is `hidden = reset(constants, state)`, the current added to `hidden[0]`, the membrane,
-    and `spikes = H(distance(constants, hidden))`. A state is a NamedTuple with `spikes`; the
+    In one step, `reset` gives the hidden variables, the current is added to the first of them (the
+    membrane), and the spikes are H of the `distance`. A state is a NamedTuple with `spikes`; the
     constants have a `surrogate`.
 
     Attributes:
