@@ -1,7 +1,6 @@
-"""LIF neurons whose threshold rises with their own spikes.
+"""Adaptive LIF neurons, whose threshold rises with their own spikes.
 
-Decides the adaptation and how it enters the threshold; leak and reset stay with the resets of
-`neurons.resets`.
+Any reset of `lif` becomes a reset of `alif` in `adaptive_reset`.
 """
 
 import functools
@@ -19,14 +18,14 @@ from stbp_jax.surrogates import Surrogate, rectangular
 
 
 class ALIFConstants(NamedTuple):
-    """The numbers of an adaptive population; every leaf a scalar or of the units' shape.
+    """Constants of adaptive LIF neurons; every leaf is a scalar or has the units' shape.
 
     Attributes:
-      decay: τ in [0, 1], the share of the membrane that is left after one step.
+      decay: τ in [0, 1], the fraction of the membrane that remains after one step.
       threshold: Vth > 0 at rest, in units of the membrane.
       surrogate: the spike function.
-      adaptation_decay: ρ in [0, 1], the share of the adaptation that is left after one step.
-      adaptation_strength: β >= 0, by how much one spike raises the threshold.
+      adaptation_decay: ρ in [0, 1], the fraction of the adaptation that remains after one step.
+      adaptation_strength: β >= 0, the rise of the threshold by one spike, in units of the membrane.
     """
 
     decay: Any
@@ -53,34 +52,38 @@ def alif(
     surrogate: Surrogate = rectangular(1.0),  # noqa: B008 - a value without arrays
     reset: AdaptiveReset = adaptive_reset(hard_reset),  # noqa: B008 - a function without arrays
 ) -> Neuron:
-    """Adaptive LIF: each spike raises the neuron's threshold, which falls back slowly.
+    """Adaptive LIF neurons: each spike raises the neuron's threshold, which then decays.
 
-        aᵗ = ρ aᵗ⁻¹ + oᵗ⁻¹
-        uᵗ = reset(uᵗ⁻¹, oᵗ⁻¹) + Iᵗ
-        oᵗ = H(uᵗ - Vth - β aᵗ)
+        aᵗ = ρ aᵗ⁻¹ + oᵗ⁻¹                   adaptation
+        uᵗ = reset(uᵗ⁻¹, oᵗ⁻¹) + Iᵗ          membrane
+        oᵗ = H(uᵗ - Vth - β aᵗ)              spike
 
-    A spike sees the input of its own step; reset and adaptation act from the next one on;
-    gradients cross both unless the reset detaches them. The slow adaptation gives gradients a long
-    way back through time. Unrolled as `lif_unroll` is: backward keeps membrane and adaptation.
+    A spike depends on the current of its own step. Reset and adaptation act from the next step on.
+    Gradients cross both unless the reset is wrapped in `detach_reset` or `detach_time`. The
+    adaptation decays slowly, and so carries gradients over many steps. The unroll is that of
+    `lif_unroll`; its backward pass stores membranes and adaptations.
 
     Args:
-      decay: τ in [0, 1] per step; a scalar or of the units' shape.
-      threshold: Vth > 0 at rest; a scalar or of the units' shape.
-      adaptation_decay: ρ in [0, 1] per step; a scalar or of the units' shape.
-      adaptation_strength: β >= 0 in units of the membrane; a scalar or of the units' shape. At 0
+      decay: τ in [0, 1], the fraction of the membrane that remains after one step; a scalar or of
+        the units' shape.
+      threshold: Vth > 0 at rest, in units of the membrane; a scalar or of the units' shape.
+      adaptation_decay: ρ in [0, 1], the fraction of the adaptation that remains after one step; a
+        scalar or of the units' shape.
+      adaptation_strength: β >= 0, in units of the membrane; a scalar or of the units' shape. At 0
         the neuron is `lif`.
       surrogate: the spike function.
-      reset: leak, reset and adaptation.
+      reset: leak, reset and adaptation: a reset of `lif` in `adaptive_reset`.
 
     Returns:
-      A `Neuron` with nothing learned; its state is an `ALIFState`.
+      A `Neuron` without learned parameters; its state is an `ALIFState`. Its `init` and
+      `initial_state` raise ValueError for constants, or a width of the surrogate, whose shape does
+      not match the units; `step` and `unroll` for a state of another shape than one time slice, and
+      `unroll` for T = 0. `step` and `unroll` raise TypeError for a reset without `adaptive_reset`.
 
     Raises:
-      ValueError: decays outside [0, 1], `threshold` not positive, `adaptation_strength` negative;
-        on `init` or `initial_state`, constants or a surrogate's width whose shape does not fit the
-        units; when it runs, T = 0 or a state of another shape than one time slice.
-      TypeError: `surrogate` is no `Surrogate`, `reset` no function; when it runs, a reset of `lif`
-        that is not wrapped.
+      ValueError: a decay is outside [0, 1]; `threshold` is not positive; `adaptation_strength` is
+        negative.
+      TypeError: `surrogate` is not a `Surrogate`; `reset` is not callable.
 
     >>> neuron = alif(decay=0.5, threshold=0.5, adaptation_decay=0.5, adaptation_strength=1.0)
     >>> state = neuron.initial_state((1, 1), jnp.float32)
@@ -88,8 +91,8 @@ def alif(
     >>> spikes.ravel(), state.adaptation.ravel()
     (Array([1., 0., 0., 1., 0.], dtype=float32), Array([1.125], dtype=float32))
 
-    Source: Bellec et al. 2020 (LSNN), whose reset subtracts the threshold at rest. Their work of
-    2018 lets a grow by (1 - ρ) o, so that its β is 1 / (1 - ρ) of this one.
+    Source: Bellec et al. 2020 (LSNN), whose reset subtracts the threshold at rest. In Bellec et al.
+    2018, a grows by (1 - ρ) o, so that the β of that work is this β divided by (1 - ρ).
     """
     constants = ALIFConstants(
         arguments.unit_interval("decay", decay),
@@ -137,13 +140,13 @@ def alif(
 
 @functools.lru_cache
 def _both(reset: AdaptiveReset) -> AdaptiveReset:
-    """The reset, refused where it gives no pair."""
+    """Wrap a reset with a check of its result, for a reset of `lif` passed by mistake."""
 
     def entered(constants: ALIFConstants, state: ALIFState) -> tuple[Array, Array]:
         found = reset(constants, state)
         if not isinstance(found, tuple):
             raise TypeError(
-                "reset must give (membrane, adaptation), got one array: wrap it, as in "
+                "reset must give (membrane, adaptation), got one array; wrap it, as in "
                 "adaptive_reset(hard_reset)"
             )
         return found

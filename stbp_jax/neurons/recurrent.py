@@ -1,4 +1,4 @@
-"""Connections among the units of a population, around any neuron."""
+"""Recurrent connections among the units of a population, around any neuron."""
 
 from typing import Any, NamedTuple
 
@@ -12,35 +12,41 @@ from stbp_jax.layers import full_matmul
 
 
 class RecurrentParams(NamedTuple):
-    """Recurrent weights `[N, N]` and what the inner neuron learns."""
+    """Recurrent weights, kernel `[N, N]` and bias `[N]`, and the inner neuron's parameters."""
 
     weights: Weights
     neuron: Params
 
 
 class RecurrentState(NamedTuple):
-    """The inner neuron's state and its last output `[B, N]`."""
+    """The inner neuron's state, and its output of the last step, `[B, N]`."""
 
     neuron: State
     out: Array
 
 
 def recurrent(neuron: Neuron, *, init: Initializer = fan_in_uniform()) -> Neuron:  # noqa: B008
-    """The same neurons with learned connections among them: I'ᵗ = Iᵗ + oᵗ⁻¹ W + b.
+    """Connect the units of a population to each other: the neuron receives Iᵗ + oᵗ⁻¹ W + b.
 
-    The feed-forward product stays hoisted over time; only o W is inside the scan. Gradients cross
-    the recurrent connections.
+    The recurrent current uses the outputs of the previous step, and gradients cross it. In a layer,
+    the input's matmul still runs once for all T steps; only oᵗ⁻¹ W is inside the scan, with the
+    inner neuron's `step`.
 
     Args:
-      neuron: the population, its units of shape `[N]`.
-      init: makes W `[N, N]` and b `[N]`.
+      neuron: the inner neuron; its units must have shape `[N]`.
+      init: draws W `[N, N]` and b `[N]`.
 
     Returns:
-      A `Neuron` with `RecurrentParams` and `RecurrentState`.
+      A `Neuron` with `RecurrentParams` and `RecurrentState`. Its `init` raises ValueError for units
+      of more than one axis.
 
     Raises:
-      ValueError: units of more than one axis.
-      TypeError: `neuron` is no `Neuron`, `init` no function.
+      TypeError: `neuron` is not a `Neuron`; `init` is not callable.
+
+    >>> from stbp_jax import lif
+    >>> params = recurrent(lif()).init(jax.random.key(0), (3,))
+    >>> params.weights.kernel.shape, params.weights.bias.shape
+    ((3, 3), (3,))
     """
     arguments.instance("neuron", neuron, Neuron, "a Neuron, such as lif()")
     arguments.function("init", init, "an initializer, such as fan_in_uniform()")
@@ -48,7 +54,7 @@ def recurrent(neuron: Neuron, *, init: Initializer = fan_in_uniform()) -> Neuron
     def init_(key: Array, shape: Shape) -> RecurrentParams:
         if len(shape) != 1:
             raise ValueError(
-                f"recurrent needs units of shape [N], got {list(shape)}; use flatten()"
+                f"units of recurrent must have shape [N], got {list(shape)}; use flatten()"
             )
         key_weights, key_neuron = jax.random.split(key)
         weights = init(key_weights, (shape[0], shape[0]), jnp.result_type(float))

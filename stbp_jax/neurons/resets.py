@@ -1,9 +1,13 @@
-"""Leak and reset of a population as one function, and the ways to cut its gradient.
+"""Resets: leak and reset of the membrane as one function, and functions that cut its gradient.
 
-A reset maps the constants and the last state of a neuron to the membrane that enters the next step.
-`hard_reset`, `exponential_reset` and `soft_reset` leak and reset; `detach_reset` and `detach_time`
-return the same reset with a part of its gradient cut; `adaptive_reset` adds the adaptation of
-`alif`.
+A reset maps the constants and the previous state of a neuron to the membrane that enters the
+current step, before the current is added. In the equations, u and o are the membrane and the spikes
+of the previous step, τ is the decay and Vth the threshold. A spike resets the next step, never its
+own.
+
+`hard_reset`, `exponential_reset` and `soft_reset` let gradients through both u and o.
+`detach_reset` and `detach_time` cut a part of the gradient and leave the values as they are.
+`adaptive_reset` adds the adaptation of `alif`.
 """
 
 import functools
@@ -17,25 +21,33 @@ from stbp_jax import arguments
 from stbp_jax.core import Array
 
 Reset = Callable[[Any, Any], Array]
-"""`(constants, state) -> membrane [B, *units]` that enters the next step.
+"""`(constants, state) -> membrane`: previous state to the membrane that enters, `[B, *units]`.
 
 The constants have `decay` and `threshold`, as `LIFConstants` and `ALIFConstants`; the state is a
 NamedTuple with `membrane` and `spikes`.
 """
 
 AdaptiveReset = Callable[[Any, Any], tuple[Array, Array]]
-"""As `Reset`, with `adaptation` in the state: gives membrane and adaptation."""
+"""`(constants, state) -> (membrane, adaptation)`, each `[B, *units]`; for `alif`.
+
+The constants also have `adaptation_decay`, the state has `adaptation`.
+"""
 
 
 def hard_reset(constants: Any, state: Any) -> Array:
-    """Leak and hard reset: τ u (1 - o).
+    """Leak and hard reset, to 0 after a spike: τ u (1 - o).
 
     Args:
       constants: its `decay` is τ.
-      state: membrane and spikes of the last step, `[B, *units]`.
+      state: membrane and spikes of the previous step, `[B, *units]`.
 
     Returns:
-      The membrane that enters this step, `[B, *units]`.
+      The membrane that enters the current step, `[B, *units]`.
+
+    >>> from stbp_jax.neurons import LIFConstants, LIFState
+    >>> state = LIFState(membrane=jnp.array([[0.5, 2.0]]), spikes=jnp.array([[0.0, 1.0]]))
+    >>> hard_reset(LIFConstants(decay=0.5, threshold=1.0, surrogate=None), state)
+    Array([[0.25, 0.  ]], dtype=float32)
 
     Source: Wu et al. 2018, equation (8); the authors' code.
     """
@@ -43,54 +55,77 @@ def hard_reset(constants: Any, state: Any) -> Array:
 
 
 def exponential_reset(constants: Any, state: Any) -> Array:
-    """Leak and an almost hard reset: u τ exp(-o/τ).
+    """Leak and exponential reset: τ u exp(-o/τ).
 
-    After a spike exp(-1/τ) of the leaked membrane stays: 5e-5 at τ = 0.1, 14 % at 0.5, so that
-    this gate resets only at small decays. At τ = 0 nothing is carried.
+    After a spike, the fraction exp(-1/τ) of the leaked membrane remains: 5e-5 at τ = 0.1, 14 % at
+    τ = 0.5. So this gate resets only at small decays. At τ = 0 the result is 0.
 
     Args:
       constants: its `decay` is τ.
-      state: membrane and spikes of the last step, `[B, *units]`.
+      state: membrane and spikes of the previous step, `[B, *units]`.
 
     Returns:
-      The membrane that enters this step, `[B, *units]`.
+      The membrane that enters the current step, `[B, *units]`.
+
+    >>> from stbp_jax.neurons import LIFConstants, LIFState
+    >>> state = LIFState(membrane=jnp.array([[0.5, 2.0]]), spikes=jnp.array([[0.0, 1.0]]))
+    >>> exponential_reset(LIFConstants(decay=0.5, threshold=1.0, surrogate=None), state).round(3)
+    Array([[0.25 , 0.135]], dtype=float32)
 
     Source: Wu et al. 2018, equation (6).
     """
-    # Below 1e-3 the gate of a spike is 0 in every float type; the bound keeps its slope finite.
+    # Below τ = 1e-3 the gate of a spike is 0 in every float type; the bound keeps 1/τ finite.
     gate = jnp.exp(-state.spikes / jnp.maximum(constants.decay, 1e-3))
     return _undefined_at_infinity(state.membrane, state.membrane * constants.decay * gate)
 
 
 def soft_reset(constants: Any, state: Any) -> Array:
-    """Leak and soft reset: τ (u - Vth o), which keeps what exceeds the threshold.
+    """Leak and soft reset, by subtraction of the threshold: τ (u - Vth o).
+
+    A spike leaves the excess over the threshold in the membrane.
 
     Args:
-      constants: its `decay` is τ, its `threshold` Vth.
-      state: membrane and spikes of the last step, `[B, *units]`.
+      constants: its `decay` is τ, its `threshold` is Vth.
+      state: membrane and spikes of the previous step, `[B, *units]`.
 
     Returns:
-      The membrane that enters this step, `[B, *units]`.
+      The membrane that enters the current step, `[B, *units]`.
+
+    >>> from stbp_jax.neurons import LIFConstants, LIFState
+    >>> state = LIFState(membrane=jnp.array([[0.5, 2.0]]), spikes=jnp.array([[0.0, 1.0]]))
+    >>> soft_reset(LIFConstants(decay=0.5, threshold=1.0, surrogate=None), state)
+    Array([[0.25, 0.5 ]], dtype=float32)
     """
     entering = constants.decay * (state.membrane - constants.threshold * state.spikes)
     return _undefined_at_infinity(state.membrane, entering)
 
 
 def _undefined_at_infinity(membrane: Array, entering: Array) -> Array:
-    """NaN where the membrane is +inf: what the hard reset, inf · 0, makes of it."""
+    """Return NaN for a membrane of +inf, as the hard reset does by inf · 0."""
     return jnp.where(membrane == jnp.inf, jnp.nan, entering)
 
 
 @functools.cache
 def detach_reset(reset: Reset) -> Reset:
-    """The same reset, with no gradient through its spikes: f'(o) = 0.
+    """Cut the gradient of a reset through the spikes: ∂f/∂o = 0; the values stay the same.
+
+    Gradients still cross the membrane from step to step.
+
+    Args:
+      reset: a reset of `lif` or `alif`.
+
+    Returns:
+      A reset of the same kind; equal arguments give the same object.
+
+    Raises:
+      TypeError: `reset` is not callable.
 
     >>> detach_reset(hard_reset) is detach_reset(hard_reset)
     True
     """
     arguments.function("reset", reset, "a function such as hard_reset")
 
-    @functools.wraps(reset)  # the forward pass is the same, and so is the name
+    @functools.wraps(reset)  # equal values, so an equal name in the constants
     def detached(constants: Any, state: Any) -> Array:
         return reset(constants, state._replace(spikes=lax.stop_gradient(state.spikes)))
 
@@ -99,10 +134,30 @@ def detach_reset(reset: Reset) -> Reset:
 
 @functools.cache
 def detach_time(reset: Reset) -> Reset:
-    """The same reset, with no gradient from step to step: SDBP, the paper's ablation.
+    """Cut the whole gradient of a reset: ∂f/∂u = ∂f/∂o = 0; the values stay the same.
 
-    Gradients are still summed over the steps. Equal to STBP at T = 1. Source: Wu et al. 2018,
-    Table 7; later published as SLTT.
+    No gradient goes from step to step; the gradients of the single steps are still summed. This is
+    SDBP, the ablation of STBP (backpropagation in space and time) to space alone. The two are equal
+    at T = 1.
+
+    Args:
+      reset: a reset of `lif` or `alif`.
+
+    Returns:
+      A reset of the same kind; equal arguments give the same object.
+
+    Raises:
+      TypeError: `reset` is not callable.
+
+    >>> import jax
+    >>> from stbp_jax import lif
+    >>> neuron = lif(reset=detach_time(hard_reset))
+    >>> state = neuron.initial_state((1, 1), jnp.float32)
+    >>> last_spike = lambda currents: neuron.unroll((), state, currents)[1][-1].sum()
+    >>> jax.grad(last_spike)(jnp.full((3, 1, 1), 0.4)).ravel().tolist()
+    [0.0, 0.0, 1.0]
+
+    Source: Wu et al. 2018, Table 7; later published as SLTT.
     """
     arguments.function("reset", reset, "a function such as hard_reset")
 
@@ -115,17 +170,27 @@ def detach_time(reset: Reset) -> Reset:
 
 @functools.cache
 def adaptive_reset(reset: Reset, /) -> AdaptiveReset:
-    """Membrane and adaptation that enter a step: reset(u, o) and ρ a + o.
+    """Make a reset of `alif` from a reset of `lif`: (f(u, o), ρ a + o).
 
-    `detach_time(adaptive_reset(c))` cuts both; `adaptive_reset(detach_reset(c))` cuts the reset
-    alone, as Bellec et al. do, and `detach_reset(adaptive_reset(c))` the spikes' way into the
-    adaptation too.
+    The order of `adaptive_reset` and the functions that cut gradients matters:
+
+    | reset | gradients that are cut |
+    |---|---|
+    | `adaptive_reset(detach_reset(f))` | of f through the spikes, as in Bellec et al. |
+    | `detach_reset(adaptive_reset(f))` | of f and of the adaptation through the spikes |
+    | `detach_time(adaptive_reset(f))` | all, from step to step |
 
     Args:
-      reset: leak and reset: any of `lif`.
+      reset: f, a reset of `lif`.
 
     Returns:
-      A reset for `alif`.
+      A reset of `alif`; equal arguments give the same object.
+
+    Raises:
+      TypeError: `reset` is not callable.
+
+    >>> adaptive_reset(hard_reset) is adaptive_reset(hard_reset)
+    True
     """
     arguments.function("reset", reset, "a function of lif such as hard_reset")
 

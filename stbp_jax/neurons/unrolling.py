@@ -1,10 +1,9 @@
-"""Any spiking neuron unrolled over time, with the paper's recursion as its gradient.
+"""The fast unroll of any spiking neuron, with the paper's recursion as its gradient.
 
-Decides how a population is run forwards and backwards over T steps, what of each step is kept, and
-that nothing but arrays of the units goes round the loops. Leaves out all dynamics: a `Dynamics`
-names them.
-
-Of each step backward keeps what is hidden, the membrane above all; spikes are computed anew.
+A `Dynamics` describes one kind of neuron by four functions; `unroll` runs it forward over T steps,
+and its custom_vjp runs the recursion backward. The hidden variables of a neuron are its state
+without the spikes: the membrane, and for `alif` also the adaptation. The backward pass stores the
+hidden variables of every step and recomputes the spikes from them.
 """
 
 import functools
@@ -21,21 +20,23 @@ from stbp_jax.closures import no_gradient, opened
 from stbp_jax.core import Array
 from stbp_jax.reprs import record_text
 
-# What backward needs of a neuron goes by this name, for policies of `jax.checkpoint`.
+# The `checkpoint_name` of what the backward pass stores, for policies of `jax.checkpoint`.
 MEMBRANE = "membrane"
 
 Hidden = tuple[Array, ...]
+"""Hidden variables of one step, each `[B, *units]`; the first is the membrane."""
 
 
 class Dynamics(NamedTuple):
-    """What sets one kind of spiking neuron apart.
+    """The equations of one kind of spiking neuron, as functions.
 
-    What is hidden is a tuple of arrays `[B, *units]`, first the membrane, to which the current is
-    added. A state is a NamedTuple with `spikes`. Constants have a `surrogate`.
+    In one step, `reset` gives the hidden variables, the current is added to the first of them (the
+    membrane), and the spikes are H of the `distance`. A state is a NamedTuple with `spikes`; the
+    constants have a `surrogate`.
 
     Attributes:
-      reset: `(constants, state) -> hidden` that enters the next step.
-      distance: `(constants, hidden) -> [B, *units]`, how far above the threshold.
+      reset: `(constants, state) -> hidden`, from the previous step to the current one.
+      distance: `(constants, hidden) -> [B, *units]`, the membrane minus the threshold.
       state: `(hidden, spikes) -> state`.
       hidden: `state -> hidden`.
     """
@@ -46,29 +47,29 @@ class Dynamics(NamedTuple):
     hidden: Callable[[Any], Hidden]
 
     def __repr__(self) -> str:
-        """Its fields, functions by their names."""
+        """The fields, functions by their names."""
         return record_text(self)
 
 
 def in_dtype(constants: Any, like: Array) -> Any:
-    """Constants in the dtype of a state, which they must not widen."""
+    """Convert constants to the dtype of a state, so that they do not widen it."""
     return jax.tree.map(lambda c: jnp.asarray(c, like.dtype), constants)
 
 
 def unroll(dynamics: Dynamics, constants: Any, state: Any, currents: Array) -> tuple[Any, Array]:
-    """All steps from a state, fast; backward by the recursion that `lif_unroll` shows.
+    """Run all T steps from a state; the gradient is the recursion in `lif_unroll`.
 
     Args:
-      dynamics: the neuron's functions; they and the surrogate's may close over traced numbers.
-      constants: a pytree; gradients reach its leaves but for the surrogate's.
-      state: of the step before the first, `[B, *units]`.
-      currents: `[T, B, *units]`; taken in the dtype of the state.
+      dynamics: the neuron's functions; they and the surrogate may close over traced numbers.
+      constants: a pytree; gradients reach all its leaves except those of the surrogate.
+      state: before the first step, `[B, *units]`.
+      currents: `[T, B, *units]`; converted to the dtype of the state.
 
     Returns:
       `(last state, spikes [T, B, *units])`.
 
     Raises:
-      ValueError: T = 0, or a state whose shape is not that of one time slice of the currents.
+      ValueError: T = 0, or a state of another shape than one time slice of the currents.
     """
     arguments.sequence("currents", currents)
     arguments.state("state", state, currents.shape[1:])
@@ -79,7 +80,7 @@ def unroll(dynamics: Dynamics, constants: Any, state: Any, currents: Array) -> t
 
 
 class _Functions(NamedTuple):
-    """A `Dynamics` and its surrogate, their first argument `(constants, numbers, fixed)`."""
+    """A `Dynamics` and its surrogate, with `(constants, numbers, fixed)` as first argument."""
 
     reset: Callable[[Any, Any], Hidden]
     distance: Callable[[Any, Hidden], Array]
@@ -98,10 +99,10 @@ def _slope(constants: Any, distance: Array) -> Array:
 
 
 def _open(dynamics: Dynamics, constants: Any, state: Any) -> tuple[_Functions, Any, Any]:
-    """The functions, and the traced numbers that they close over, as arguments for a custom_vjp.
+    """Turn the traced numbers that the functions close over into arguments for a custom_vjp.
 
     Returns:
-      `(functions, numbers, fixed)`: the numbers receive a gradient, the fixed ones none.
+      `(functions, numbers, fixed)`: the closed-over arrays with a gradient, and those without.
     """
     hidden = dynamics.hidden(state)
     parts: tuple[tuple[Callable[..., Any], tuple[Any, ...], bool], ...] = (
@@ -128,7 +129,7 @@ def _open(dynamics: Dynamics, constants: Any, state: Any) -> tuple[_Functions, A
 def _with_closed(
     function: Callable[..., Any], place: int, moves: tuple[bool, ...]
 ) -> Callable[..., Any]:
-    """The function of `(constants, numbers, fixed)` and one more argument."""
+    """Make a function of `(constants, numbers, fixed)` and one more argument."""
 
     def with_closed(given: Any, x: Any) -> Any:
         constants, numbers, fixed = given
@@ -150,9 +151,10 @@ def _unroll(
     return last, spikes
 
 
-# Loops carry what is hidden and no spikes: with them XLA takes twice as long on a CPU. The ends
-# stand alone, because only there are spikes given that need not follow their membrane. What is
-# written takes the place of what was read at the same step, so that no stack is copied or cleared.
+# The loops carry the hidden variables and no spikes: with spikes XLA takes twice as long on a CPU.
+# The first and the last step are outside of the loops, because only the caller's state, and the
+# cotangent of the last state, have spikes of their own. Each step writes its result over its input
+# in the same stack, so that XLA neither copies nor clears a stack.
 
 
 def _march(
@@ -162,7 +164,10 @@ def _march(
     state: Any,
     currents: Array,
 ) -> tuple[Any, tuple[Array, ...]]:
-    """Last state, and `keep(hidden)` of every step, the first array in the place of `currents`."""
+    """Run all steps; return the last state and `keep(hidden)` of every step, stacked over T.
+
+    The first stack overwrites `currents`.
+    """
 
     def enter(before: Any, t: Any, stacks: tuple[Array, ...]) -> tuple[Hidden, tuple[Array, ...]]:
         membrane, *rest = functions.reset(constants, before)
@@ -210,7 +215,7 @@ def _backward(
     def hidden_at(t: Any) -> Hidden:
         return tuple(_at(stack, t) for stack in kept)
 
-    # The gradient to the constants rides along; where nobody asks for it, XLA drops it.
+    # The loop also sums the gradient of the constants; XLA removes the sum if it is not used.
     def add(total: Any, bar: Any) -> Any:
         return jax.tree.map(lambda a, b: a + b.astype(a.dtype), total, bar)
 
@@ -233,7 +238,7 @@ def _backward(
         return eps, add(total, bar), lax.dynamic_update_index_in_dim(stack, eps[0], t, 0)
 
     steps = len(spikes_bar)
-    # Where each of several hidden arrays reads the stack that is written, XLA copies it every step.
+    # With several hidden arrays, reading from the written stack makes XLA copy it at every step.
     alone = len(kept) == 1
 
     def step(back: Array, later: tuple[Any, Any, Array]) -> tuple[Hidden, Any, Array]:
