@@ -131,7 +131,7 @@ def scan(step: Step) -> Unroll:
     return unroll
 
 
-def without_report(unroll: Unroll) -> Callable[..., tuple[State, Array, tuple[LayerStats, ...]]]:
+def without_stats(unroll: Unroll) -> Callable[..., tuple[State, Array, tuple[LayerStats, ...]]]:
     """Make the `unroll_with_stats` of a layer in which nothing spikes from its `unroll`."""
     return lambda params, state, xs: (*unroll(params, state, xs), ())
 

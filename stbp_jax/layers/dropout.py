@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from stbp_jax import arguments
-from stbp_jax.core import Array, Layer, Params, Shape, State, without_report
+from stbp_jax.core import Array, Layer, Params, Shape, State, without_stats
 from stbp_jax.layers._dtypes import float_type
 from stbp_jax.layers.synapse import check_slice
 
@@ -63,6 +63,6 @@ def dropout(rate: Any) -> Layer:
         initial_state,
         step,
         unroll,
-        without_report(unroll),
+        without_stats(unroll),
         lambda: {"layer": "dropout"},
     )

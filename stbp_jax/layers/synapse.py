@@ -22,7 +22,7 @@ from stbp_jax.core import (
     State,
     constants_of,
     scan,
-    without_report,
+    without_stats,
 )
 from stbp_jax.metrics import synaptic_operations
 
@@ -148,7 +148,7 @@ def pointwise(synapse: Synapse, *, inputs: Inputs = varying_input) -> Layer:
         return state, _over_time(synapse, inputs, params.synapse, xs)
 
     return Layer(
-        init, initial_state, step, unroll, without_report(unroll), lambda: constants_of(synapse)
+        init, initial_state, step, unroll, without_stats(unroll), lambda: constants_of(synapse)
     )
 
 
@@ -200,7 +200,7 @@ def spiking(synapse: Synapse, neuron: Neuron, *, inputs: Inputs = varying_input)
         return {**constants_of(synapse), "units": constants_of(neuron)}
 
     if not neuron.spiking:
-        return Layer(init, initial_state, step, unroll, without_report(unroll), named)
+        return Layer(init, initial_state, step, unroll, without_stats(unroll), named)
 
     def unroll_with_stats(
         params: LayerParams, state: State, xs: Array

@@ -114,27 +114,29 @@ def _open(dynamics: Dynamics, constants: Any, state: Any) -> tuple[_Functions, A
     functions: list[Callable[..., Any]] = []
     numbers: list[list[Array]] = []
     fixed: list[list[Array]] = []
-    for place, (function, args, learns) in enumerate(parts):
+    for index, (function, args, has_gradient) in enumerate(parts):
         opened_function, closed = opened(function, *args)
-        moves = tuple(learns and jnp.issubdtype(c.dtype, jnp.inexact) for c in closed)
+        differentiable = tuple(
+            has_gradient and jnp.issubdtype(c.dtype, jnp.inexact) for c in closed
+        )
         with_closed = _with_closed if closed else _with_nothing_closed
-        functions.append(with_closed(opened_function, place, moves))
-        numbers.append([c for c, moving in zip(closed, moves, strict=True) if moving])
-        fixed.append([c for c, moving in zip(closed, moves, strict=True) if not moving])
+        functions.append(with_closed(opened_function, index, differentiable))
+        numbers.append([c for c, moving in zip(closed, differentiable, strict=True) if moving])
+        fixed.append([c for c, moving in zip(closed, differentiable, strict=True) if not moving])
     reset, distance, fire, slope = functions
     opened_all = _Functions(reset, distance, fire, slope, dynamics.state, dynamics.hidden)
     return opened_all, numbers, fixed
 
 
 def _with_closed(
-    function: Callable[..., Any], place: int, moves: tuple[bool, ...]
+    function: Callable[..., Any], index: int, differentiable: tuple[bool, ...]
 ) -> Callable[..., Any]:
     """Make a function of `(constants, numbers, fixed)` and one more argument."""
 
     def with_closed(given: Any, x: Any) -> Any:
         constants, numbers, fixed = given
-        moving, rest = iter(numbers[place]), iter(fixed[place])
-        return function(constants, x, *(next(moving if m else rest) for m in moves))
+        moving, rest = iter(numbers[index]), iter(fixed[index])
+        return function(constants, x, *(next(moving if m else rest) for m in differentiable))
 
     return with_closed
 
@@ -147,7 +149,7 @@ def _unroll(
     functions: _Functions, fixed: Any, given: Any, state: Any, currents: Array
 ) -> tuple[Any, Array]:
     c = (*given, fixed)
-    last, (spikes,) = _march(lambda h: (_fire(functions, c, h),), functions, c, state, currents)
+    last, (spikes,) = _run_steps(lambda h: (_fire(functions, c, h),), functions, c, state, currents)
     return last, spikes
 
 
@@ -157,7 +159,7 @@ def _unroll(
 # in the same stack, so that XLA neither copies nor clears a stack.
 
 
-def _march(
+def _run_steps(
     keep: Callable[[Hidden], tuple[Array, ...]],
     functions: _Functions,
     constants: Any,
@@ -197,7 +199,7 @@ def _forward(
     functions: _Functions, fixed: Any, given: Any, state: Any, currents: Array
 ) -> tuple[tuple[Any, Array], tuple[Any, Any, Any, tuple[Array, ...]]]:
     c = (*given, fixed)
-    last, kept = _march(lambda hidden: hidden, functions, c, state, currents)
+    last, kept = _run_steps(lambda hidden: hidden, functions, c, state, currents)
     kept = tuple(checkpoint_name(stack, MEMBRANE) for stack in kept)
     spikes = jax.vmap(functools.partial(_fire, functions, c))(kept)
     return (last, spikes), (fixed, given, state, kept)
@@ -231,7 +233,7 @@ def _backward(
             return functions.distance((*given, fixed), hidden)
 
         distance, pull = jax.vjp(distance_of, given, hidden_at(t))
-        delta = _at(stack if alone else spikes_bar, t) + future.spikes
+        delta = _at(stack if single else spikes_bar, t) + future.spikes
         bar, through_spike = pull(delta * functions.slope(constants, distance))
         later = functions.hidden(future)
         eps = tuple(a + b for a, b in zip(through_spike, later, strict=True))
@@ -239,7 +241,7 @@ def _backward(
 
     steps = len(spikes_bar)
     # With several hidden arrays, reading from the written stack makes XLA copy it at every step.
-    alone = len(kept) == 1
+    single = len(kept) == 1
 
     def step(back: Array, later: tuple[Any, Any, Array]) -> tuple[Hidden, Any, Array]:
         t, (eps, total, stack) = steps - 1 - back, later
@@ -251,7 +253,7 @@ def _backward(
     zero = jax.tree.map(
         lambda c: jnp.zeros(c.shape, jnp.promote_types(c.dtype, jnp.float32)), given
     )
-    stack = spikes_bar if alone else jnp.zeros_like(spikes_bar)
+    stack = spikes_bar if single else jnp.zeros_like(spikes_bar)
     final = leave(last_bar, steps - 1, zero, stack)
     eps, total, currents_bar = lax.fori_loop(1, steps, step, final)
     initial_bar, total = future_of(initial, eps, total)
