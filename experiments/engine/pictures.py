@@ -14,11 +14,12 @@ from stbp_jax import plots
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
-matplotlib.rcParams.update(
+STYLE = matplotlib.rc_context(
     {"figure.dpi": 140, "axes.spines.top": False, "axes.spines.right": False}
 )
 
 
+@STYLE
 def learning_curve(folder: Path, title: str, history: sj.training.History) -> None:
     """`learning_curve.png`: leaves of the history are `[E]`."""
     figure, axes = plt.subplots(figsize=(5, 3.2), layout="constrained")
@@ -27,6 +28,7 @@ def learning_curve(folder: Path, title: str, history: sj.training.History) -> No
     plt.close(figure)
 
 
+@STYLE
 def surrogates(folder: Path, width: float) -> None:
     """`surrogates.png`: the rectangle of that width, and the paper's other curves as wide."""
     fwhm = sj.rectangular(width).fwhm
@@ -38,6 +40,7 @@ def surrogates(folder: Path, width: float) -> None:
     plt.close(figure)
 
 
+@STYLE
 def raster(folder: Path, pipeline: sj.Pipeline, before_after: Sequence[Any], test: Any) -> None:
     """`raster.png`: output spikes for one example, by the first and the last parameters."""
     # The paper shows a nine (Fig. 4D); where the set has none, its last class.

@@ -153,6 +153,8 @@ def train(job: Job, folder: Path, until: float = FOREVER) -> list[Row]:
             return []
         ended = watch.fields() | source
         made = [job.label | row | ended for row in _rows(program, done)]
+        extend = job.chosen.extend
+        made = extend(job, folder, made) if extend else made
         for row in made:
             rows.append(folder / folders.ROW, row)
         (folder / folders.STATE).unlink()  # nothing goes on from it

@@ -42,13 +42,16 @@ class Variant(NamedTuple):
         made of the first plan where it is not given.
       load: `(config, seed) -> (train, test)`, each a `Dataset` or `Recordings`.
       build: `config -> Build`, as `sj.make_train` takes it.
-      run: `(job, folder, until) -> rows`, in place of `runs.train`.
+      extend: `(job, folder, rows) -> rows`, what is measured or drawn when a run has trained; the
+        folder holds its parameters, and the rows are not yet written.
+      run: `(job, folder, until) -> rows`, in place of `runs.train`, where nothing is trained.
     """
 
     about: str
     plans: Mapping[str, Plan]
     load: Callable[[Config, int], Sets]
     build: Callable[[Config], Build]
+    extend: "Callable[[Job, Path, list[Row]], list[Row]] | None" = None
     run: "Callable[[Job, Path, float], list[Row]] | None" = None
 
 

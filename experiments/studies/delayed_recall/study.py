@@ -24,7 +24,7 @@ import optax
 
 import stbp_jax as sj
 from experiments.datasets import named
-from experiments.engine import models, runs
+from experiments.engine import models
 from experiments.engine.config import Config, Data, Model, Train, UsageError
 from experiments.engine.models import HParams
 from experiments.engine.notation import Dense
@@ -86,17 +86,27 @@ def build(config: Config, *, hidden: Hidden, horizon: int = NOWHERE) -> sj.train
       config: what shapes the program.
       hidden: units, from hyper-parameters.
       horizon: steps after which gradients are cut.
+
+    Raises:
+      ValueError: the pipeline, of a gap that leaves no steps for the cue.
     """
     steps = config.data.num_steps
     units, classes = _sizes(config)
     asked = steps - QUESTION
 
     def pipeline(hparams: HParams, num_updates: int) -> sj.Pipeline:
+        gap, most = hparams["gap"], asked - CUE
+        if isinstance(gap, int | float) and not 0 <= gap <= most:  # not traced
+            raise ValueError(
+                f"gap must be from 0 to {most}, so that cue and question fit into {steps} steps, "
+                f"got {gap:g}"
+            )
+
         def encode(key: jax.Array, cues: jax.Array) -> jax.Array:
             cues = sj.constant(cues, 1)[0]  # a byte of 255 is a spike
             noise = sj.bernoulli(key, jnp.full_like(cues, NOISE), steps)
             t = jnp.arange(steps)[:, None, None]
-            end = asked - hparams["gap"]
+            end = asked - gap
             cue = ((t >= end - CUE) & (t < end)) * cues[None]
             question = (t >= asked) * jax.nn.one_hot(classes, classes + 1)[None, None]
             return jnp.maximum(noise, cue + question)
@@ -127,21 +137,9 @@ def _sizes(config: Config) -> tuple[int, int]:
     raise UsageError(f"model.layers must be like 32-4 in this study, got {config.model.layers}")
 
 
-def run(job: Job, folder: Path, until: float, *, horizon: int) -> list[Row]:
-    """Rows of `runs.train`, with the `horizon` of the gradients.
-
-    Raises:
-      UsageError: a gap that leaves no steps for the cue.
-    """
-    steps = job.config.data.num_steps
-    most = steps - CUE - QUESTION
-    wrong = [point["gap"] for point in job.points or () if not 0 <= point["gap"] <= most]
-    if wrong:
-        raise UsageError(
-            f"gaps must be from 0 to {most}, so that cue and question fit into {steps} steps, got "
-            f"{wrong[0]:g}"
-        )
-    return [row | {"horizon": min(horizon, steps)} for row in runs.train(job, folder, until)]
+def extend(job: Job, folder: Path, rows: list[Row], *, horizon: int) -> list[Row]:
+    """The rows with the `horizon` of the gradients."""
+    return [row | {"horizon": min(horizon, job.config.data.num_steps)} for row in rows]
 
 
 def _plan(seeds: int, config: Config, gaps: Sequence[int], decays: Sequence[float]) -> Plan:
@@ -162,7 +160,7 @@ def _variant(
         plans,
         load,
         functools.partial(build, hidden=hidden, horizon=horizon),
-        functools.partial(run, horizon=horizon),
+        functools.partial(extend, horizon=horizon),
     )
 
 

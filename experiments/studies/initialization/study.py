@@ -123,6 +123,6 @@ VARIANTS = {
         {name: Plan(3, FULL, _points(FULL)) for name in ("full", "quick")},
         runs.load_named,
         models.build,
-        run,
+        run=run,
     )
 }

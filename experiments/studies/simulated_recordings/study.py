@@ -48,6 +48,6 @@ VARIANTS = {
         {name: Plan(1, COMPARED) for name in ("full", "quick")},
         functools.partial(recordings.load_simulated, Camera()),
         models.build,
-        camera.run,
+        run=camera.run,
     ),
 }

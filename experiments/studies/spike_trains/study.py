@@ -19,12 +19,12 @@ from experiments.studies.spike_trains.figure import FIGURE, draw
 FULL = Config(Data(num_steps=15, validation=5000), Model("400-10"), Train(epochs=30))
 
 
-def run(job: Job, folder: Path, until: float) -> list[Row]:
-    """The row of `runs.train`, with the output's spikes; their picture is in the folder."""
-    return [row | draw(folder, folder / FIGURE) for row in runs.train(job, folder, until)]
+def extend(job: Job, folder: Path, rows: list[Row]) -> list[Row]:
+    """The rows with the output's spikes; their picture is in the folder."""
+    return [row | draw(folder, folder / FIGURE) for row in rows]
 
 
 TRAINED = runs.variant(
     "LIF, Bernoulli input", quick=Plan(1, FULL.but(epochs=4)), full=Plan(1, FULL)
 )
-VARIANTS = {"stbp": TRAINED._replace(run=run)}
+VARIANTS = {"stbp": TRAINED._replace(extend=extend)}

@@ -15,7 +15,7 @@ import numpy as np
 
 import stbp_jax as sj
 from experiments.datasets import named, recordings
-from experiments.engine import folders, models, runs
+from experiments.engine import folders, models
 from experiments.engine.config import Config, Data, Model, Train, UsageError
 from experiments.engine.rows import Row
 from experiments.engine.studies import Job, Plan, Variant
@@ -82,16 +82,11 @@ def stored(folder: Path) -> tuple[Config, Any]:
         raise UsageError(str(error)) from error
 
 
-def run(job: Job, folder: Path, until: float) -> list[Row]:
-    """The row of `runs.train`, with what `measured` finds; `streaming.json` holds that too."""
-    made = []
-    for row in runs.train(job, folder, until):
-        config, params = stored(folder)
-        networks = {matmul.__name__: network(config, matmul) for matmul in MATMULS}
-        found = measured(networks, params, config, load(config, row["seed"])[1])
-        folders.write_json(folder / "streaming.json", found)
-        made.append(row | found)
-    return made
+def extend(job: Job, folder: Path, rows: list[Row]) -> list[Row]:
+    """The rows with what `measured` finds."""
+    config, params = stored(folder)
+    networks = {matmul.__name__: network(config, matmul) for matmul in MATMULS}
+    return [row | measured(networks, params, config, load(config, row["seed"])[1]) for row in rows]
 
 
 VARIANTS = {
@@ -100,6 +95,6 @@ VARIANTS = {
         {"full": Plan(1, FULL), "quick": Plan(1, FULL), "smoke": Plan(1, SMOKE)},
         load,
         build,
-        run,
+        extend,
     )
 }
