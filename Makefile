@@ -6,7 +6,7 @@ DATA ?= digits
 STUDY_digits := digits
 STUDY_mnist := mnist_mlp
 STUDY_fashion_mnist := mnist_mlp
-BUDGET ?= cpu
+BUDGET ?= quick
 ARGS ?=
 # Two workers fill two cores; what shares compiled programs, a class or a file, stays on one.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope -q
@@ -19,7 +19,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
 
 run: $(VENV)/.ready ## train a spiking network by STBP: DATA=digits (default), mnist or fashion_mnist; ARGS="--seeds 3"
-	@$(BIN)/python -m experiments $(or $(STUDY_$(DATA)),$(error DATA must be digits, mnist or fashion_mnist, got $(DATA))) --data $(DATA) $(ARGS)
+	@$(BIN)/python -m experiments run $(or $(STUDY_$(DATA)),$(error DATA must be digits, mnist or fashion_mnist, got $(DATA))) --data.name $(DATA) $(ARGS)
 
 test: lint ## lint, types, doctests and all tests
 	$(PYTEST)
@@ -30,7 +30,7 @@ test-fast: $(VENV)/.ready ## doctests and the tests that take seconds
 test-lowest: ## the fast tests of the core on the oldest releases that pyproject.toml allows
 	@test -d .venv-lowest || $(PYTHON) -m venv .venv-lowest
 	@sed -n '/^dependencies/,/^]/s/.*"\([a-z]*\)>=\([0-9.]*\)".*/\1==\2/p' pyproject.toml > .venv-lowest/lowest.txt
-	@.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -r .venv-lowest/lowest.txt pytest pytest-xdist scikit-learn
+	@.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -r .venv-lowest/lowest.txt pytest pytest-xdist scikit-learn chex
 	.venv-lowest/bin/python -m pytest -n 2 --dist loadscope -q -m "not slow" $(CORE_TESTS)
 
 lint: $(VENV)/.ready ## ruff and mypy
@@ -51,18 +51,17 @@ bench-peers: $(VENV)/.ready ## the same with SpikingJelly, snnTorch, Norse, Spyx
 bench-gpu: ## all of it on a CUDA device in 8 minutes: PYTHON has JAX for CUDA and PyTorch, .wheels the peers
 	$(PYTHON) -m experiments.benchmarks --cuda $(ARGS)
 
-wheels: $(VENV)/.ready ## fetch the peers' wheels into .wheels, for bench-gpu on a machine without a network
+wheels: $(VENV)/.ready ## fetch the peers' wheels into .wheels, for bench-gpu where there is no network
 	$(BIN)/python -m experiments.benchmarks.environment
 
 report: $(VENV)/.ready ## render the studies' pages and pictures from their rows
-	$(BIN)/python -m experiments.report
+	$(BIN)/python -m experiments report
 
-# For a machine with a GPU see experiments/README.md.
-reproduce: $(VENV)/.ready ## run what is missing of the studies, then report: BUDGET=cpu (default) or full; ARGS="mnist_mlp --minutes 30"
-	@$(BIN)/python -m experiments.reproduce --budget $(BUDGET) $(ARGS); code=$$?; $(BIN)/python -m experiments.report && exit $$code
+reproduce: $(VENV)/.ready ## run what is missing of the studies, then report: BUDGET=quick (default), long or full; ARGS="mnist_mlp --minutes 30"
+	@$(BIN)/python -m experiments reproduce --budget $(BUDGET) $(ARGS); code=$$?; $(BIN)/python -m experiments report && exit $$code
 
 smoke: $(VENV)/.ready ## run every variant of every study for seconds, recording nothing
-	$(BIN)/python -m experiments.reproduce --budget smoke --results $$(mktemp -d) --afresh $(ARGS)
+	$(BIN)/python -m experiments reproduce --budget smoke --results $$(mktemp -d) --afresh $(ARGS)
 
 clean: ## remove the environment and caches; run folders stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

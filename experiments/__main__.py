@@ -1,143 +1,291 @@
-"""The command line: `python -m experiments STUDY [options]`.
+"""The command line: `python -m experiments run | compare | reproduce | report | merge`.
 
-Exit codes: 0 done, 1 failed, 2 asked for something that does not exist or cannot be, 130
-interrupted (the run folder stays usable).
+Exit codes: 0 done, or out of minutes; 1 a run failed, or a page is stale; 2 wrong usage; 130
+interrupted. What was interrupted goes on with the same command, or with `run --resume FOLDER`.
 """
 
 import argparse
-import dataclasses
+import hashlib
+import json
 import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+import tyro
 
-from experiments import harness
-from experiments.settings import UsageError, changed, described, near
-from experiments.study import (
-    BUDGETS,
-    STUDIES,
-    Asked,
-    Plan,
-    Row,
-    Variant,
-    carry_out,
-    plan_of,
-    results_file,
-    study,
-)
+from experiments import report
+from experiments.engine import folders, rows, runs, studies
+from experiments.engine.config import Config, Data, Model, Train, UsageError, near
+from experiments.engine.rows import Row
+from experiments.engine.studies import BUDGETS, Job
+from experiments.report import frames
+
+Studies = tyro.conf.Positional[tuple[str, ...]]
 
 
-def main(argv: list[str]) -> int:
-    """Runs one variant of a study as the arguments say; returns the exit code."""
-    try:
-        return _main(_parser().parse_args(argv))
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+@dataclass
+class Run:
+    """Train one variant of a study and write a run folder.
+
+    The folder holds config.json, metrics.jsonl, row.jsonl, params.npz, learning_curve.png,
+    surrogates.png and raster.png. Numbers of data, model and train are those of the budget's plan
+    where none are given.
+    """
+
+    study: tyro.conf.Positional[str]
+    """study; `reproduce --list` names all"""
+    variant: str
+    """variant of the study; default its first"""
+    budget: str
+    """smoke (seconds), quick (minutes), long (hours) or full (the paper's)"""
+    data: Data
+    model: Model
+    train: Train
+    seeds: int = 1
+    """train seeds 0 to this less one"""
+    out: Path | None = None
+    """run folder; default below runs/"""
+    record: bool = False
+    """append the rows to the study's results"""
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments",
-        description="Train a study's network and write a run folder: config.json, metrics.jsonl,\n"
-        "params.npz, row.jsonl, learning_curve.png, surrogates.png, raster.png.",
-        epilog="studies, their variants, and the first one's settings (change one with --set "
-        "name=value):\n\n"
-        + "\n\n".join(map(_summary, STUDIES))
-        + "\n\nexit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("study", metavar="STUDY", help=", ".join(STUDIES))
-    parser.add_argument("--variant", metavar="NAME", help="of the study; default its first")
-    parser.add_argument(
-        "--budget",
-        default="cpu",
-        help="smoke (seconds), cpu (minutes), long (hours) or full (the paper's)",
-    )
-    parser.add_argument("--data", metavar="NAME", help="same as --set data=NAME")
-    parser.add_argument("--epochs", metavar="N", help="same as --set epochs=N")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting"
-    )
-    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="run seeds 0 to N - 1")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="run folder; default below runs/")
-    parser.add_argument(
-        "--record",
-        action="store_true",
-        help="append the rows to the study's results/ as well; seeds recorded there are not run",
-    )
-    return parser
+def _run(argv: list[str]) -> int:
+    resume = argparse.ArgumentParser(add_help=False)
+    resume.add_argument("--resume", type=Path)
+    resumed, rest = resume.parse_known_args(argv)
+    if resumed.resume:
+        if rest:
+            raise UsageError(f"--resume FOLDER takes no other arguments, got {' '.join(rest)}")
+        begun = folders.read_job(resumed.resume)
+        print(_heading(begun), flush=True)
+        return _finish([(begun, resumed.resume)], resumed.resume, record=False)
 
-
-def _summary(name: str) -> str:
-    chosen = study(name)
-    variants = "\n".join(
-        f"    --variant {key}".ljust(28) + variant.tells for key, variant in chosen.variants.items()
-    )
-    first = next(iter(chosen.variants.values()))
-    return f"  {name}: {chosen.claim}\n{variants}\n{described(first.settings)}"
-
-
-def _main(args: argparse.Namespace) -> int:
-    chosen = study(args.study)
-    name = args.variant or next(iter(chosen.variants))
-    if name not in chosen.variants:
+    named = argparse.ArgumentParser(add_help=False)
+    named.add_argument("study", nargs="?", default=studies.NAMES[0])
+    named.add_argument("--variant", default="")
+    named.add_argument("--budget", default="quick")
+    words = [word for word in argv if word not in ("-h", "--help")]
+    if words and words[0].startswith("-"):
+        words = [studies.NAMES[0], *words]
+    first, _ = named.parse_known_args(words)
+    variant = first.variant or next(iter(studies.load(first.study).variants))
+    job = studies.job(first.study, variant, first.budget)
+    if job is None:
         raise UsageError(
-            f"{chosen.name} has no variant called {name!r}.{near(name, chosen.variants)}"
+            f"{first.study}/{variant} has no plan at budget {first.budget}; it has "
+            f"{', '.join(studies.load(first.study).variants[variant].plans)}"
         )
-    variant = chosen.variants[name]
-    plan = _affordable(f"{chosen.name} --variant {name}", variant, args.budget)
-    assignments = list(args.set)
-    for option in ("data", "epochs"):
-        if getattr(args, option) is not None:
-            assignments.insert(0, f"{option}={getattr(args, option)}")
-    settings = changed(variant.settings, [*plan.changes, *assignments])
+    config = job.config
+    default = Run(first.study, variant, first.budget, config.data, config.model, config.train)
+    args = tyro.cli(Run, args=argv, default=default, prog="python -m experiments run")
     if args.seeds < 1:
         raise UsageError(f"--seeds must be at least 1, got {args.seeds}")
-    if args.out is None:
-        out = harness.new_folder(Path("runs"), chosen.name)
-    else:
-        out = harness.make_folder(args.out)
+    job = job._replace(
+        seeds=list(range(args.seeds)), config=Config(args.data, args.model, args.train)
+    )
+    out = folders.new(Path("runs"), job.study) if args.out is None else folders.writable(args.out)
+    print(_heading(job), flush=True)
+    parts = studies.programs(job)
+    pairs = [(one, out if len(parts) == 1 else out / f"seed{one.seeds[0]}") for one in parts]
+    return _finish(pairs, out, record=args.record)
 
-    print(f"{chosen.claim}\n{dataclasses.asdict(settings)}")
-    results = [results_file(chosen.name, settings.data, harness.HERE)] if args.record else []
-    asked = Asked(chosen, name, args.budget, settings, list(range(args.seeds)))
-    rows = []
-    try:
-        for run in carry_out(asked, out, results):
-            rows += run
-    except KeyboardInterrupt:
-        print(f"interrupted; what was done is in {out}")
-        return 130
+
+def _finish(pairs: list[tuple[Job, Path]], out: Path, *, record: bool) -> int:
+    """Runs each job in its folder; prints what came out and where it is."""
+    made: list[Row] = []
+    for job, folder in pairs:
+        try:
+            found = (job.chosen.run or runs.train)(job, folder, runs.FOREVER)
+        except KeyboardInterrupt:
+            print(f"interrupted; python -m experiments run --resume {folder} goes on")
+            return 130
+        made += found
+        for row in found if record else ():
+            rows.append(rows.home(job.study, row["dataset"]), row)
+    if made:
+        print(frames.accuracies(made))
     print(f"run folder {out}")
-    _tell(rows)
+    for picture in sorted(out.rglob("*.png")):
+        print(f"  {picture.relative_to(out)}")
     return 0
 
 
-def _affordable(what: str, variant: Variant, budget: str) -> Plan:
-    if budget not in BUDGETS:
-        raise UsageError(f"--budget must be one of {', '.join(BUDGETS)}, got {budget!r}")
-    plan = plan_of(variant, budget)
-    if plan is None:
-        raise UsageError(
-            f"{what} is more than --budget {budget} can pay for; it has {', '.join(variant.plans)}"
-        )
-    return plan
+def _heading(job: Job) -> str:
+    study = studies.load(job.study)
+    return (
+        f"{study.title}: {study.claim}\n{job.study}/{job.variant}, budget {job.budget}: "
+        f"{job.chosen.about}\n{job.config}"
+    )
 
 
-def _tell(rows: list[Row]) -> None:
-    cells: dict[str, list[float]] = {}
-    names = [
-        n for n in rows[0]["hparams"] if any(r["hparams"][n] != rows[0]["hparams"][n] for r in rows)
-    ]
-    for row in rows:
-        if row["test_accuracy_last"] is not None:  # a study may train nothing
-            what = "".join(f", {name} {row['hparams'][name]:g}" for name in names)
-            cells.setdefault(what, []).append(row["test_accuracy_last"])
-    for what, values in cells.items():
-        last = np.array(values)
-        many = f" (mean of {len(last)} seeds, s.d. {last.std(ddof=1):.4f})" if len(last) > 1 else ""
-        print(f"test accuracy {last.mean():.4f}{many}{what}")
+@dataclass
+class Reproduce:
+    """Run what is missing of the studies' plans and record it, row by row.
+
+    A run is missing where no recorded row has its config, budget and seed. A run that is stopped
+    goes on from its last epoch with the same command.
+    """
+
+    studies: Studies = ()
+    """STUDY or STUDY/VARIANT; default all"""
+    budget: str = "quick"
+    """quick (minutes), long (hours), full (the paper's) or smoke (seconds)"""
+    seeds: tuple[int, ...] = ()
+    """only these; default all of the plan"""
+    minutes: float = runs.FOREVER
+    """begin no epoch once this many minutes have passed"""
+    results: Path | None = None
+    """record in rows.jsonl of this folder, with the run folders, not in the checkout"""
+    afresh: bool = False
+    """with --results: run what only the checkout has rows of, too"""
+    list: bool = False
+    """print what is missing and stop"""
+
+
+def _reproduce(argv: list[str]) -> int:
+    args = tyro.cli(Reproduce, args=argv, prog="python -m experiments reproduce")
+    if args.budget not in BUDGETS:
+        raise UsageError(f"--budget must be one of {', '.join(BUDGETS)}, got {args.budget!r}")
+    if args.minutes <= 0:
+        raise UsageError(f"--minutes must be positive, got {args.minutes:g}")
+    if args.results is None and (args.budget == "smoke" or args.afresh):
+        raise UsageError("smoke runs and --afresh need --results FOLDER")
+    until = time.monotonic() + 60 * args.minutes
+    wanted = _missing(args)
+    print(_missing_text(wanted, args.budget), flush=True)
+    if args.list:
+        return 0
+    below = (args.results or Path("runs")) / "reproduce"
+    failed = []
+    for job in wanted:
+        for one in studies.programs(job):
+            if time.monotonic() >= until:
+                break
+            try:
+                found = (one.chosen.run or runs.train)(one, _own_folder(one, below), until)
+            except KeyboardInterrupt:
+                print("interrupted; the same command goes on")
+                return 130
+            except Exception:
+                traceback.print_exc()
+                failed.append(f"{one.study}/{one.variant}")
+                break
+            for row in found:
+                rows.append(_target(args, row), row)
+            if found:
+                name = f"{one.study}/{one.variant} seed {', '.join(map(str, one.seeds))}"
+                print(f"{name}: {found[-1]['wall_seconds']:.0f} s", flush=True)
+    if failed:
+        print(f"failed: {', '.join(failed)}")
+    print(_missing_text(_missing(args), args.budget))
+    return int(bool(failed))
+
+
+def _missing(args: Reproduce) -> list[Job]:
+    """Jobs of all plans that are asked for, less the seeds that are recorded."""
+    found = []
+    for name in args.studies or studies.NAMES:
+        study, _, only = name.partition("/")
+        for variant in [only] if only else studies.load(study).variants:
+            job = studies.job(study, variant, args.budget)
+            if job is None:
+                continue
+            have = [] if args.afresh else rows.of_study(study)
+            have += list(rows.read(args.results / ROWS)) if args.results else []
+            done = studies.recorded(job, have)
+            seeds = [s for s in job.seeds if s not in done and s in (args.seeds or job.seeds)]
+            found += [job._replace(seeds=seeds)] if seeds else []
+    return found
+
+
+ROWS = "rows.jsonl"
+
+
+def _target(args: Reproduce, row: Row) -> Path:
+    return args.results / ROWS if args.results else rows.home(row["study"], row["dataset"])
+
+
+def _own_folder(job: Job, below: Path) -> Path:
+    """The same folder for the same job, so that it goes on; another where that one has ended."""
+    text = json.dumps([job.config.asdict(), job.points, job.seeds], default=rows.plain)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    name = f"{job.variant}-{job.budget}-seed{'-'.join(map(str, job.seeds))}-{digest}"
+    return folders.unfinished(below / job.study / name)
+
+
+def _missing_text(wanted: list[Job], budget: str) -> str:
+    lines = [f"  {j.study}/{j.variant}: seeds {', '.join(map(str, j.seeds))}" for j in wanted]
+    return "\n".join([f"missing at budget {budget}:" + ("" if lines else " nothing"), *lines])
+
+
+@dataclass
+class Compare:
+    """Compare variants of a study, seed by seed, from its recorded rows."""
+
+    study: tyro.conf.Positional[str]
+    variants: Studies = ()
+    """the first is what the others are compared with; default all"""
+    budget: str = "quick"
+
+
+def _compare(argv: list[str]) -> int:
+    args = tyro.cli(Compare, args=argv, prog="python -m experiments compare")
+    print(frames.comparison(args.study, args.variants, args.budget))
+    return 0
+
+
+@dataclass
+class Report:
+    """Render the pages and pictures of all studies from their rows."""
+
+    check: bool = False
+    """write nothing; exit with 1 where a page does not show its rows"""
+
+
+def _report(argv: list[str]) -> int:
+    return report.render(
+        check=tyro.cli(Report, args=argv, prog="python -m experiments report").check
+    )
+
+
+@dataclass
+class Merge:
+    """Append the rows of a file to those of their studies, each row once."""
+
+    file: tyro.conf.Positional[Path]
+
+
+def _merge(argv: list[str]) -> int:
+    new = rows.merge(tyro.cli(Merge, args=argv, prog="python -m experiments merge").file)
+    print(f"{new} new rows")
+    return 0
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "run": _run,
+    "compare": _compare,
+    "reproduce": _reproduce,
+    "report": _report,
+    "merge": _merge,
+}
+
+
+def main(argv: list[str]) -> int:
+    """Does what the arguments say; returns the exit code."""
+    name = argv[0] if argv else "--help"
+    if name in ("-h", "--help"):
+        print(f"{__doc__}\npython -m experiments COMMAND --help describes one of them.")
+        return 0
+    try:
+        if name not in COMMANDS:
+            raise UsageError(f"no command is called {name!r}.{near(name, COMMANDS)}")
+        return COMMANDS[name](argv[1:])
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Spiking networks trained by spatio-temporal backpropagation, as pure JAX functions.
 
-The paper is Wu, Deng, Li, Zhu, Shi: Spatio-Temporal Backpropagation for Training High-Performance
-Spiking Neural Networks, Front. Neurosci. 12:331, 2018.
+The method is that of Wu, Deng, Li, Zhu, Shi: Spatio-Temporal Backpropagation for Training
+High-Performance Spiking Neural Networks, Front. Neurosci. 12:331, 2018.
 """
 
 from stbp_jax import (

@@ -1,7 +1,7 @@
-"""Functions that close over traced numbers, made fit for a `jax.custom_vjp`.
+"""Conversion of closed-over tracers into arguments, as a `jax.custom_vjp` needs it.
 
-A custom_vjp rule runs later than the function that it belongs to, when the trace of a closed-over
-tracer may have ended. What a function closes over therefore becomes an argument.
+The rule of a custom_vjp runs later than its function, when the trace of a closed-over tracer may
+have ended. Every closed-over tracer therefore becomes an argument.
 """
 
 from collections.abc import Callable
@@ -18,16 +18,18 @@ from stbp_jax.core import Array
 def opened(
     function: Callable[..., Any], *args: Any
 ) -> tuple[Callable[..., Any], tuple[Array, ...]]:
-    """The function with the tracers that it closes over as further arguments.
+    """Turn the tracers that a function closes over into further arguments.
 
-    `jax.closure_convert` opens only what is being differentiated; this opens what is batched too.
+    `jax.closure_convert` converts only the tracers of differentiation; this function converts
+    those of batching too.
 
     Args:
-      function: pure.
-      *args: pytrees of arrays, examples of its arguments.
+      function: a pure function of pytrees.
+      *args: example arguments, pytrees of arrays.
 
     Returns:
-      `(function(*args, *closed), closed)`; the function itself where it closes over no tracer.
+      `(converted, closed)`, with `converted(*args, *closed)` equal to `function(*args)`; `function`
+      itself and `()` if it closes over no tracer.
 
     >>> def doubled(gain):
     ...     function, closed = opened(lambda v: gain * v, 1.0)
@@ -53,7 +55,7 @@ def opened(
 
 
 def no_gradient(x: Array) -> Any:
-    """The cotangent of an argument that receives no gradient, as `jax.custom_vjp` asks for it."""
+    """Return the zero cotangent of an argument without gradient, in the dtype JAX expects."""
     if jnp.issubdtype(x.dtype, jnp.inexact):
         return jnp.zeros_like(x)
     return np.zeros(x.shape, jax.dtypes.float0)

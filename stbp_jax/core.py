@@ -1,12 +1,11 @@
-"""The two contracts that everything meets at: `Neuron` and `Layer`.
+"""The types `Neuron` and `Layer`: records of pure functions over pytrees, as in optax.
 
-Decides what a neuron and a layer are: records of pure functions over pytrees, as in optax. Leaves
-out every equation: dynamics stand in `neurons`, connectivity in `layers`, optimisation in
-`training`.
+A neuron is an elementwise recurrent cell; a layer maps sequences to sequences. Both have a `step`
+for one time step and an `unroll` for all of them, with equal results.
 
-Axes, in this order wherever they occur: T time, B batch, then the units (`*units`, `*in`); C are
-classes, H hyper-parameter points, S seeds. `x` and `current` are one time slice `[B, ...]`; `xs`
-and `currents` have the leading T.
+Axes come in this order: T time, B batch, then the units (`*units`, `*in`). C counts classes, H
+hyper-parameter points, S seeds. `x` and `current` are one time slice `[B, ...]`; `xs` and
+`currents` have the leading T.
 """
 
 from collections.abc import Callable
@@ -17,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from stbp_jax import checks
+from stbp_jax import arguments, reprs
 
 Array = jax.Array
 PyTree = Any
@@ -32,16 +31,16 @@ class Neuron(NamedTuple):
     """Dynamics of a population, elementwise over its units.
 
     Attributes:
-      init: `(key, shape) -> params`, `shape = units`; `()` where nothing is learnt.
+      init: `(key, shape) -> params`, `shape = units`; `()` where nothing is learned.
       initial_state: `(shape, dtype) -> state` at rest, `shape = [B, *units]`.
       step: `(params, state, current [B, *units]) -> (state, out [B, *units])`, a `lax.scan` body.
       unroll: `(params, state, currents [T, B, *units]) -> (state, outs [T, B, *units])`; equals
         the scan of `step`.
-      in_window: `(params, state) -> bool [B, *units]`: the units whose membrane lies inside the
-        surrogate's window. None where that is not known: the report then says NaN.
-      spiking: whether the outputs are spikes; a neuron that does not spike has no report.
-      constants: `() -> dict`, names to the numbers and names that shape the forward pass, for
-        `save`; None where they are not known.
+      in_window: `(params, state) -> bool [B, *units]`: whether each unit's membrane lies inside
+        the surrogate's window. None if unknown: the statistics then hold NaN.
+      spiking: whether the outputs are spikes; a neuron that does not spike has no statistics.
+      constants: `() -> dict` from names to the numbers and function names that shape the forward
+        pass, which `save` stores, and to the surrogate, which `save` omits; None if unknown.
     """
 
     init: Callable[[Array, Shape], Params]
@@ -52,20 +51,25 @@ class Neuron(NamedTuple):
     spiking: bool = True
     constants: Callable[[], dict[str, Any]] | None = None
 
+    def __repr__(self) -> str:
+        """The factory's call, as far as `constants` names its arguments."""
+        return _text(self)
+
 
 class LayerStats(NamedTuple):
     """Statistics of one spiking layer over a batch of examples.
 
-    A number that is not known is NaN. A layer that reports no statistics has the entry `MISSING`,
-    all NaN, so that the entries of the other layers keep their places.
+    An unknown number is NaN. A layer without statistics has the entry `MISSING`, which is all NaN,
+    so that the entries of the other layers keep their places.
 
     Attributes:
       firing_rate: `[*units]`, spikes per step of each unit, mean over T and B.
-      in_window: scalar, share of unit-steps whose membrane lies inside the surrogate's window
-        (nearer to the threshold than half the curve's full width at half maximum).
-      operations: scalar, synaptic operations per example: every non-zero input at every step
-        times the number of synapses that it drives; NaN where the synapse has no `fan_out`.
-        Recurrent synapses are not counted.
+      in_window: scalar in [0, 1], fraction of (unit, step) pairs whose membrane lies inside the
+        surrogate's window: nearer to the threshold than half the curve's full width at half
+        maximum.
+      operations: scalar, synaptic operations per example: the synapses that each non-zero input
+        drives, summed over inputs and steps; NaN if the synapse has no `fan_out`. Recurrent
+        synapses are not counted.
     """
 
     firing_rate: Array
@@ -78,19 +82,21 @@ MISSING = LayerStats(_UNKNOWN, _UNKNOWN, _UNKNOWN)
 
 
 class Layer(NamedTuple):
-    """A map from input sequences to output sequences with a state; a network is one too.
+    """A map with a state from input sequences to output sequences; a network is a layer too.
 
     Attributes:
       init: `(key, shape) -> (params, out_shape)`; shapes without T and B.
       initial_state: `(params, shape, *, key=None) -> (state, out_shape)` at rest; shapes are of
-        one time slice, `[B, *in]`. `key` is for layers that draw (dropout); None turns them off.
+        one time slice, `[B, *in]`. Random layers (dropout) need `key`; None turns them off.
       step: `(params, state, x [B, *in]) -> (state, y [B, *out])`.
       unroll: `(params, state, xs [T, B, *in]) -> (state, ys [T, B, *out])`; equals the scan of
         `step`.
-      observe: as `unroll`, returning `(state, ys, activities)`, a tuple of one `LayerStats` for
-        each spiking layer inside, `()` where none spikes. None where that is not known: the report
-        then has one entry `MISSING` for this layer.
-      constants: `() -> dict`, as of a `Neuron`.
+      unroll_with_stats: as `unroll`, but returns `(state, ys, stats)`; `stats` is a tuple with one
+        `LayerStats` for each spiking layer inside, `()` if none spikes. None if unknown: the
+        statistics then have one entry `MISSING` for this layer.
+      constants: `() -> dict`, as in `Neuron`.
+      layers: the layers of a `serial`, in order, for `summary`; `params` is then a tuple with one
+        entry for each of them. `()` for a single layer.
     """
 
     init: Callable[[Array, Shape], tuple[Params, Shape]]
@@ -101,10 +107,15 @@ class Layer(NamedTuple):
         Callable[[Params, State, Array], tuple[State, Array, tuple[LayerStats, ...]]] | None
     ) = None
     constants: Callable[[], dict[str, Any]] | None = None
+    layers: "tuple[Layer, ...]" = ()
+
+    def __repr__(self) -> str:
+        """The factory's call, as far as `constants` names its arguments."""
+        return _text(self)
 
 
 def scan(step: Step) -> Unroll:
-    """The reference `unroll` of any `step`: `lax.scan` over the leading time axis.
+    """Make the reference `unroll` of a `step`: `lax.scan` over the leading time axis.
 
     Args:
       step: `(params, state, x) -> (state, y)`.
@@ -114,31 +125,38 @@ def scan(step: Step) -> Unroll:
     """
 
     def unroll(params: Params, state: State, xs: Array) -> tuple[State, Array]:
-        checks.sequence("xs", xs)
+        arguments.sequence("xs", xs)
         return lax.scan(lambda s, x: step(params, s, x), state, xs)
 
     return unroll
 
 
-def without_report(unroll: Unroll) -> Callable[..., tuple[State, Array, tuple[LayerStats, ...]]]:
-    """The `unroll_with_stats` of a layer in which nothing spikes."""
+def without_stats(unroll: Unroll) -> Callable[..., tuple[State, Array, tuple[LayerStats, ...]]]:
+    """Make the `unroll_with_stats` of a layer in which nothing spikes from its `unroll`."""
     return lambda params, state, xs: (*unroll(params, state, xs), ())
 
 
 def constants_of(part: Any) -> dict[str, Any]:
-    """Constants of a neuron, layer or synapse; none where they are not known."""
+    """Return the constants of a neuron, layer or synapse; `{}` if they are unknown."""
     return {} if part.constants is None else part.constants()
 
 
+def _text(part: Any) -> str:
+    named = constants_of(part)
+    if named:
+        return reprs.call_text(named)
+    return f"{type(part).__name__}(step={reprs.value_text(part.step)})"
+
+
 def name_of(function: Any) -> str:
-    """A function's name, for constants: two functions of one name count as the same."""
+    """Return a function's name, for `constants`: functions of equal names count as equal."""
     return getattr(function, "__name__", None) or type(function).__name__
 
 
 def unroll_with_stats(
     layer: Layer, params: Params, state: State, xs: Array
 ) -> tuple[State, Array, tuple[LayerStats, ...]]:
-    """`layer.observe`, or `layer.unroll` with the report `MISSING` where the layer has none."""
+    """Call `layer.unroll_with_stats`; if it is None, `layer.unroll` with the entry `MISSING`."""
     if layer.unroll_with_stats is not None:
         return layer.unroll_with_stats(params, state, xs)
     return (*layer.unroll(params, state, xs), (jax.tree.map(jnp.asarray, MISSING),))

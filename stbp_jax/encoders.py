@@ -1,6 +1,7 @@
-"""Encoders: numbers in [0, 1] become sequences `[T, B, ...]`.
+"""Encoders: functions from values in [0, 1] to input sequences `[T, B, ...]`.
 
-Events of a camera are binned in `events`.
+`bernoulli` and `latency` give spikes, `constant` gives currents. Recorded events become sequences
+in `stbp_jax.events`.
 """
 
 import math
@@ -11,44 +12,44 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Shape
 
-# Steps of Bernoulli spikes that are drawn together. Draws of all steps at once would outgrow the
-# caches; 15 and the byte that rounds the limits fill four words.
+# Numbers of steps whose Bernoulli spikes are drawn together: the draws of a long sequence would not
+# fit the caches. 15 steps and the byte that rounds the limits fill four words.
 LONGEST_BLOCK, BLOCK = 32, 15
 
 _SPIKES = "a dtype of floats, integers or bools", jnp.floating, jnp.integer, jnp.bool_
 
 
 def _intensities(images: Any, dtype: Any) -> Array:
-    checks.array("images", images, "uint8, or floats in [0, 1]")
-    checks.images("images", images)
+    arguments.array("images", images, "uint8, or floats in [0, 1]")
+    arguments.images("images", images)
     if jnp.result_type(images) == jnp.uint8:
         return jnp.asarray(images, dtype) / jnp.asarray(255, dtype)
     return jnp.asarray(images, dtype)
 
 
 def bernoulli(key: Array, images: Any, num_steps: int, *, dtype: Any = None) -> Array:
-    """Rate code: at every step a spike with probability p, independent over steps and pixels.
+    """Rate code: oᵗ ~ Bernoulli(p) at every step, independent over steps and pixels.
 
-    oᵗ ~ Bernoulli(p), p = pixel / 255 for uint8. Each 32-bit draw serves four steps, a byte each:
-    a spike where byte < limit, and the limit is 256 p rounded up or down at random once for each
-    pixel and up to 32 steps. So p is exact to 2⁻¹⁷ (0 never fires, 1 always does), and two steps
-    of a pixel share no more than that rounding, a covariance below 4e-6.
+    The probability p is the pixel's value, divided by 255 if uint8. Each 32-bit draw serves four
+    steps, one byte each. A spike occurs if the byte is below a limit: 256 p, rounded up or down at
+    random, once for each pixel and up to 32 steps. So p is exact to 2⁻¹⁷ (0 never fires, 1 always
+    does), and two steps of a pixel share only this rounding, a covariance below 4e-6.
 
     Args:
       key: one key of any kind; `jax.random.key(0, impl="rbg")` is faster on accelerators.
       images: `[B, ...]`, uint8 or floats in [0, 1]. The values of traced images are not checked.
       num_steps: T.
-      dtype: of the spikes; default the float type.
+      dtype: of the spikes; the default float type if None.
 
     Returns:
       Spikes `[T, B, ...]`, 0 or 1.
 
     Raises:
-      TypeError: `key` not a random key; images that are no array, or of another dtype; `num_steps`
-        not an integer; `dtype` not a dtype of real numbers.
+      TypeError: `key` is not a random key; `images` is not an array or has another dtype;
+        `num_steps` is not an integer; `dtype` is not a dtype of real numbers.
       ValueError: more than one key; values outside [0, 1] or not finite; `num_steps` below 1.
 
     >>> bernoulli(jax.random.key(0), jnp.array([[0.0, 1.0]]), 2).tolist()
@@ -56,38 +57,38 @@ def bernoulli(key: Array, images: Any, num_steps: int, *, dtype: Any = None) -> 
 
     Source: Wu et al. 2018, section 3.1.
     """
-    checks.key("key", key)
-    num_steps = checks.count("num_steps", num_steps)
-    dtype = checks.dtype("dtype", dtype, *_SPIKES)
+    arguments.key("key", key)
+    num_steps = arguments.count("num_steps", num_steps)
+    dtype = arguments.dtype("dtype", dtype, *_SPIKES)
     scaled = jnp.round(_intensities(images, jnp.float32) * 65536).astype(jnp.uint32)
     dtype = jnp.result_type(float) if dtype is None else dtype
     if num_steps <= LONGEST_BLOCK:
         return _block(key, scaled, num_steps, dtype)
     blocks = -(-num_steps // BLOCK)
-    steps = -(-num_steps // blocks)  # as even as can be: what is too much must be cut off
+    steps = -(-num_steps // blocks)  # even blocks: few steps are drawn in vain
     keys = jax.random.split(key, blocks)
     spikes = lax.map(lambda k: _block(k, scaled, steps, dtype), keys)
     return spikes.reshape((blocks * steps, *scaled.shape))[:num_steps]
 
 
 def _block(key: Array, scaled: Array, num_steps: int, dtype: Any) -> Array:
-    """Spikes of a few steps, with one rounding of the limits; `scaled` is 65536 p."""
+    """Draw spikes of a few steps, with one rounding of the limits; `scaled` is 65536 p."""
     words = _words(key, num_steps // 4 + 1, scaled.shape)
     shifts = jnp.arange(0, 32, 8, dtype=jnp.uint32).reshape((1, 4) + (1,) * scaled.ndim)
     drawn = ((words[:, None] >> shifts) & 255).reshape((4 * len(words), *scaled.shape))
-    # There is always a byte more than steps: it rounds the limit.
+    # There is at least one byte more than steps: it rounds the limit.
     limits = (scaled + 255 - drawn[num_steps]) >> 8
     return (drawn[:num_steps] < limits[None]).astype(dtype)
 
 
 def _words(key: Array, count: int, shape: Shape) -> Array:
-    """32-bit draws `[count, *shape]`."""
+    """Draw 32-bit words `[count, *shape]`."""
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         key = jax.random.wrap_key_data(key)
     if jax.random.key_impl(key) != "threefry2x32":
         return jax.random.bits(key, (count, *shape), jnp.uint32)
-    # jax.random.bits hashes once for every word and gives half of the hash away; and on a CPU it
-    # goes over memory in every round. The barrier keeps a word from being hashed for each byte.
+    # jax.random.bits computes one hash per word, discards half of it, and on a CPU goes through
+    # memory in every round. The barrier prevents a hash per byte.
     halves = -(-count // 2)
     flat = (halves, math.prod(shape))
     counters = (lax.broadcasted_iota(jnp.uint32, flat, axis) for axis in (0, 1))
@@ -96,15 +97,15 @@ def _words(key: Array, count: int, shape: Shape) -> Array:
 
 
 def threefry2x32(key: Array, high: Array, low: Array) -> tuple[Array, Array]:
-    """The generator of JAX's default keys: 64 bits for every key and 64-bit counter.
+    """Hash a key and 64-bit counters to 64 bits each, as JAX's default keys do.
 
     Args:
-      key: two words.
-      high: words of any shape.
-      low: words of the same shape.
+      key: two words, uint32.
+      high: high words of the counters, uint32 of any shape.
+      low: low words of the counters, uint32 of the same shape.
 
     Returns:
-      Two arrays of words, of that shape.
+      Two arrays of uint32 words, of that shape.
 
     Source: Salmon, Moraes, Dror, Shaw 2011, Threefry-2x32 with 20 rounds.
     """
@@ -120,53 +121,55 @@ def threefry2x32(key: Array, high: Array, low: Array) -> tuple[Array, Array]:
 
 
 def constant(images: Any, num_steps: int, *, dtype: Any = None) -> Array:
-    """Direct input: the value itself at every step, as a current; xᵗ = p.
+    """Direct input: xᵗ = p at every step, a current and not a spike.
 
     Args:
-      images: `[B, ...]`, uint8 or floats in [0, 1].
+      images: `[B, ...]`, uint8 (p = pixel / 255) or floats in [0, 1]. The values of traced images
+        are not checked.
       num_steps: T.
-      dtype: of the result, a float type; default the float type.
+      dtype: of the result; the default float type if None.
 
     Returns:
       `[T, B, ...]`, the same slice T times.
 
     Raises:
-      TypeError: images that are no array, or of another dtype; `num_steps` not an integer; `dtype`
-        not a float type, in which an intensity would be 0 or 1.
+      TypeError: `images` is not an array or has another dtype; `num_steps` is not an integer;
+        `dtype` is not a float type, and would round p to 0 or 1.
       ValueError: values outside [0, 1] or not finite; `num_steps` below 1.
 
     >>> constant(jnp.array([[0.5]]), 3).ravel()
     Array([0.5, 0.5, 0.5], dtype=float32)
     """
-    num_steps = checks.count("num_steps", num_steps)
-    dtype = checks.dtype("dtype", dtype, "a dtype of floats", jnp.floating)
+    num_steps = arguments.count("num_steps", num_steps)
+    dtype = arguments.dtype("dtype", dtype, "a dtype of floats", jnp.floating)
     values = _intensities(images, jnp.result_type(float) if dtype is None else dtype)
     return jnp.broadcast_to(values[None], (num_steps, *values.shape))
 
 
 def latency(images: Any, num_steps: int, *, dtype: Any = None) -> Array:
-    """Time code: one spike for each pixel above 0, the brighter the earlier.
+    """Latency code: one spike for each pixel p > 0, at step t = round((1 - p)(T - 1)).
 
-    It comes at step round((1 - p)(T - 1)): p = 1 at the first step, p near 0 at the last.
+    Bright pixels fire first: p = 1 at the first step, p near 0 at the last.
 
     Args:
-      images: `[B, ...]`, uint8 or floats in [0, 1]. The values of traced images are not checked.
+      images: `[B, ...]`, uint8 (p = pixel / 255) or floats in [0, 1]. The values of traced images
+        are not checked.
       num_steps: T.
-      dtype: of the spikes; default the float type.
+      dtype: of the spikes; the default float type if None.
 
     Returns:
       Spikes `[T, B, ...]`, 0 or 1.
 
     Raises:
-      TypeError: images that are no array, or of another dtype; `num_steps` not an integer; `dtype`
-        not a dtype of real numbers.
+      TypeError: `images` is not an array or has another dtype; `num_steps` is not an integer;
+        `dtype` is not a dtype of real numbers.
       ValueError: values outside [0, 1] or not finite; `num_steps` below 1.
 
     >>> latency(jnp.array([[1.0, 0.5, 0.0]]), 3)[:, 0].tolist()
     [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
     """
-    num_steps = checks.count("num_steps", num_steps)
-    dtype = checks.dtype("dtype", dtype, *_SPIKES)
+    num_steps = arguments.count("num_steps", num_steps)
+    dtype = arguments.dtype("dtype", dtype, *_SPIKES)
     values = _intensities(images, jnp.float32)
     times = jnp.round((1 - values) * (num_steps - 1)).astype(jnp.int32)
     dtype = jnp.result_type(float) if dtype is None else dtype
@@ -175,25 +178,27 @@ def latency(images: Any, num_steps: int, *, dtype: Any = None) -> Array:
 
 
 def pack(spikes: Any) -> Array:
-    """Spikes as bits, eight units a byte: an input of 1/32 of the memory, for `unpack`.
+    """Pack spikes into bits, eight units a byte: 1/32 of the memory of float32.
+
+    The layer `stbp_jax.layers.unpack` restores them.
 
     Args:
-      spikes: `[T, B, *in]`; whatever is not 0 is a spike, a traced NaN too.
+      spikes: `[T, B, *in]`; every value but 0 is a spike, a traced NaN too.
 
     Returns:
-      `[T, B, ceil(prod(in) / 8)]`, uint8.
+      uint8 `[T, B, ceil(prod(in) / 8)]`.
 
     Raises:
-      TypeError: spikes that are no array of real numbers.
-      ValueError: no T or no B axis; NaN.
+      TypeError: `spikes` is not an array of real numbers.
+      ValueError: `spikes` has no T or no B axis, or holds NaN.
 
     >>> pack(jnp.array([[[1.0, 0.0, 1.0]]])).tolist()
     [[[160]]]
     """
-    checks.array("spikes", spikes)
+    arguments.array("spikes", spikes)
     if spikes.ndim < 2:
         raise ValueError(f"spikes must be sequences [T, B, ...], got {list(spikes.shape)}")
-    checks.no_nan("spikes", spikes)
-    # NumPy compares NumPy's: 64 bits in 32 may become 0.
+    arguments.no_nan("spikes", spikes)
+    # A NumPy array is compared by NumPy: a 64-bit value that JAX narrows to 32 bits may become 0.
     flat = jnp.asarray(spikes != 0).reshape((*spikes.shape[:2], math.prod(spikes.shape[2:])))
     return jnp.packbits(flat, axis=-1)

@@ -1,7 +1,7 @@
-"""Weights of a synapse, and the functions that draw them.
+"""The weights of a synapse and the initializers that draw them.
 
-Decides what a synapse learns and how it begins: an `Initializer` makes kernel and bias together,
-because the authors' bias depends on the kernel's fan-in. Leaves out what the weights connect.
+An `Initializer` draws kernel and bias together, because the bias of the authors' code depends on
+the kernel's fan-in.
 """
 
 import math
@@ -12,34 +12,44 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Shape
 
 
 class Weights(NamedTuple):
-    """What a synapse learns: `kernel` with the post-neurons last, and `bias [out]` or None."""
+    """The learned arrays of a synapse: `kernel [*in, out]`, and `bias [out]` or None."""
 
     kernel: Array
     bias: Array | None = None
 
 
 Initializer = Callable[[Array, Shape, Any], Weights]
+"""`(key, shape, dtype) -> Weights`; `shape` is the kernel's, `[*in, out]`."""
 
 
 def drawn(name: str, init: Initializer, key: Array, shape: Shape) -> Weights:
-    """The weights that `init` makes for a kernel of that shape, in the default float type.
+    """Draw weights with `init`, in the default float type, and check them.
+
+    Args:
+      name: of the layer, for error messages.
+      init: the initializer.
+      key: one random key.
+      shape: of the kernel, `[*in, out]`.
+
+    Returns:
+      The weights.
 
     Raises:
-      TypeError: `key` not a random key; what `init` makes is no `Weights` of floats.
-      ValueError: a kernel or a bias of another shape.
+      TypeError: `key` is not a random key; `init` does not return `Weights` of floats.
+      ValueError: the kernel or the bias has another shape.
     """
-    checks.key("key", key)
+    arguments.key("key", key)
     weights = init(key, shape, jnp.result_type(float))
     if not isinstance(weights, Weights):
         got = "an array" if isinstance(weights, np.ndarray | Array) else type(weights).__name__
         raise TypeError(
             f"{name}: init must return Weights(kernel, bias), got {got}; initializer(...) makes "
-            "such an init from those of jax.nn.initializers"
+            "one from functions of jax.nn.initializers"
         )
     for part, x, wanted in (
         ("kernel", weights.kernel, shape),
@@ -47,7 +57,7 @@ def drawn(name: str, init: Initializer, key: Array, shape: Shape) -> Weights:
     ):
         if x is None and part == "bias":
             continue
-        x = checks.array(f"{name}: init's {part}", x)
+        x = arguments.array(f"{name}: init's {part}", x)
         if not jnp.issubdtype(x.dtype, jnp.floating):
             raise TypeError(f"{name}: init's {part} must be floats, got dtype {x.dtype}")
         if x.shape != wanted:
@@ -58,39 +68,45 @@ def drawn(name: str, init: Initializer, key: Array, shape: Shape) -> Weights:
 
 
 def _checked(shape: Any, dtype: Any) -> tuple[int, ...]:
-    shape = checks.shape("shape", shape)
-    checks.dtype("dtype", dtype, "a dtype of floats", jnp.floating)
+    shape = arguments.shape("shape", shape)
+    arguments.dtype("dtype", dtype, "a dtype of floats", jnp.floating)
     if not shape or 0 in shape[:-1]:
         raise ValueError(f"shape must be [*in, out] with at least one input, got {list(shape)}")
     return shape
 
 
 def plus_bias(y: Array, weights: Weights) -> Array:
-    """Y + b over the last axis of `y [..., out]`; y where there is no bias."""
+    """Add the bias along the last axis of `y [..., out]`; return `y` if there is no bias."""
     if weights.bias is None:
         return y
     return y + weights.bias.reshape((1,) * (y.ndim - 1) + (-1,))
 
 
 def fan_in_uniform(scale: float = 1.0) -> Initializer:
-    """Weights and biases ~ U[-a, a] with a = scale / √fan-in; the authors' code (scale 1).
+    """Initializer W, b ~ U[-a, a], a = scale / √fan-in.
 
     Args:
-      scale: a positive number; may be traced, and is not checked then.
+      scale: a positive scalar; a traced value is not checked.
+
+    Returns:
+      An `Initializer`. It raises ValueError for a kernel without inputs and TypeError for a `dtype`
+      that is not a float type.
 
     Raises:
-      ValueError: `scale` not positive, finite and a scalar; once used, a kernel without inputs.
-      TypeError: `scale` not a float; once used, a `dtype` that is no float type.
+      ValueError: `scale` is not positive, not finite or not a scalar.
+      TypeError: `scale` is not a float.
 
     >>> from stbp_jax import dense
     >>> dense(3, init=fan_in_uniform()).init(jax.random.key(0), (4,))[0].synapse.kernel.shape
     (4, 3)
+
+    Source: the code of Wu et al. 2018 (scale 1).
     """
-    checks.positive("scale", scale)
-    checks.scalar("scale", scale)
+    arguments.positive("scale", scale)
+    arguments.scalar("scale", scale)
 
     def init(key: Array, shape: Shape, dtype: Any) -> Weights:
-        checks.key("key", key)
+        arguments.key("key", key)
         shape = _checked(shape, dtype)
         key_kernel, key_bias = jax.random.split(key)
         bound = scale / math.sqrt(math.prod(shape[:-1]))
@@ -101,33 +117,43 @@ def fan_in_uniform(scale: float = 1.0) -> Initializer:
 
 
 def fan_in_normalized(gain: float = 1.0, bias: float = 0.0) -> Initializer:
-    """W ~ U[-1, 1], each post-neuron's fan-in scaled to norm `gain`; b ~ U[0, `bias`].
+    """Initializer W_j = gain · w_j / ‖w_j‖, w ~ U[-1, 1], for each output unit j; b ~ U[0, bias].
 
-    At gain 1 and bias 0, the paper's literal values, a hidden layer on MNIST stays silent at
-    Vth = 1.5: raise one of them until 5 to 20 % of the units fire in a step.
+    The vector w_j holds the incoming weights of unit j. At the paper's literal values, gain 1 and
+    bias 0, a hidden layer on MNIST stays silent at Vth = 1.5: raise one of them until 5 to 20 % of
+    the units fire in a step.
 
     Args:
-      gain: a positive number; may be traced, and is not checked then.
-      bias: 0 or more; may be traced, and is not checked then.
+      gain: a positive scalar; a traced value is not checked.
+      bias: a scalar of 0 or more; a traced value is not checked.
+
+    Returns:
+      An `Initializer`. It raises ValueError for a kernel without inputs and TypeError for a `dtype`
+      that is not a float type.
 
     Raises:
-      ValueError: numbers out of range or not scalars; once used, a kernel without inputs.
-      TypeError: numbers that are no floats; once used, a `dtype` that is no float type.
+      ValueError: `gain` or `bias` is out of range or not a scalar.
+      TypeError: `gain` or `bias` is not a float.
+
+    >>> from stbp_jax import dense
+    >>> weights = dense(1, init=fan_in_normalized(2.0)).init(jax.random.key(0), (4,))[0].synapse
+    >>> jnp.linalg.norm(weights.kernel).round(4), weights.bias
+    (Array(2., dtype=float32), Array([0.], dtype=float32))
 
     Source: Wu et al. 2018, equations (29) and (30).
     """
-    checks.positive("gain", gain)
-    checks.number("bias", bias, "0 or more and finite", lambda b: (b >= 0) & np.isfinite(b))
-    checks.scalar("gain", gain)
-    checks.scalar("bias", bias)
+    arguments.positive("gain", gain)
+    arguments.number("bias", bias, "0 or more and finite", lambda b: (b >= 0) & np.isfinite(b))
+    arguments.scalar("gain", gain)
+    arguments.scalar("bias", bias)
 
     def init(key: Array, shape: Shape, dtype: Any) -> Weights:
-        checks.key("key", key)
+        arguments.key("key", key)
         shape = _checked(shape, dtype)
         key_kernel, key_bias = jax.random.split(key)
         kernel = jax.random.uniform(key_kernel, shape, dtype, -1, 1)
         norm = jnp.sqrt(jnp.sum(kernel**2, axis=range(len(shape) - 1), keepdims=True))
-        # A draw in bfloat16 is 0 once in 256: a post-neuron of few inputs may draw nothing else.
+        # In bfloat16 one draw in 256 is 0: all incoming weights of a unit may be 0.
         nothing = norm == 0
         kernel = jnp.where(nothing, jnp.ones((), dtype), kernel)
         norm = jnp.where(nothing, math.sqrt(math.prod(shape[:-1])), norm).astype(norm.dtype)
@@ -139,25 +165,30 @@ def fan_in_normalized(gain: float = 1.0, bias: float = 0.0) -> Initializer:
 def initializer(
     kernel: Callable[..., Array], bias: Callable[..., Array] | None = None
 ) -> Initializer:
-    """An initializer from those of `jax.nn.initializers`; without `bias` there is none.
+    """Make an `Initializer` from functions such as those of `jax.nn.initializers`.
 
     Args:
-      kernel: `(key, shape, dtype) -> array`, shape `[*in, out]`.
-      bias: the same for `[out]`, `jax.nn.initializers.zeros` for one; None for no bias.
+      kernel: `(key, shape, dtype) -> array [*in, out]`.
+      bias: `(key, shape, dtype) -> array [out]`, such as `jax.nn.initializers.zeros`; None for no
+        bias.
+
+    Returns:
+      An `Initializer`. It raises ValueError for a kernel without inputs and TypeError for a `dtype`
+      that is not a float type.
 
     Raises:
-      TypeError: `kernel` or `bias` not callable.
+      TypeError: `kernel` or `bias` is not callable.
 
     >>> from stbp_jax import dense
     >>> init = initializer(jax.nn.initializers.orthogonal())
     >>> dense(3, init=init).init(jax.random.key(0), (4,))[0].synapse.bias is None
     True
     """
-    checks.function("kernel", kernel)
-    checks.function("bias", bias, optional=True)
+    arguments.function("kernel", kernel)
+    arguments.function("bias", bias, optional=True)
 
     def init(key: Array, shape: Shape, dtype: Any) -> Weights:
-        checks.key("key", key)
+        arguments.key("key", key)
         shape = _checked(shape, dtype)
         key_kernel, key_bias = jax.random.split(key)
         made_bias = None if bias is None else bias(key_bias, shape[-1:], dtype)

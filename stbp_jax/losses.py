@@ -1,6 +1,6 @@
-"""Losses of each example, on scores `[B, C]` or spikes; the user takes the mean.
+"""Losses for each example, `[B]`, from scores `[B, C]` or spikes `[T, B, *units]`.
 
-Scores come from a readout (`readouts`).
+A readout (`readouts`) gives the scores. The caller takes the mean over examples.
 """
 
 from typing import Any
@@ -9,21 +9,21 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array
 
-_HINT = "; outputs [T, B, C] need a readout first, rate(outs) for one"
+_HINT = "; outputs [T, B, C] need a readout first, such as rate(outs)"
 
 
 def _check_scores(name: str, scores: Any) -> None:
-    checks.array(name, scores)
-    checks.rank(name, scores, "BC", _HINT)
+    arguments.array(name, scores)
+    arguments.rank(name, scores, "BC", _HINT)
     if scores.shape[1] == 0:
         raise ValueError(f"{name} must have at least one class, got {list(scores.shape)}")
 
 
 def _check_floats(name: str, scores: Any) -> None:
-    """Scores that a gradient passes: those of `first_spike` are integers, and train nothing."""
+    """Check for floats: integer scores, as from `first_spike`, have no gradient."""
     _check_scores(name, scores)
     if not jnp.issubdtype(scores.dtype, jnp.floating):
         raise TypeError(f"{name} must be floats, got dtype {scores.dtype}")
@@ -32,20 +32,20 @@ def _check_floats(name: str, scores: Any) -> None:
 def half_squared_error(scores: Array, targets: Any) -> Array:
     """Half the squared distance to the target: 1/2 Σ_c (y_c - score_c)².
 
-    Its mean over examples is the paper's loss; a mean over classes too (PyTorch's MSELoss) is 2/C
-    of it.
+    Its mean over examples is the paper's loss. The mean over examples and classes of the squared
+    error (PyTorch's MSELoss) is 2/C times that.
 
     Args:
-      scores: `[B, C]`, output rates for one.
-      targets: `[B, C]`, or integer labels `[B]`, read as one-hot. The values of traced labels are
-        not checked: one outside [0, C) is a target of zeros.
+      scores: `[B, C]`, such as the output rates.
+      targets: `[B, C]`, or integer labels `[B]`, which become one-hot. The values of traced labels
+        are not checked: a label outside [0, C) becomes a target of zeros.
 
     Returns:
       `[B]`.
 
     Raises:
-      ValueError: shapes that do not fit, no classes, labels outside [0, C).
-      TypeError: labels that are not integers; scores or targets that are no real numbers.
+      ValueError: shapes that do not match, no classes, labels outside [0, C).
+      TypeError: labels that are not integers; scores or targets that are not real numbers.
 
     >>> half_squared_error(jnp.array([[1.0, 0.5]]), jnp.array([0]))
     Array([0.125], dtype=float32)
@@ -53,21 +53,21 @@ def half_squared_error(scores: Array, targets: Any) -> Array:
     Source: Wu et al. 2018, equation (9).
     """
     _check_scores("scores", scores)
-    targets = checks.listed("targets", targets)
+    targets = arguments.listed("targets", targets)
     if not jnp.issubdtype(scores.dtype, jnp.floating):
         scores = jnp.asarray(scores, jnp.result_type(float))  # the square of a uint8 would wrap
     elif scores.dtype != jnp.result_type(scores):
-        scores = jnp.asarray(scores, jnp.result_type(scores))  # float64 of NumPy
+        scores = jnp.asarray(scores, jnp.result_type(scores))  # NumPy's float64
     if targets.ndim == 1:
         batch, classes = scores.shape
-        checks.labels("targets", targets, batch=batch, classes=classes)
+        arguments.labels("targets", targets, batch=batch, classes=classes)
         targets = jax.nn.one_hot(targets, classes, dtype=scores.dtype)
     elif targets.shape != scores.shape:
         raise ValueError(
             f"targets must have the scores' shape {list(scores.shape)} or be labels "
             f"[{scores.shape[0]}], got {list(targets.shape)}"
         )
-    checks.array("targets", targets)
+    arguments.array("targets", targets)
     return 0.5 * jnp.sum((targets - scores) ** 2, axis=-1)
 
 
@@ -75,15 +75,15 @@ def cross_entropy(scores: Array, labels: Any) -> Array:
     """Softmax cross-entropy: -log softmax(score)_label.
 
     Args:
-      scores: `[B, C]`, any floats.
-      labels: integers `[B]`. The values of traced ones are not checked: C or more gives NaN, one
-        below 0 counts from the last class.
+      scores: floats `[B, C]`.
+      labels: integers `[B]`. The values of traced labels are not checked: C or more gives NaN, a
+        negative label counts from the last class.
 
     Returns:
       `[B]`.
 
     Raises:
-      ValueError: shapes that do not fit, no classes, labels outside [0, C).
+      ValueError: shapes that do not match, no classes, labels outside [0, C).
       TypeError: scores that are not floats, labels that are not integers.
 
     >>> cross_entropy(jnp.array([[0.0, 0.0]]), jnp.array([1])).round(3)
@@ -91,26 +91,27 @@ def cross_entropy(scores: Array, labels: Any) -> Array:
     """
     _check_floats("scores", scores)
     batch, classes = scores.shape
-    labels = checks.listed("labels", labels)
-    checks.labels("labels", labels, batch=batch, classes=classes)
+    labels = arguments.listed("labels", labels)
+    arguments.labels("labels", labels, batch=batch, classes=classes)
     return optax.losses.softmax_cross_entropy_with_integer_labels(scores, jnp.asarray(labels))
 
 
 def negative_log_likelihood(log_probabilities: Array, labels: Any) -> Array:
-    """The negative score of the label: -score_label, for scores that are log-probabilities.
+    """Negative log-likelihood of the label: -log p_label.
 
-    After `mean_log_probability` it is the cross-entropy over time: 1/T Σₜ -log softmax(oᵗ)_label.
+    After `mean_log_probability` it is the cross-entropy of each step, averaged over time:
+    -1/T Σₜ log softmax(oᵗ)_label.
 
     Args:
-      log_probabilities: `[B, C]`, floats.
-      labels: integers `[B]`. The values of traced ones are not checked: C or more gives NaN, one
-        below 0 counts from the last class.
+      log_probabilities: floats `[B, C]`.
+      labels: integers `[B]`. The values of traced labels are not checked: C or more gives NaN, a
+        negative label counts from the last class.
 
     Returns:
       `[B]`.
 
     Raises:
-      ValueError: shapes that do not fit, no classes, labels outside [0, C).
+      ValueError: shapes that do not match, no classes, labels outside [0, C).
       TypeError: scores that are not floats, labels that are not integers.
 
     >>> negative_log_likelihood(jnp.array([[-0.1, -2.4]]), jnp.array([1]))
@@ -118,32 +119,32 @@ def negative_log_likelihood(log_probabilities: Array, labels: Any) -> Array:
     """
     _check_floats("log_probabilities", log_probabilities)
     batch, classes = log_probabilities.shape
-    labels = checks.listed("labels", labels)
-    checks.labels("labels", labels, batch=batch, classes=classes)
+    labels = arguments.listed("labels", labels)
+    arguments.labels("labels", labels, batch=batch, classes=classes)
     chosen = jnp.asarray(labels)[:, None]
     return -jnp.take_along_axis(log_probabilities, chosen, axis=1)[:, 0]
 
 
 def activity_penalty(spikes: Array, *, target: Any) -> Array:
-    """Squared distance of firing rates from a wanted one: mean over units of (rate - target)².
+    """Squared distance of firing rates from a target: mean over units of (1/T Σₜ oᵗ - target)².
 
     Args:
       spikes: `[T, B, *units]` of one layer.
-      target: spikes per step in [0, 1]; a scalar or of the units' shape. The values of a traced
-        one are not checked.
+      target: spikes per step in [0, 1]; a scalar or of the units' shape. Traced values are not
+        checked.
 
     Returns:
       `[B]`.
 
     Raises:
-      ValueError: `target` outside [0, 1] or of another shape; spikes without steps or units.
-      TypeError: spikes that are no array of real numbers; `target` not a float.
+      ValueError: `target` is outside [0, 1] or has another shape; `spikes` has no step or no unit.
+      TypeError: `spikes` is not an array of real numbers; `target` is not a float.
 
     >>> activity_penalty(jnp.ones((4, 1, 3)), target=0.5)
     Array([0.25], dtype=float32)
     """
-    checks.unit_interval("target", target)
-    checks.array("spikes", spikes)
+    arguments.unit_interval("target", target)
+    arguments.array("spikes", spikes)
     if spikes.ndim < 3 or 0 in (spikes.shape[0], *spikes.shape[2:]):
         raise ValueError(
             "spikes must have shape [T, B, *units] with a step and a unit, got "
@@ -154,7 +155,7 @@ def activity_penalty(spikes: Array, *, target: Any) -> Array:
             f"target must be a scalar or have the units' shape {list(spikes.shape[2:])}, got "
             f"{list(jnp.shape(target))}"
         )
-    excess = jnp.mean(checks.held("spikes", spikes), axis=0) - (
+    excess = jnp.mean(arguments.held("spikes", spikes), axis=0) - (
         target[None] if jnp.ndim(target) else target
     )
     return jnp.mean(excess**2, axis=range(1, excess.ndim))

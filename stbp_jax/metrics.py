@@ -1,6 +1,6 @@
-"""Numbers that tell how well and how busily a network works.
+"""Metrics for evaluation: accuracy, firing rates and synaptic operations.
 
-Decides their formulas. Leaves out gradients: none of these is minimised.
+They measure a network; no training minimizes them.
 """
 
 from typing import Any
@@ -8,35 +8,35 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array
 
 
 def accuracy(scores: Array, labels: Any) -> Array:
-    """Share of examples whose largest score is at the label; ties go to the lowest class.
+    """Fraction of examples whose largest score is that of the label; the lowest class wins ties.
 
-    An example with a NaN among its scores has no largest one: it counts as wrong.
+    An example with a NaN score counts as wrong.
 
     Args:
       scores: `[B, C]`, of any real dtype.
-      labels: integers `[B]`. The values of traced ones are not checked: outside [0, C) they count
-        as wrong.
+      labels: integers `[B]`. The values of traced labels are not checked: labels outside [0, C)
+        count as wrong.
 
     Returns:
       Scalar in [0, 1].
 
     Raises:
-      ValueError: shapes that do not fit, no examples or classes, labels outside [0, C).
-      TypeError: labels that are not integers, scores that are no real numbers.
+      ValueError: shapes that do not match, no examples or classes, labels outside [0, C).
+      TypeError: labels that are not integers, scores that are not real numbers.
 
     >>> float(accuracy(jnp.array([[0.9, 0.1], [0.8, 0.2]]), jnp.array([0, 1])))
     0.5
     """
-    checks.array("scores", scores)
-    checks.rank("scores", scores, "BC")
+    arguments.array("scores", scores)
+    arguments.rank("scores", scores, "BC")
     _check_not_empty("scores", scores)
-    labels = checks.listed("labels", labels)
-    checks.labels("labels", labels, batch=scores.shape[0], classes=scores.shape[1])
+    labels = arguments.listed("labels", labels)
+    arguments.labels("labels", labels, batch=scores.shape[0], classes=scores.shape[1])
     right = jnp.argmax(scores, axis=-1) == jnp.asarray(labels)
     if jnp.issubdtype(scores.dtype, jnp.floating):
         right &= ~jnp.any(jnp.isnan(scores), axis=-1)
@@ -44,13 +44,13 @@ def accuracy(scores: Array, labels: Any) -> Array:
 
 
 def _check_not_empty(name: str, x: Any) -> None:
-    """A mean over nothing would be NaN."""
+    """Check that `x` has elements: the mean of none would be NaN."""
     if 0 in x.shape:
         raise ValueError(f"{name} must not be empty, got shape {list(x.shape)}")
 
 
 def firing_rate(spikes: Array) -> Array:
-    """Spikes per unit and step, mean over everything.
+    """Spikes per unit and step: the mean of oᵗ over steps, examples and units.
 
     Args:
       spikes: `[T, B, ...]`, 0 or 1.
@@ -59,31 +59,34 @@ def firing_rate(spikes: Array) -> Array:
       Scalar in [0, 1].
 
     Raises:
-      ValueError: no spikes to count, T = 0 for one.
-      TypeError: spikes that are no array of real numbers.
+      ValueError: `spikes` is empty, for example T = 0.
+      TypeError: `spikes` is not an array of real numbers.
+
+    >>> float(firing_rate(jnp.array([[[0.0, 1.0, 0.0, 0.0]]])))
+    0.25
     """
-    checks.held("spikes", checks.array("spikes", spikes))
+    arguments.held("spikes", arguments.array("spikes", spikes))
     _check_not_empty("spikes", spikes)
     return jnp.mean(spikes, dtype=jnp.float32)
 
 
 def silent_fraction(spikes: Array) -> Array:
-    """Share of units that fire at no step in no example; such units learn nothing.
+    """Fraction of units that never fire, at any step of any example.
 
     Args:
       spikes: `[T, B, *units]`, 0 or 1.
 
     Returns:
-      Scalar in [0, 1]; NaN where a spike is.
+      Scalar in [0, 1]; NaN if a spike is NaN.
 
     Raises:
-      ValueError: no units axis; no step, example or unit.
-      TypeError: spikes that are no array of real numbers.
+      ValueError: `spikes` has no units axis, or no step, example or unit.
+      TypeError: `spikes` is not an array of real numbers.
 
     >>> float(silent_fraction(jnp.array([[[0.0, 1.0, 0.0, 1.0]]])))
     0.5
     """
-    checks.array("spikes", spikes)
+    arguments.array("spikes", spikes)
     if spikes.ndim < 3:
         raise ValueError(f"spikes must have shape [T, B, *units], got {list(spikes.shape)}")
     _check_not_empty("spikes", spikes)
@@ -96,27 +99,28 @@ def silent_fraction(spikes: Array) -> Array:
 def synaptic_operations(spikes: Array, fan_out: Any) -> Array:
     """Synaptic operations (SOPs) of each example: Σₜ Σᵢ [oᵢᵗ ≠ 0] fan_outᵢ.
 
-    Each is one addition; the non-spiking twin spends fan-in x units multiply-accumulates, once. The
-    count of an example with NaN among its inputs is NaN.
+    Each operation is one addition. The same layer of the ANN baseline needs fan-in x units
+    multiply-accumulates, once. The count of an example with a NaN input is NaN.
 
     Args:
       spikes: the layer's *inputs*, `[T, B, *in]`.
-      fan_out: synapses that each input drives: a number, or `[*in]` as a synapse's `fan_out` gives.
+      fan_out: number of synapses that each input drives: a scalar, or `[*in]`, as the `fan_out` of
+        a synapse gives it.
 
     Returns:
       `[B]`.
 
     Raises:
-      ValueError: no T or no B axis; `fan_out` of another shape.
-      TypeError: spikes that are no array of real numbers.
+      ValueError: `spikes` has no T or no B axis; `fan_out` has another shape.
+      TypeError: `spikes` is not an array of real numbers.
 
     >>> synaptic_operations(jnp.array([[[1.0, 0.0, 1.0]]]), 10)
     Array([20.], dtype=float32)
     """
-    checks.array("spikes", spikes)
+    arguments.array("spikes", spikes)
     if spikes.ndim < 2:
         raise ValueError(f"spikes must have shape [T, B, *in], got {list(spikes.shape)}")
-    checks.array("fan_out", np.asarray(fan_out) if isinstance(fan_out, int | float) else fan_out)
+    arguments.array("fan_out", np.asarray(fan_out) if isinstance(fan_out, int | float) else fan_out)
     if jnp.shape(fan_out) not in ((), spikes.shape[2:]):
         raise ValueError(
             f"fan_out must be a number or have the inputs' shape {list(spikes.shape[2:])}, got "

@@ -1,7 +1,7 @@
-"""Pictures of spikes, curves and runs; each function draws into given Axes and returns them.
+"""Plots of spikes, surrogates and runs.
 
-Decides how they look. Leaves out figures and files: the caller makes and saves them. Needs
-matplotlib, `pip install stbp_jax[plots]`.
+Each function draws into given Axes and returns them; the caller makes and saves the figure. The
+module needs matplotlib, `pip install stbp_jax[plots]`.
 """
 
 from collections.abc import Sequence
@@ -11,27 +11,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.surrogates import Surrogate
+from stbp_jax.training import History
 
 Axes = Any  # matplotlib.axes.Axes, which the library does not need to import
 
 
 def raster(axes: Axes, spikes: Any, *, label: int | None = None) -> Axes:
-    """One dot a spike: time to the right, units upwards; the paper's Fig. 4.
+    """Draws a raster plot: one mark per spike, with steps on the x axis and units on the y axis.
 
     Args:
-      axes: where to draw.
-      spikes: `[T, N]`, of one example.
-      label: a unit to draw in another colour, the right class of an output layer.
+      axes: the matplotlib Axes to draw into.
+      spikes: `[T, N]`, spikes of one example.
+      label: index of a unit to draw in another color, such as the correct class of an output layer.
 
     Returns:
       The same axes.
 
     Raises:
-      TypeError: no Axes; spikes that are no array of numbers; a label that is no integer.
-      ValueError: spikes of another rank, without steps or units, or with NaN; a label that is no
-        unit.
+      TypeError: `axes` are not Axes, `spikes` is not an array of numbers, or `label` is not an
+        integer.
+      ValueError: `spikes` has a wrong rank, no steps, no units or NaN, or `label` is not the index
+        of a unit.
+
+    Source: Wu et al. 2018, Fig. 4.
     """
     spikes = _numbers("spikes", spikes)
     if spikes.ndim != 2 or not spikes.size:
@@ -41,7 +45,7 @@ def raster(axes: Axes, spikes: Any, *, label: int | None = None) -> Axes:
     if np.isnan(spikes).any():
         raise ValueError(f"spikes must be numbers, got {int(np.isnan(spikes).sum())} NaN")
     if label is not None:
-        label = checks.count("label", label, least=0)
+        label = arguments.count("label", label, least=0)
         if label >= spikes.shape[1]:
             raise ValueError(f"label must be a unit in [0, {spikes.shape[1]}), got {label}")
     _axes(axes)
@@ -61,30 +65,34 @@ def raster(axes: Axes, spikes: Any, *, label: int | None = None) -> Axes:
 
 
 def curves(axes: Axes, surrogates: Sequence[Surrogate], *, extent: float = 3.0) -> Axes:
-    """The surrogates' curves over the distance to the threshold; the paper's Fig. 3.
+    """Draws the curves h(u - Vth) of surrogates over the distance to the threshold.
 
     Args:
-      axes: where to draw.
-      surrogates: which.
-      extent: half the range, in units of the membrane.
+      axes: the matplotlib Axes to draw into.
+      surrogates: a list or tuple of surrogates.
+      extent: half of the plotted range, in units of the membrane.
 
     Returns:
       The same axes.
 
     Raises:
-      TypeError: no Axes; surrogates that are no sequence of them; an extent that is no number.
-      ValueError: no surrogate, or a stack of several in one; an extent that is not positive.
+      TypeError: `axes` are not Axes, `surrogates` is not a list of surrogates, or `extent` is not a
+        number.
+      ValueError: there is no surrogate, a surrogate is a stack of several, or `extent` is not
+        positive and finite.
+
+    Source: Wu et al. 2018, Fig. 3.
     """
     if not isinstance(surrogates, list | tuple) or not all(
         isinstance(s, Surrogate) for s in surrogates
     ):
         raise TypeError(f"surrogates must be a list of surrogates, got {surrogates!r}")
     if not surrogates:
-        raise ValueError("surrogates must be at least one, got none")
+        raise ValueError("surrogates must hold at least one surrogate, got none")
     for s in surrogates:
         for width in jax.tree.leaves(s.width):
-            checks.scalar("width of each surrogate", width)
-    checks.real("extent", extent)
+            arguments.scalar("width of each surrogate", width)
+    arguments.real("extent", extent)
     if not 0 < extent < np.inf:
         raise ValueError(f"extent must be positive and finite, got {extent}")
     _axes(axes)
@@ -99,25 +107,30 @@ def curves(axes: Axes, surrogates: Sequence[Surrogate], *, extent: float = 3.0) 
     return axes
 
 
-def learning_curve(axes: Axes, history: Any) -> Axes:
-    """Error rate over epochs, in percent on a logarithmic axis.
+def learning_curve(axes: Axes, history: History) -> Axes:
+    """Draws the error rate over epochs, in percent on a logarithmic axis.
 
     Args:
-      axes: where to draw.
-      history: a `History` of one run, with leaves `[E]`. NaN is left out.
+      axes: the matplotlib Axes to draw into.
+      history: a `History` of one run, with leaves `[E]`. NaN is not drawn.
 
     Returns:
       The same axes.
 
     Raises:
-      TypeError: no Axes; a history without accuracies, or with some that are no numbers.
-      ValueError: accuracies of another rank, without epochs, of two lengths, or outside [0, 1].
+      TypeError: `axes` are not Axes, `history` is not a `History`, or its accuracies are not
+        numbers.
+      ValueError: the accuracies have a wrong rank, no epochs, different lengths, or values outside
+        [0, 1].
     """
+    if not isinstance(history, History):
+        raise TypeError(f"history must be a History, got {type(history).__name__}")
     found = []
-    for name in ("train_accuracy", "test_accuracy"):
-        if not hasattr(history, name):
-            raise TypeError(f"history must have {name}, got {type(history).__name__}")
-        accuracy = _numbers(f"history.{name}", getattr(history, name)).astype(np.float64)
+    for name, given in (
+        ("train_accuracy", history.train_accuracy),
+        ("test.accuracy", history.test.accuracy),
+    ):
+        accuracy = _numbers(f"history.{name}", given).astype(np.float64)
         if accuracy.ndim != 1 or not accuracy.size:
             raise ValueError(
                 f"history.{name} must have shape [E], of one run with at least one epoch, got "
@@ -132,11 +145,12 @@ def learning_curve(axes: Axes, history: Any) -> Axes:
     train, test = found
     if len(train) != len(test):
         raise ValueError(
-            f"history must have as many epochs in both accuracies, got {len(train)} and {len(test)}"
+            f"history must have equally many epochs in both accuracies, got {len(train)} and "
+            f"{len(test)}"
         )
     _axes(axes)
     number = np.arange(1, len(test) + 1)
-    # A batch without errors has no place on a logarithmic axis; it breaks the line.
+    # An error of 0 has no place on a logarithmic axis, so it interrupts the line.
     axes.plot(number, np.where(train > 0, train, np.nan), color="0.6", label="training batches")
     axes.plot(number, np.where(test > 0, test, np.nan), color="C3", label="test")
     axes.set(xlabel="epoch", ylabel="error (%)", yscale="log")
@@ -145,15 +159,15 @@ def learning_curve(axes: Axes, history: Any) -> Axes:
 
 
 def _axes(axes: Any) -> None:
-    """Something to draw into; `subplots(2)` gives an array of them."""
+    """Raises unless `axes` can be drawn into; an array of Axes from `subplots(2)` cannot."""
     if not (hasattr(axes, "plot") and hasattr(axes, "scatter") and hasattr(axes, "set")):
         raise TypeError(f"axes must be one Axes of matplotlib, got {type(axes).__name__}")
 
 
 def _numbers(name: str, x: Any) -> np.ndarray:
-    """An array of real numbers, also from a list."""
+    """Checks an array or list of real numbers and returns it as a NumPy array."""
     values = np.asarray(x) if isinstance(x, list | tuple) else x
-    checks.array(name, values)
+    arguments.array(name, values)
     if jnp.issubdtype(values.dtype, jnp.complexfloating):
         raise TypeError(f"{name} must be real, got dtype {values.dtype}")
     return np.asarray(values)

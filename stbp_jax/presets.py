@@ -1,9 +1,8 @@
 """Published settings as values: `paper` (the article's tables) and `code` (the authors' release).
 
-Decides nothing of its own but what the sources leave out or what does not train; each such
-departure is stated where it is made. Marks: [T] the paper's text, [2] quoted by a later work,
-[M] remembered, not verified, [-] not stated anywhere, our choice. Networks and data belong to the
-studies.
+A setting departs from its source only if the source does not state it or it does not train. A
+comment states each departure. Marks: [T] the paper's text, [2] quoted by a later work,
+[M] remembered, not verified, [-] not stated anywhere, our choice.
 """
 
 from collections.abc import Callable
@@ -11,30 +10,31 @@ from typing import Any, NamedTuple
 
 import optax
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Neuron
 from stbp_jax.encoders import bernoulli, constant
 from stbp_jax.initializers import Initializer, fan_in_normalized, fan_in_uniform
 from stbp_jax.neurons import Reset, hard_reset, lif
+from stbp_jax.reprs import record_text
 from stbp_jax.surrogates import Surrogate, rectangular
 
 
 class Preset(NamedTuple):
-    """One setting of neurons, input and optimiser.
+    """Settings of neurons, encoding and optimizer.
 
     Attributes:
-      num_steps: T.
+      num_steps: T, time steps.
       encode: `(key, images [B, ...], num_steps) -> xs [T, B, ...]`; None for event frames.
-      decay: τ per step.
-      threshold: Vth.
-      surrogate: the spike function.
-      reset: leak and reset.
-      init: of every synapse.
-      learning_rate: of Adam, beta 0.9 and 0.999, eps 1e-8.
-      decay_factor: the rate is multiplied by it ...
-      decay_epochs: ... every so many epochs.
+      decay: τ, the share of the membrane that is left after one step.
+      threshold: Vth, in units of the membrane.
+      surrogate: the spike and its surrogate gradient.
+      reset: the leak and the reset.
+      init: the initializer of every synapse.
+      learning_rate: learning rate of Adam, with beta 0.9 and 0.999, eps 1e-8.
+      decay_factor: factor of the learning rate after every `decay_epochs` epochs.
+      decay_epochs: epochs between two changes of the learning rate.
       batch_size: examples in an update.
-      epochs: of a whole run.
+      epochs: epochs in a run.
     """
 
     num_steps: int
@@ -50,8 +50,12 @@ class Preset(NamedTuple):
     batch_size: int
     epochs: int
 
+    def __repr__(self) -> str:
+        """The fields, with functions by their names."""
+        return record_text(self)
+
     def neuron(self) -> Neuron:
-        """The preset's LIF neurons, with the default unroll."""
+        """The LIF neurons of the preset, with the default unroll."""
         return lif(
             decay=self.decay,
             threshold=self.threshold,
@@ -60,20 +64,24 @@ class Preset(NamedTuple):
         )
 
     def optimizer(self, updates_per_epoch: int) -> optax.GradientTransformation:
-        """The preset's Adam with its schedule.
+        """The Adam optimizer of the preset, with its learning-rate schedule.
 
         Args:
           updates_per_epoch: updates in an epoch.
 
+        Returns:
+          A `GradientTransformation` of optax.
+
         Raises:
-          ValueError: fewer than one; a rate or a schedule that is not positive.
-          TypeError: numbers of another type.
+          ValueError: `updates_per_epoch` or `decay_epochs` is below 1, or `learning_rate` or
+            `decay_factor` is not positive.
+          TypeError: one of these numbers has a wrong type.
         """
-        updates_per_epoch = checks.count("updates_per_epoch", updates_per_epoch)
-        # With one of these at 0, optax would leave the rate constant.
-        checks.count("decay_epochs", self.decay_epochs)
-        checks.positive("decay_factor", self.decay_factor)
-        checks.positive("learning_rate", self.learning_rate)
+        updates_per_epoch = arguments.count("updates_per_epoch", updates_per_epoch)
+        # If one of these were 0, optax would keep the learning rate constant.
+        arguments.count("decay_epochs", self.decay_epochs)
+        arguments.positive("decay_factor", self.decay_factor)
+        arguments.positive("learning_rate", self.learning_rate)
         schedule = optax.exponential_decay(
             self.learning_rate,
             transition_steps=self.decay_epochs * updates_per_epoch,
@@ -84,7 +92,7 @@ class Preset(NamedTuple):
 
 
 class Paper(NamedTuple):
-    """Settings of Wu et al. 2018, Table 1, by data set."""
+    """The settings of Wu et al. 2018, Table 1, one for each data set."""
 
     mnist: Preset
     pedestrian: Preset
@@ -92,7 +100,7 @@ class Paper(NamedTuple):
 
 
 class Code(NamedTuple):
-    """Settings of the authors' released code, by script."""
+    """The settings of the authors' released code, one for each script."""
 
     mnist_cnn: Preset
     mnist_mlp: Preset
@@ -110,10 +118,10 @@ _MNIST = Preset(
     threshold=1.5,  # [2]
     surrogate=rectangular(1.0),  # [2]
     reset=hard_reset,  # [T], equation (8)
-    # Departure: equations (29-30) say gain 1, at which hidden units fire at 2e-4 per step on MNIST
-    # and the output not at all; at gain 4 they fire at 0.15 and 0.14.
+    # Departure: equations (29-30) state gain 1. On MNIST, gain 1 gives hidden units that fire at
+    # 2e-4 per step and a silent output; gain 4 gives rates of 0.15 (hidden) and 0.14 (output).
     init=fan_in_normalized(gain=4.0),
-    # Departure: a later work quotes SGD at 0.5; the paper's text says Adam, without a rate.
+    # Departure: a later work quotes SGD at 0.5; the paper's text states Adam without a rate.
     learning_rate=1e-3,
     decay_factor=1.0,  # [-]
     decay_epochs=200,
@@ -126,15 +134,15 @@ paper = Paper(
     pedestrian=_MNIST._replace(
         decay=0.15,  # [M]
         threshold=2.0,  # [T]
-        # Departure: gain 1 leaves the output silent; at gain 3, on the Daimler patches that stand
-        # in for the private set, hidden units fire at 0.18 and the output at 0.04.
+        # Departure: gain 1 leaves the output silent. With gain 3, on the Daimler patches that
+        # replace the private set, hidden units fire at 0.18 and output units at 0.04.
         init=fan_in_normalized(gain=3.0),
     ),
     nmnist=_MNIST._replace(
         encode=None,
         decay=0.2,  # [2]
         threshold=0.2,  # [2]
-        init=fan_in_normalized(),  # the literal one lives here: 0.13 and 0.22
+        init=fan_in_normalized(),  # no departure: gain 1, rates of 0.13 and 0.22
     ),
 )
 

@@ -1,10 +1,13 @@
-"""Spike functions with a surrogate derivative: H(v) forwards, a smooth curve backwards.
+"""Surrogates: the spike function H(v) with a curve h(v) as its derivative.
 
-Decides what a surrogate is: a pytree whose family is static and whose width is a leaf. A stack of
-surrogates is `jax.vmap(rectangular)(widths)`; a new width never retraces a program, a new family
-does. The four curves of the paper (Wu et al. 2018, equations 23-26) stand in the paper's own
-parameters; `matched` gives any of them at a wanted full width at half maximum (FWHM), for a
-comparison of shapes alone. Leaves out where the threshold is: `v` is the membrane minus it.
+The derivative of H is 0 except at the threshold, so that no gradient would pass a spike. A
+surrogate computes H in the forward pass and h in the backward pass. Its argument v is the membrane
+minus the threshold.
+
+A `Surrogate` is a pytree whose family is static and whose width is a leaf. A new width does not
+retrace a program, a new family does; `jax.vmap(rectangular)(widths)` is a stack of surrogates. The
+four curves of the paper (Wu et al. 2018, equations 23-26) have the paper's parameters. `matched`
+gives a curve of a given full width at half maximum (FWHM), to compare shapes at equal widths.
 
 | curve | parameter | integral | peak | FWHM |
 |---|---|---|---|---|
@@ -25,7 +28,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from stbp_jax import checks
+from stbp_jax import arguments, reprs
 from stbp_jax.closures import no_gradient, opened
 from stbp_jax.core import Array
 
@@ -34,10 +37,10 @@ class Family(NamedTuple):
     """One shape of curve, as functions of its parameter `a`.
 
     Attributes:
-      name: for reports.
-      derivative: `(v, a) -> h(v)`; `a` is the surrogate's width, its leaves in the dtype of v.
-      antiderivative: `(v, a)` -> the integral of h from -infinity to v: the smooth twin of H.
-      fwhm: `a` -> full width at half maximum, in units of the membrane.
+      name: of the curve, for `repr` and for saved constants.
+      derivative: `(v, a) -> h(v)`; `a` is the surrogate's width, with leaves in the dtype of v.
+      antiderivative: `(v, a) -> ∫ h` from -∞ to v: a smooth approximation of H.
+      fwhm: `a -> ` full width at half maximum, in units of the membrane.
       from_fwhm: the inverse of `fwhm`.
     """
 
@@ -47,16 +50,26 @@ class Family(NamedTuple):
     fwhm: Callable[[Any], Any]
     from_fwhm: Callable[[Any], Any]
 
+    def __repr__(self) -> str:
+        """The name."""
+        return f"Family({self.name!r})"
+
 
 def heaviside(v: Array) -> Array:
-    """H(v): 1 where v >= 0, 0 where v < 0, NaN where v is NaN; any shape, in the dtype of v.
+    """Heaviside step function: H(v) = 1 if v >= 0, 0 if v < 0, NaN if v is NaN.
 
-    A NaN membrane gives a NaN spike, so that a diverged network shows in its loss.
+    A NaN membrane gives a NaN spike, so that the loss of a diverged network is NaN.
+
+    Args:
+      v: floats of any shape, membranes minus thresholds.
+
+    Returns:
+      Spikes of the same shape and dtype.
 
     >>> heaviside(jnp.array([-0.5, 0.0, jnp.inf, jnp.nan]))
     Array([ 0.,  1.,  1., nan], dtype=float32)
     """
-    # Comparisons and selections alone: they lower inside Pallas kernels too.
+    # Only comparisons and selections: they lower inside Pallas kernels too.
     return jnp.where(v >= 0, jnp.ones_like(v), jnp.where(v < 0, jnp.zeros_like(v), v))
 
 
@@ -90,39 +103,44 @@ def _floats(v: Any) -> Array:
 
 @struct.dataclass
 class Surrogate:
-    """The spike function H(v) with a surrogate derivative h(v).
+    """The spike function H(v) with the surrogate derivative h(v).
 
-    Calling it gives `heaviside(v)`; its gradient is g * derivative(v). A subclass that overrides
-    `derivative`, to dampen it for one, trains with its own in every schedule. Width and other
-    leaves receive no gradient: the forward value does not depend on them.
+    A call returns `heaviside(v)`; its vector-Jacobian product is `g * derivative(v)`. A subclass
+    may override `derivative`, for example to dampen it; every schedule then uses the override. The
+    width and other leaves receive no gradient, because the forward value does not depend on them.
 
     Attributes:
-      width: the curve's parameters, a pytree of floats: a_i of the paper, alpha for the other two.
-        Each leaf is a scalar or has the units' shape.
-      family: which curve; static. Its functions may close over traced numbers.
+      width: parameters of the curve, a pytree of floats: a_i of the paper's curves, alpha of the
+        other two. Each leaf is a scalar or has the units' shape.
+      family: the shape of the curve; static. Its functions may close over traced numbers.
     """
 
     width: Any
     family: Family = struct.field(pytree_node=False)
 
+    def __repr__(self) -> str:
+        """The family and the width, such as `rectangular(1.0)`."""
+        text = f"{self.family.name}({reprs.value_text(self.width)})"
+        return text if type(self) is Surrogate else f"{type(self).__name__}({text})"
+
     def __call__(self, v: Array) -> Array:
-        """Spikes of `v`, the membrane minus the threshold; any shape."""
+        """Return the spikes H(v), in the shape and dtype of `v`, the membrane minus threshold."""
         v = _floats(v)
-        if not isinstance(v, jax.core.Tracer):  # nothing asks for a gradient
+        if not isinstance(v, jax.core.Tracer):  # no gradient is being computed
             return heaviside(v)
-        # What the curve closes over becomes arguments: a custom_vjp may not close over tracers.
+        # Tracers that the curve closes over become arguments: a custom_vjp may not hold them.
         derivative, closed = opened(self.derivative, v)
         return _spike(derivative, v, closed)
 
     def derivative(self, v: Array) -> Array:
-        """The curve h(v), same shape and dtype as `v`."""
+        """Return the curve h(v), in the shape and dtype of `v`."""
         v = _floats(v)
         return self.family.derivative(v, self._width_in(v.dtype))
 
     def antiderivative(self, v: Array) -> Array:
-        """The smooth twin of the spike: the integral of h from -infinity to `v`."""
+        """Return ∫ h from -∞ to `v`, a smooth approximation of the spike."""
         v = jnp.asarray(v)
-        wide = v.astype(jnp.promote_types(v.dtype, jnp.float32))  # tails need more than half floats
+        wide = v.astype(jnp.promote_types(v.dtype, jnp.float32))  # 16 bits lose the tails
         return self.family.antiderivative(wide, self._width_in(wide.dtype)).astype(v.dtype)
 
     def _width_in(self, dtype: Any) -> Any:
@@ -135,13 +153,13 @@ class Surrogate:
 
     @property
     def peak(self) -> Array:
-        """h(0), the largest value of the curve."""
+        """The largest value of the curve, h(0)."""
         leaves = jax.tree.leaves(self.width)
         shape = jnp.broadcast_shapes(*map(jnp.shape, leaves))
         return self.derivative(jnp.zeros(shape, jnp.result_type(float, *leaves)))
 
     def in_window(self, v: Array) -> Array:
-        """Whether |v| lies within half the FWHM, where a spike passes most of its gradient."""
+        """Return whether |v| < FWHM / 2, where most of the gradient passes; bools like `v`."""
         return jnp.abs(v) < jnp.asarray(self.fwhm, v.dtype) / 2
 
 
@@ -157,14 +175,14 @@ _RECTANGULAR = Family(
 
 
 def _polynomial_antiderivative(v: Array, a: Array) -> Array:
-    # On each side the curve is a triangle; z is the distance to the far corner, 0..1.
+    # Each half of the curve is a triangle; z in [0, 1] is the distance to its outer corner.
     z = jnp.clip(1 - jnp.abs(v) * jnp.sqrt(a) / 2, 0, 1)
     return jnp.where(v < 0, z**2 / 2, 1 - z**2 / 2)
 
 
 _POLYNOMIAL = Family(
     "polynomial",
-    # max(0, .) is the printed indicator: the line crosses 0 exactly at |v| = 2 / √a.
+    # max(0, .) equals the indicator of (24): the line crosses 0 exactly at |v| = 2 / √a.
     derivative=lambda v, a: jnp.maximum(jnp.sqrt(a) / 2 - a / 4 * jnp.abs(v), 0),
     antiderivative=_polynomial_antiderivative,
     fwhm=lambda a: 2 / a**0.5,
@@ -173,7 +191,7 @@ _POLYNOMIAL = Family(
 
 
 def _logistic_product(v: Array, a: Array) -> Array:
-    # s(z)(1 - s(z)) with 1 - s(z) = s(-z): no overflow and no cancellation at extreme z.
+    # 1 - s(z) = s(-z) avoids overflow and cancellation at extreme z.
     z = v / a
     return jax.nn.sigmoid(z) * jax.nn.sigmoid(-z) / a
 
@@ -212,10 +230,10 @@ _SUPERSPIKE = Family(
 
 
 def rectangular(width: Any = 1.0) -> Surrogate:
-    """The rectangular curve, h1(v) = 1/a1 where |v| < a1/2, else 0; peak 1/a1, FWHM a1.
+    """Rectangular curve: h1(v) = 1/a1 if |v| < a1/2, else 0; peak 1/a1, FWHM a1.
 
     Args:
-      width: a1 > 0, in units of the membrane; a float, or traced.
+      width: a1 > 0, in units of the membrane; a float or a traced number.
 
     Returns:
       A `Surrogate`.
@@ -229,17 +247,17 @@ def rectangular(width: Any = 1.0) -> Surrogate:
 
     Source: Wu et al. 2018, equation (23); the default of the authors' code.
     """
-    return Surrogate(checks.positive("width", width), _RECTANGULAR)
+    return Surrogate(arguments.positive("width", width), _RECTANGULAR)
 
 
 def polynomial(width: Any = 1.0) -> Surrogate:
-    """The polynomial curve, h2(v) = √a2/2 - a2/4 |v| where |v| < 2/√a2, else 0.
+    """Polynomial curve: h2(v) = √a2/2 - a2/4 |v| if |v| < 2/√a2, else 0.
 
-    A triangle with peak √a2/2 and FWHM 2/√a2: a *larger* a2 is a narrower curve, against what the
-    paper's (27) says.
+    The curve is a triangle with peak √a2/2 and FWHM 2/√a2. A *larger* a2 makes it narrower, which
+    contradicts the paper's equation (27).
 
     Args:
-      width: a2 > 0, in inverse squared units of the membrane; a float, or traced.
+      width: a2 > 0, in inverse squared units of the membrane; a float or a traced number.
 
     Returns:
       A `Surrogate`.
@@ -250,16 +268,18 @@ def polynomial(width: Any = 1.0) -> Surrogate:
     >>> polynomial(4.0).derivative(jnp.array([0.0, 0.5, 1.0]))
     Array([1. , 0.5, 0. ], dtype=float32)
 
-    Source: Wu et al. 2018, equation (24), sign() read as an indicator.
+    Source: Wu et al. 2018, equation (24), where sign() is an indicator.
     """
-    return Surrogate(checks.positive("width", width), _POLYNOMIAL)
+    return Surrogate(arguments.positive("width", width), _POLYNOMIAL)
 
 
 def sigmoid(width: Any = 1.0) -> Surrogate:
-    """The sigmoid's derivative, h3(v) = s(z)(1 - s(z))/a3, z = v/a3; peak 1/(4 a3).
+    """Sigmoid curve: h3(v) = s(z)(1 - s(z))/a3, z = v/a3; peak 1/(4 a3), FWHM 3.5255 a3.
+
+    It is the derivative of s(v/a3), with s the logistic function.
 
     Args:
-      width: a3 > 0, in units of the membrane; a float, or traced.
+      width: a3 > 0, in units of the membrane; a float or a traced number.
 
     Returns:
       A `Surrogate`.
@@ -272,14 +292,14 @@ def sigmoid(width: Any = 1.0) -> Surrogate:
 
     Source: Wu et al. 2018, equation (25).
     """
-    return Surrogate(checks.positive("width", width), _SIGMOID)
+    return Surrogate(arguments.positive("width", width), _SIGMOID)
 
 
 def gaussian(width: Any = 1.0) -> Surrogate:
-    """The Gaussian density, h4(v) = exp(-v²/(2 a4)) / √(2π a4); FWHM 2.3548 √a4.
+    """Gaussian curve: h4(v) = exp(-v²/(2 a4)) / √(2π a4); FWHM 2.3548 √a4.
 
     Args:
-      width: a4 > 0, a variance, in squared units of the membrane; a float, or traced.
+      width: a4 > 0, a variance, in squared units of the membrane; a float or a traced number.
 
     Returns:
       A `Surrogate`.
@@ -292,14 +312,14 @@ def gaussian(width: Any = 1.0) -> Surrogate:
 
     Source: Wu et al. 2018, equation (26).
     """
-    return Surrogate(checks.positive("width", width), _GAUSSIAN)
+    return Surrogate(arguments.positive("width", width), _GAUSSIAN)
 
 
 def arctan(alpha: Any = 2.0) -> Surrogate:
-    """The arctangent's derivative, h(v) = (alpha/2) / (1 + (π alpha v/2)²); area 1, peak alpha/2.
+    """Arctangent curve: h(v) = (alpha/2) / (1 + (π alpha v/2)²); integral 1, peak alpha/2.
 
     Args:
-      alpha: slope > 0, in inverse units of the membrane; a float, or traced.
+      alpha: slope > 0, in inverse units of the membrane; a float or a traced number.
 
     Returns:
       A `Surrogate`.
@@ -312,17 +332,17 @@ def arctan(alpha: Any = 2.0) -> Surrogate:
 
     Source: Fang et al. 2021 (arXiv 2007.05785), as in SpikingJelly's `ATan`.
     """
-    return Surrogate(checks.positive("alpha", alpha), _ARCTAN)
+    return Surrogate(arguments.positive("alpha", alpha), _ARCTAN)
 
 
 def superspike(alpha: Any = 25.0) -> Surrogate:
-    """The fast sigmoid's derivative, h(v) = 1 / (1 + alpha |v|)²; peak 1, area 2/alpha.
+    """SuperSpike curve: h(v) = 1 / (1 + alpha |v|)²; integral 2/alpha, peak 1.
 
-    The only curve here whose area is not 1: at alpha = 25 a spike passes 8 % of what the others
-    pass in the mean.
+    It is the derivative of the fast sigmoid v / (1 + alpha |v|), and the only curve here whose
+    integral is not 1: at alpha = 25 the integral is 0.08.
 
     Args:
-      alpha: slope > 0, in inverse units of the membrane; a float, or traced.
+      alpha: slope > 0, in inverse units of the membrane; a float or a traced number.
 
     Returns:
       A `Surrogate`.
@@ -335,18 +355,18 @@ def superspike(alpha: Any = 25.0) -> Surrogate:
 
     Source: Zenke & Ganguli 2018 (arXiv 1705.11146), as in Norse and Spyx.
     """
-    return Surrogate(checks.positive("alpha", alpha), _SUPERSPIKE)
+    return Surrogate(arguments.positive("alpha", alpha), _SUPERSPIKE)
 
 
 def matched(family: Callable[[Any], Surrogate], fwhm: Any) -> Surrogate:
-    """A curve of the given family with the given full width at half maximum.
+    """Make a surrogate of a given family and full width at half maximum.
 
     At a_i = 1 the paper's four curves have FWHM 1, 2, 3.53 and 2.36; a comparison of their shapes
     needs equal widths.
 
     Args:
-      family: a factory of this module, `gaussian` for one.
-      fwhm: full width at half maximum > 0, in units of the membrane; a float, or traced.
+      family: a factory of this module, such as `gaussian`.
+      fwhm: full width at half maximum > 0, in units of the membrane; a float or a traced number.
 
     Returns:
       A `Surrogate`.
@@ -357,4 +377,4 @@ def matched(family: Callable[[Any], Surrogate], fwhm: Any) -> Surrogate:
     >>> float(matched(polynomial, 1.0).width), round(matched(gaussian, 1.0).width, 3)
     (4.0, 0.18)
     """
-    return family(family(1.0).family.from_fwhm(checks.positive("fwhm", fwhm)))
+    return family(family(1.0).family.from_fwhm(arguments.positive("fwhm", fwhm)))

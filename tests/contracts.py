@@ -337,7 +337,7 @@ class UnrollContract:
 
     @pytest.mark.parametrize("name", RESETS)
     def test_gradient_to_a_decay_of_zero_is_finite(self, name: str) -> None:
-        """Decay 0 is allowed, and a learnt or swept one may get there."""
+        """Decay 0 is allowed, and a learned or swept one may get there."""
         p = population(steps=3)
         p.decay = np.asarray(0.0)
         _, grads = self.once(self.reset(name), p.args(self.surrogate()))

@@ -1,6 +1,5 @@
 """Learning from images moved against the network: against arithmetic by hand, and in whole runs."""
 
-import dataclasses
 import functools
 
 import chex
@@ -11,8 +10,8 @@ import optax
 import pytest
 
 import stbp_jax as sj
-from experiments import images
-from experiments.settings import UsageError
+from experiments.engine import models
+from experiments.engine.config import Config
 from stbp_jax import data
 
 KEY = jax.random.key(0)
@@ -101,8 +100,8 @@ def test_a_run_may_be_swept_over_epsilon_and_learns_to_withstand():
     sweep = jax.jit(jax.vmap(run(against), (None, 0, None, None)))
     states, history = sweep(KEY, epsilons, train, test)
     state, alone = jax.jit(run(plain))(KEY, 0.0, train, test)
-    np.testing.assert_allclose(history.test_accuracy[0], alone.test_accuracy, atol=0.01)
-    assert (history.test_accuracy[:, -1] > 0.85).all()
+    np.testing.assert_allclose(history.test.accuracy[0], alone.test.accuracy, atol=0.01)
+    assert (history.test.accuracy[:, -1] > 0.85).all()
 
     pipeline = build(plain, 0.0, 1)
 
@@ -116,8 +115,8 @@ def test_a_run_may_be_swept_over_epsilon_and_learns_to_withstand():
         jax.vmap(sj.training.adversarial(right, epsilon=0.1, share=1.0), (0, None, None))
     )
     losses, rights = attacked(states.params, KEY, test)
-    np.testing.assert_allclose(rights, history.test_accuracy[:, -1], atol=0.005)
-    assert (losses > 1.5 * history.test_loss[:, -1]).all()  # moved images are harder
+    np.testing.assert_allclose(rights, history.test.accuracy[:, -1], atol=0.005)
+    assert (losses > 1.5 * history.test.loss[:, -1]).all()  # moved images are harder
     assert losses[1] < 0.8 * losses[0]  # and less so for a network that has seen such
 
 
@@ -185,15 +184,10 @@ def test_types_of_parameters_and_images_stay():
     assert set(seen) == {jnp.dtype(jnp.bfloat16)}
 
 
-def test_drawn_input_and_an_adversary_are_refused_by_the_studies():
-    with pytest.raises(UsageError, match="epsilon needs direct input"):
-        images.build(images.Settings(epsilon=0.1))
-
-
 def test_studies_mirror_distort_and_move_what_they_learn_from():
-    settings = images.Settings(hidden="4", num_steps=2, flip=1.0, alpha=8.0, epsilon=0.1)
+    config = Config().but(layers="4-10", num_steps=2, flip=1.0, elastic=8.0, epsilon=0.1)
     batch = RNG.integers(0, 256, (4, 2, 3), np.uint8)
-    pipeline = images.build(settings, coding=images.DIRECT)(images.hparams(settings), 10)
+    pipeline = models.build(config, coding=models.DIRECT)(models.hparams(config), 10)
     distorted = sj.augment.elastic(KEY, batch, alpha=8.0)
     np.testing.assert_array_equal(pipeline.augment(KEY, batch), distorted[:, :, ::-1])
     got, wanted = (
@@ -204,7 +198,7 @@ def test_studies_mirror_distort_and_move_what_they_learn_from():
         )
     )
     np.testing.assert_allclose(got, wanted)
-    plain = dataclasses.replace(settings, flip=0.0, alpha=0.0, epsilon=0.0)
-    pipeline = images.build(plain, coding=images.DIRECT)(images.hparams(plain), 10)
+    plain = config.but(flip=0.0, elastic=0.0, epsilon=0.0)
+    pipeline = models.build(plain, coding=models.DIRECT)(models.hparams(plain), 10)
     assert pipeline.augment is None
     assert pipeline.objective is None

@@ -206,7 +206,7 @@ def test_readouts_of_empty_batches_are_empty():
 
 @pytest.mark.parametrize("shape", [(3, 2), (3, 2, 0)])
 def test_a_softmax_over_no_classes(shape):
-    # [T, B] would be normalised over the batch.
+    # [T, B] would be normalized over the batch.
     with raises(ValueError, "outs must have shape [T, B, C] with C >= 1", f"got {list(shape)}"):
         sj.readouts.mean_log_probability(np.ones(shape, np.float32))
 

@@ -37,7 +37,7 @@ def test_ways_have_the_standard_deviation_that_is_told():
     assert way.std() == pytest.approx(1.38, rel=0.05)
     assert abs(way.mean()) < 0.1
     next_to = np.corrcoef(way[:, :, :-1].ravel(), way[:, :, 1:].ravel())[0, 1]
-    assert next_to > 0.95  # neighbours go together
+    assert next_to > 0.95  # neighbors go together
 
 
 def test_strength_zero_changes_nothing():
@@ -124,7 +124,7 @@ def test_images_of_another_kind(change, images, error, message):
 @augment
 @pytest.mark.parametrize("key", [0, None, "key", np.zeros(2, np.float32), np.int32(3)])
 def test_keys_of_another_kind(change, key):
-    with pytest.raises(TypeError, match="key must be a random key, jax.random.key"):
+    with pytest.raises(TypeError, match="key must be a random key, such as jax.random.key"):
         change(key, IMAGES)
 
 

@@ -387,7 +387,7 @@ def test_no_layers():
         (lambda bias: sj.initializers.fan_in_normalized(bias=bias), "bias", -0.5),
     ],
 )
-def test_numbers_of_initialisers(make, name, bad):
+def test_numbers_of_initializers(make, name, bad):
     with raises(ValueError, name, f"got {bad}"):
         make(bad)
 
@@ -532,8 +532,9 @@ def test_chunks_of_nothing():
 
 @pytest.mark.parametrize(("shape", "rows"), [((2, 3, 4), 3), ((2, 3, 4), 1), ((3, 4), 3)])
 def test_summary_of_other_points(shape, rows):
-    history = sj.training.History(*[np.zeros(shape)] * len(sj.training.History._fields))
-    with raises(ValueError, "rows", "[H, S, E]", f"got {rows}", f"{list(shape)}"):
+    zeros = np.zeros(shape)
+    history = sj.training.History(zeros, zeros, sj.training.Evaluation(*[zeros] * 6), zeros)
+    with raises(ValueError, "points", "[H, S, E]", f"got {rows}", f"{list(shape)}"):
         sj.summarize(history, [{}] * rows)
 
 
@@ -562,9 +563,9 @@ def test_a_state_of_another_batch_is_refused_by_both_schedules(name, wrap):
     params, _ = net.init(jax.random.key(0), (2,))
     for batch, inputs in ((1, 4), (4, 1), (2, 3)):
         state, _ = net.initial_state(params, (batch, 2))
-        with pytest.raises(ValueError, match=rf"of the inputs' batch: B = {inputs}, got an array"):
+        with pytest.raises(ValueError, match=rf"of the inputs, B = {inputs}, got an array"):
             net.unroll(params, state, jnp.zeros((4, inputs, 2)))
-        with pytest.raises(ValueError, match=rf"of the inputs' batch: B = {inputs}, got an array"):
+        with pytest.raises(ValueError, match=rf"of the inputs, B = {inputs}, got an array"):
             net.step(params, state, jnp.zeros((inputs, 2)))
 
 
@@ -640,7 +641,10 @@ def test_still_inputs_that_vary():
         ),
         (lambda: sj.learnable_decay(lambda d: sj.lif(decay=d), 0.5), "init must be a function"),
         (lambda: sj.dense(3, sj.lif), "neuron must be a Neuron, such as lif(), or None"),
-        (lambda: sj.dense(3, inputs="still"), "inputs must be changing or still, got 'still'"),
+        (
+            lambda: sj.dense(3, inputs="still"),
+            "inputs must be varying_input or static_input, got 'still'",
+        ),
         (lambda: sj.serial(sj.lif()), "layers must be a Layer"),
         (lambda: sj.stepwise(sj.lif()), "layer must be a Layer"),
         (lambda: sj.chunked([], 2), "layer must be a Layer"),

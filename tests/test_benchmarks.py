@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import stbp_jax as sj
-from experiments import harness
 from experiments.benchmarks import __main__ as command
 from experiments.benchmarks import (
     environment,
@@ -22,6 +21,7 @@ from experiments.benchmarks import (
     variants,
     worker,
 )
+from experiments.engine import rows as result_rows
 from tests.test_kernels import known, lowered
 
 SMALL = {name: shapes.tiny(w) for name, w in shapes.WORKLOADS.items()}
@@ -159,7 +159,7 @@ def test_orchestra(tmp_path, capsys):
     assert command.main(argv) == 0
     assert "| stbp_jax lif_unroll |" in capsys.readouterr().out
     (file,) = tmp_path.glob("*.jsonl")
-    default, bare = harness.read_rows(file)
+    default, bare = result_rows.read_lines(file)
     assert default["implementation"] == ours.DEFAULT
     assert default["checked"] == "spikes, gradients as bare lax.scan"
     assert bare["checked"] == "spikes, gradients as stbp_jax lif_unroll"
@@ -204,7 +204,7 @@ def test_cuda_rehearsed(tmp_path, capsys, monkeypatch):
     printed = capsys.readouterr()
     assert "failed: Norse ended with code 1" in printed.err  # not installed in this environment
     (file,) = (tmp_path / "rows").glob("*.jsonl")
-    default, floor = harness.read_rows(file)
+    default, floor = result_rows.read_lines(file)
     assert default["precision"] == floor["precision"] == "float16"
     assert default["peak_bytes"] is not None
 
@@ -391,7 +391,7 @@ def test_page_shows_its_rows():
     assert tables.main(["--check"]) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.usefixtures("optimized")
 def test_lean_schedules_need_less_memory():
     """The table's claim on a small scale: less than plain autodiff, and the less the leaner."""

@@ -97,7 +97,7 @@ def test_mean_and_variance_are_those_of_the_pixel(sample):
     assert np.all(np.abs(scatter - 1) < 5 * error + steps * 4e-6 / per_step)
 
 
-def standardised(sample):
+def standardized(sample):
     spikes, p = sample
     return (spikes - p[:, None]) / np.sqrt(p * (1 - p))[:, None]
 
@@ -114,7 +114,7 @@ def test_every_byte_of_a_draw_has_the_right_mean(sample, phase):
 @pytest.mark.parametrize("phase", range(4))
 def test_steps_are_independent(sample, lag, phase):
     # Four steps come from one draw: each pair within it, and across draws, by itself.
-    z = standardised(sample)
+    z = standardized(sample)
     first = z[phase : len(z) - lag : 4]
     later = z[phase + lag :: 4]
     assert first.shape == later.shape
@@ -123,11 +123,11 @@ def test_steps_are_independent(sample, lag, phase):
 
 
 def test_pixels_and_examples_are_independent(sample):
-    z = standardised(sample)
+    z = standardized(sample)
     n = z[:, 0].size
-    neighbours = np.mean(z[..., :-1] * z[..., 1:], axis=(0, 2))
+    neighbors = np.mean(z[..., :-1] * z[..., 1:], axis=(0, 2))
     across = np.mean(z[:, :-1] * z[:, 1:], axis=(0, 2))
-    assert np.all(np.abs(neighbours) < 5 / np.sqrt(n))
+    assert np.all(np.abs(neighbors) < 5 / np.sqrt(n))
     assert np.all(np.abs(across) < 5 / np.sqrt(n))
 
 

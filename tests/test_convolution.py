@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stbp_jax.layers import convolution
+from stbp_jax.layers import _convolution as convolution
 from tests.contracts import assert_near, assert_same, dyadic, like, quick_jit, random_like
 
 # batch, height, width, channels; kernel's height and width, features
@@ -113,4 +113,4 @@ def test_the_platform_chooses(platform: str, channels: int, convolutions: int) -
     ("columns", "kw", "tile"), [(24, 5, 4), (8, 5, 4), (30, 5, 5), (11, 5, 4), (2, 5, 2), (9, 1, 1)]
 )
 def test_tiles_are_cut_evenly(columns: int, kw: int, tile: int) -> None:
-    assert convolution._tile(columns, kw) == tile
+    assert convolution.tile_width(columns, kw) == tile

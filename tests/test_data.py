@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 
 from stbp_jax import data
-from stbp_jax.data import idx
-from stbp_jax.data import tfds as tfds_source
+from stbp_jax.data.images import idx
+from stbp_jax.data.images import tfds as tfds_source
 
 REAL = os.environ.get("STBP_DATA")
 CODES = {"uint8": 8, "int8": 9, "int16": 11, "int32": 12, "float32": 13, "float64": 14}
@@ -297,14 +297,14 @@ class TestIdxFolder:
     def test_image_file_in_place_of_labels(self, tmp_path):
         x, y, x_test, y_test = made()
         folder = write_idx_folder(tmp_path, [x, x, x_test, y_test])
-        message = r"train-labels-idx1-ubyte: mislabelled: .*labels, uint8 \[N\].*\[12, 28, 28\]"
+        message = r"train-labels-idx1-ubyte: mislabeled: .*labels, uint8 \[N\].*\[12, 28, 28\]"
         with pytest.raises(ValueError, match=message):
             data.load("mine", path=folder)
         folder = write_idx_folder(tmp_path, [x, y, y_test, y_test])
-        with pytest.raises(ValueError, match="t10k-images-idx3-ubyte: mislabelled"):
+        with pytest.raises(ValueError, match="t10k-images-idx3-ubyte: mislabeled"):
             data.load("mine", path=folder)
         folder = write_idx_folder(tmp_path, [x.astype(np.int16), y, x_test, y_test])
-        with pytest.raises(ValueError, match="mislabelled: .*int16"):
+        with pytest.raises(ValueError, match="mislabeled: .*int16"):
             data.load("mine", path=folder)
 
     def test_counts_differ(self, tmp_path):
@@ -442,11 +442,11 @@ class TestImageFiles:
                 r"big.png.*\[4, 6, 3\].*4, 5",
             ),
             (
-                {"test/bee/grey.png": np.zeros((4, 5), np.uint8)},
-                r"grey.png.*\[4, 5\].*one size",
+                {"test/bee/gray.png": np.zeros((4, 5), np.uint8)},
+                r"gray.png.*\[4, 5\].*one size",
             ),
-            ({"train/bee/a.png": np.zeros((4, 5, 4), np.uint8)}, "a.png: colour mode RGBA, exp"),
-            ({"train/bee/w.png": np.zeros((4, 5), np.uint16)}, "w.png: colour mode I;16"),
+            ({"train/bee/a.png": np.zeros((4, 5, 4), np.uint8)}, "a.png: color mode RGBA, exp"),
+            ({"train/bee/w.png": np.zeros((4, 5), np.uint16)}, "w.png: color mode I;16"),
             ({"train/bee/deep/x.png": np.zeros((4, 5, 3), np.uint8)}, "one folder deep"),
             (
                 {"train/x.png": np.zeros((4, 5, 3), np.uint8)},

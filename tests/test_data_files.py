@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from stbp_jax import data
-from stbp_jax.data import idx
-from stbp_jax.data.dataset import make_dataset
+from stbp_jax.data.images import idx
+from stbp_jax.data.images.dataset import make_dataset
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Adaptive thresholds, synaptic currents and learnt decays: the contract, and NumPy loops by hand.
+"""Adaptive thresholds, synaptic currents and learned decays: the contract, and NumPy loops by hand.
 
 The loops are written from the equations in float64 without JAX, backwards too.
 """

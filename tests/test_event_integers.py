@@ -141,7 +141,11 @@ BAD = [
     (ValueError, r"start must lie in", lambda: sj.events.by_time(1, start=np.int64(-(2**31) - 1))),
     (ValueError, r"start must lie in", lambda: sj.events.by_time(1, start=np.uint64(2**64 - 1))),
     (ValueError, r"start must lie in", lambda: sj.events.by_time(1, start=2**70)),
-    (ValueError, r"events must be uint32|fewer than 2³² cells", lambda: bins(shape=(2**16, 2**16))),
+    (
+        ValueError,
+        r"events must be uint32|fewer than 2³² addresses",
+        lambda: bins(shape=(2**16, 2**16)),
+    ),
     (ValueError, "shape must be at least 1, got 0", lambda: bins(shape=(3, 0))),
     (TypeError, "shape must be a static integer, got 2.0", lambda: bins(shape=(2.0, 2))),
     (TypeError, "shape must be a static integer, got '34'", lambda: bins(shape="34")),

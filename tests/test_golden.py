@@ -135,7 +135,7 @@ def test_equals_spikingjelly(unroll: str, i: int) -> None:
 
 @pytest.mark.parametrize("i", range(1, len(CASES), 2), ids=IDS[1::2])
 def test_detaching_matters(i: int) -> None:
-    """Neighbours share data and spikes; else a detach that does nothing would pass."""
+    """Neighbors share data and spikes; else a detach that does nothing would pass."""
     kept, detached = load(i - 1), load(i)
     np.testing.assert_array_equal(kept["o1"], detached["o1"])
     assert np.abs(kept["grad_w1"] - detached["grad_w1"]).max() > 1e-4

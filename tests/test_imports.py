@@ -17,8 +17,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = {
     "core": 0,
-    "checks": 0,
+    "arguments": 0,
     "closures": 0,
+    "reprs": 0,
     "surrogates": 1,
     "encoders": 1,
     "readouts": 1,
@@ -29,16 +30,17 @@ FLOORS = {
     "initializers": 1,
     "layers": 1,
     "streaming": 1,
-    "sweeps": 1,
     "neurons": 2,
     "training": 2,
     "presets": 2,
-    "plots": 2,
+    "sweeps": 3,
+    "plots": 3,
 }
 # Rooms on one floor do not know each other, but for these; none of them points back.
-NEIGHBOURS = {
-    "core": {"checks"},
-    "checks": set(),
+NEIGHBORS = {
+    "core": {"arguments", "reprs"},
+    "reprs": set(),
+    "arguments": set(),
     "closures": {"core"},
     "layers": {"initializers", "metrics"},
     "presets": {"neurons"},
@@ -90,11 +92,11 @@ for _file in FILES:
 
 def test_imports_are_read_as_they_stand():
     # The reader of imports itself: all forms that occur, absolute and relative.
-    assert {"core", "checks", "initializers"} <= ROOMS["layers"]
+    assert {"core", "arguments", "initializers"} <= ROOMS["layers"]
     assert {"surrogates", "initializers"} <= ROOMS["neurons"]
-    assert {"checks", "core", "metrics"} <= ROOMS["training"]
-    assert "stbp_jax.data.sources.load" in imports(PACKAGE / "data" / "__init__.py")
-    assert "stbp_jax.data.tfds" in imports(PACKAGE / "data" / "sources.py")
+    assert {"arguments", "core", "metrics"} <= ROOMS["training"]
+    assert "stbp_jax.data.images.load" in imports(PACKAGE / "data" / "__init__.py")
+    assert "stbp_jax.data.images.tfds" in imports(PACKAGE / "data" / "images" / "named_sets.py")
 
 
 def test_every_room_has_a_floor():
@@ -105,11 +107,11 @@ def test_every_room_has_a_floor():
 def test_imports_go_down(name):
     used = ROOMS[name]
     assert "stbp_jax" not in used, "import from the room where the name is made"
-    neighbours = NEIGHBOURS.get(name, set())
+    neighbors = NEIGHBORS.get(name, set())
     for other in used:
         assert other in FLOORS, f"{name} must not import {other}"
         lower = FLOORS[other] < FLOORS[name]
-        assert lower or other in neighbours, f"{name} must not import {other}"
+        assert lower or other in neighbors, f"{name} must not import {other}"
     assert not used & STRANGERS.get(name, set())
 
 
@@ -213,6 +215,6 @@ spec.loader.exec_module(module)
 print(*sys.modules)
 """
     )
-    assert "room.sources" in loaded
+    assert "room.images.named_sets" in loaded
     for name in ("jax", "stbp_jax", "sklearn", "PIL", "h5py", "tonic", "tensorflow_datasets"):
         assert name not in loaded

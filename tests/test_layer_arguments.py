@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import stbp_jax as sj
-from stbp_jax.layers import convolution
 
 # presets
 
@@ -57,14 +56,14 @@ def test_other_paddings(padding):
         sj.conv(2, 3, padding=padding)
     x = np.ones((1, 3, 3, 1), np.float32)
     with raises(ValueError, "padding must be 'valid' or 'same'", f"got {padding!r}"):
-        convolution.convolve(x, x[:, :2, :2], padding)
+        sj.layers.convolve(x, x[:, :2, :2], padding)
 
 
 @pytest.mark.parametrize("padding", [np.array(["same"]), np.array(["same", "valid"])])
 def test_paddings_of_numpy(padding):
     for make in (
         lambda: sj.conv(2, 3, padding=padding),
-        lambda: convolution.convolve(np.ones((1, 3, 3, 1)), np.ones((1, 1, 1, 1)), padding),
+        lambda: sj.layers.convolve(np.ones((1, 3, 3, 1)), np.ones((1, 1, 1, 1)), padding),
     ):
         with raises(ValueError, "padding must be 'valid' or 'same', got array("):
             make()
@@ -224,7 +223,7 @@ def test_kernels_that_cannot_be_drawn(init):
         (lambda b: sj.initializers.fan_in_normalized(1.0, b), "bias"),
     ],
 )
-def test_numbers_of_initialisers(make, name):
+def test_numbers_of_initializers(make, name):
     for bad in (-1, np.nan, np.inf, *(() if name == "bias" else (0,))):
         with raises(ValueError, f"{name} must be", f"got {float(bad)}"):
             make(bad)
@@ -236,7 +235,7 @@ def test_numbers_of_initialisers(make, name):
 
 
 @pytest.mark.parametrize("bad", ["zeros", 1, np.zeros((3, 2))])
-def test_initialisers_of_no_function(bad):
+def test_initializers_of_no_function(bad):
     with raises(TypeError, "kernel must be a function", f"got {bad!r}"):
         sj.initializers.initializer(bad)
     with raises(TypeError, "bias must be a function or None", f"got {bad!r}"):
@@ -267,9 +266,9 @@ def test_convolutions_of_what_does_not_fit():
         ([[[[1.0]]]], TypeError, "x must be an array, got list"),
     ):
         with raises(error, *message):
-            convolution.convolve(x, kernel, "valid")
+            sj.layers.convolve(x, kernel, "valid")
     with raises(ValueError, "kernel must have shape [kh, kw, channels, features], got [2, 2, 1]"):
-        convolution.convolve(np.ones((1, 4, 4, 1), np.float32), kernel[..., 0], "valid")
+        sj.layers.convolve(np.ones((1, 4, 4, 1), np.float32), kernel[..., 0], "valid")
 
 
 @pytest.mark.parametrize("bad", [0, -1, 1.5, True, "6", None])

@@ -44,9 +44,6 @@ class TestDenseBySplitProduct(LayerContract):
     make = staticmethod(lambda: sj.dense(5, neuron(), matmul=sj.layers.split_bfloat16_matmul))
 
 
-@pytest.mark.skipif(
-    jax.__version_info__ < (0, 10), reason="older CPU backends lack bfloat16 products in float32"
-)
 @pytest.mark.heavy
 class TestDenseInBfloat16(LayerContract):
     shape = (6,)

@@ -106,7 +106,7 @@ def test_activity_penalty_is_the_mean_squared_excess():
 
 
 def test_losses_are_per_example():
-    # An example's loss does not see its neighbours.
+    # An example's loss does not see its neighbors.
     spikes = OUTS[:, :, None]
     for loss in (
         lambda rows: half_squared_error(SCORES[rows], LABELS[rows]),

@@ -49,9 +49,6 @@ def test_shapes_are_checked_under_a_trace_too(matmul):
         jax.eval_shape(matmul, X[:, :2], KERNEL)
 
 
-@pytest.mark.skipif(
-    jax.__version_info__ < (0, 10), reason="older CPU backends lack bfloat16 products in float32"
-)
 @each
 def test_empty_and_narrow_operands(matmul):
     run = jax.jit(matmul)
@@ -69,9 +66,6 @@ def test_wide_weights_are_not_split(x64):
     assert sj.layers.full_matmul(X, KERNEL.astype(np.float64)).dtype == jnp.float64
 
 
-@pytest.mark.skipif(
-    jax.__version_info__ < (0, 10), reason="older CPU backends lack bfloat16 products in float32"
-)
 @each
 def test_nan_reaches_the_product(matmul):
     run = jax.jit(matmul)

@@ -1,11 +1,10 @@
 """Plots draw the right number of points into the Axes that they are given, and return those."""
 
-import types
-
 import numpy as np
 import pytest
 
 from stbp_jax import gaussian, plots, rectangular
+from stbp_jax.training import Evaluation, History
 
 figure = pytest.importorskip("matplotlib.figure", reason="plots need matplotlib")
 
@@ -31,14 +30,14 @@ def test_raster_draws_a_dot_a_spike(axes):
     assert axes.get_ylim() == (-0.5, 3.5)
 
 
-def test_raster_sets_the_labelled_unit_apart(axes):
+def test_raster_sets_the_labeled_unit_apart(axes):
     spikes = np.ones((3, 4))
     plots.raster(axes, spikes, label=2)
     sizes = {len(d): d for d in dots(axes)}
     assert set(sizes) == {3, 9}
     assert np.all(sizes[3][:, 1] == 2)
-    colours = [tuple(c.get_edgecolor().ravel()) for c in axes.collections]
-    assert len(set(colours)) == 2
+    colors = [tuple(c.get_edgecolor().ravel()) for c in axes.collections]
+    assert len(set(colors)) == 2
 
 
 def test_raster_of_silence_has_no_dots(axes):
@@ -60,10 +59,8 @@ def test_curves_draw_a_line_a_surrogate(axes):
 
 
 def test_learning_curve_shows_errors_in_percent(axes):
-    history = types.SimpleNamespace(
-        train_accuracy=np.array([0.5, 0.9, 1.0]), test_accuracy=np.array([0.5, 0.8, 0.75])
-    )
-    assert plots.learning_curve(axes, history) is axes
+    run = history(np.array([0.5, 0.9, 1.0]), np.array([0.5, 0.8, 0.75]))
+    assert plots.learning_curve(axes, run) is axes
     train, test = (line.get_data() for line in axes.lines)
     np.testing.assert_array_equal(train[0], [1, 2, 3])
     np.testing.assert_allclose(test[1], [50, 20, 25])
@@ -130,7 +127,7 @@ def test_rasters_take_every_type_of_spikes(axes, dtype):
 @pytest.mark.parametrize(
     ("surrogates", "extent", "error", "message"),
     [
-        ([], 3.0, ValueError, "surrogates must be at least one, got none"),
+        ([], 3.0, ValueError, "surrogates must hold at least one surrogate, got none"),
         (gaussian(1.0), 3.0, TypeError, "surrogates must be a list of surrogates, got"),
         (["gaussian"], 3.0, TypeError, r"surrogates must be a list of surrogates, got \['gauss"),
         ([gaussian], 3.0, TypeError, "surrogates must be a list of surrogates, got"),
@@ -150,7 +147,8 @@ def test_curves_refuse_by_name(axes, surrogates, extent, error, message):
 
 
 def history(train, test):
-    return types.SimpleNamespace(train_accuracy=train, test_accuracy=test)
+    blank = np.zeros(np.shape(test))
+    return History(blank, train, Evaluation(blank, test, blank, blank, blank, blank), blank)
 
 
 GOOD = np.array([0.5, 0.75])
@@ -162,17 +160,17 @@ GOOD = np.array([0.5, 0.75])
         (history(GOOD[:0], GOOD[:0]), ValueError, r"train_accuracy must have shape \[E\].*\[0\]"),
         (history(0.5, 0.5), TypeError, "train_accuracy must be an array, got float"),
         (history(np.stack([GOOD] * 2), GOOD), ValueError, r"of one run .*got \[2, 2\]"),
-        (history(GOOD, np.stack([GOOD] * 2)), ValueError, r"test_accuracy must .*got \[2, 2\]"),
-        (history(GOOD, GOOD[:1]), ValueError, "as many epochs in both .*got 2 and 1"),
+        (history(GOOD, np.stack([GOOD] * 2)), ValueError, r"test.accuracy must .*got \[2, 2\]"),
+        (history(GOOD, GOOD[:1]), ValueError, "equally many epochs in both .*got 2 and 1"),
         (history(100 * GOOD, GOOD), ValueError, r"train_accuracy must lie in \[0, 1\].* 50 to 75"),
-        (history(GOOD, -GOOD), ValueError, r"test_accuracy must lie in \[0, 1\], .* -0.75 to -0.5"),
+        (history(GOOD, -GOOD), ValueError, r"test.accuracy must lie in \[0, 1\], .* -0.75 to -0.5"),
         (
             history(GOOD, GOOD.astype(str)),
             TypeError,
-            "test_accuracy must be an array of real",
+            "test.accuracy must be an array of real",
         ),
-        ({"train_accuracy": GOOD}, TypeError, "history must have train_accuracy, got dict"),
-        (GOOD, TypeError, "history must have train_accuracy, got ndarray"),
+        ({"train_accuracy": GOOD}, TypeError, "history must be a History, got dict"),
+        (GOOD, TypeError, "history must be a History, got ndarray"),
     ],
 )
 def test_learning_curves_refuse_by_name(axes, given, error, message):

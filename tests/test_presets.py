@@ -73,7 +73,7 @@ def test_inputs():
 
 
 @pytest.mark.parametrize("name", CODE)
-def test_initialisation_of_the_code(name):
+def test_initialization_of_the_code(name):
     preset = getattr(presets.code, name)
     weights = preset.init(jax.random.key(0), (400, 300), jnp.float32)
     for drawn in weights:
@@ -82,7 +82,7 @@ def test_initialisation_of_the_code(name):
 
 
 @pytest.mark.parametrize("name", PAPER)
-def test_initialisation_of_the_paper_is_row_normalised(name):
+def test_initialization_of_the_paper_is_row_normalized(name):
     # Rows have equal norms, as (30) says; the norm itself is a stated departure where it is not 1.
     preset = getattr(presets.paper, name)
     kernel, bias = preset.init(jax.random.key(0), (400, 300), jnp.float32)
@@ -173,7 +173,7 @@ def test_first_rates_of_the_paper_s_preset_let_it_train(digits):
 
 
 @pytest.mark.heavy
-def test_the_literal_initialisation_is_dead(digits):
+def test_the_literal_initialization_is_dead(digits):
     # PAPER.md, section 2: why the preset departs from equations (29) and (30).
     (hidden, _), outs, grads = report(fan_in_normalized(), *digits)
     assert float(jnp.mean(hidden.firing_rate)) < 1e-3

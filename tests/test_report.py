@@ -1,243 +1,267 @@
-"""Pages and pictures rendered from rows: what stands in a table, what is stale, what is smoke."""
+"""Pages that show their rows; frames, intervals and verdicts on a few made-up rows."""
 
-import shutil
-from types import SimpleNamespace
+import json
+import math
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import stats
 
-from experiments import harness, paper
-from experiments.classification import variant
-from experiments.images import Settings
-from experiments.report import __main__ as report
-from experiments.report import curves, page, tables
-from experiments.report.groups import groups, interval, of_plan, paired
-from experiments.study import STUDIES, Plan, Study, planned, rows_of
+from experiments import report
+from experiments.engine import rows, studies
+from experiments.engine.config import Config, UsageError
+from experiments.engine.models import build
+from experiments.engine.runs import load_named
+from experiments.engine.studies import Plan, Study, Variant
+from experiments.report import figures, frames, tables, targets
+from experiments.report.targets import Target
 
-SETTINGS = Settings(data="digits", hidden="8", num_steps=3, epochs=3, batch_size=50)
+QUICK = Config().but(name="digits", layers="8-10", epochs=3, num_steps=3)
+FULL = QUICK.but(epochs=9)
+PLANS = {"quick": Plan(3, QUICK), "full": Plan(5, FULL)}
 STUDY = Study(
-    name="mnist_mlp",
-    claim="A claim.",
-    variants={
-        "stbp": variant("spikes", SETTINGS, cpu=Plan(3), full=Plan(5, ("epochs=9",))),
-        "twin": variant("does not", SETTINGS, cpu=Plan(3), full=Plan(3)),
-        "dropout": variant("is dear", SETTINGS, cpu=None, full=Plan(5)),
-    },
+    "mnist_mlp",
+    "Table 2",
+    "A claim.",
+    {name: Variant(name, PLANS, load_named, build) for name in ("stbp", "ann")},
 )
 
 
-def row(name="stbp", seed=0, accuracy=0.98, budget="cpu", **more):
-    settings = planned(STUDY, name, budget).settings
+@pytest.fixture
+def study(monkeypatch):
+    monkeypatch.setattr(studies, "load", lambda name: STUDY)
+    return STUDY
+
+
+def row(variant="stbp", seed=0, accuracy=0.98, budget="quick", config=None, **more):
+    config = config or PLANS.get(budget, PLANS["quick"]).config
     return {
         "study": STUDY.name,
-        "variant": name,
+        "variant": variant,
         "budget": budget,
-        "dataset": settings.data,
+        "dataset": "digits",
         "network": "64-8-10",
-        "num_steps": settings.num_steps,
-        "epochs": settings.epochs,
-        "batch_size": settings.batch_size,
+        "num_steps": 3,
+        "epochs": config.train.epochs,
         "seed": seed,
-        "hparams": {"decay": settings.decay},
-        "settings": harness.plain(settings),
+        "config": json.loads(json.dumps(config.asdict())),
+        "hparams": {"decay": 0.2},
         "num_train": 1438,
         "test_accuracy_last": accuracy,
-        "test_accuracy_best": accuracy + 0.001,
         "test_accuracy_selected": None,
         "test_accuracy": [accuracy - 0.2, accuracy - 0.01, accuracy],
-        "operations": [1200.0, 300.0] if name == "stbp" else [],
+        "operations": [1200.0, 300.0] if variant == "stbp" else [],
         "multiply_accumulates": 1000,
         "wall_seconds": 10.0,
-        "compile_seconds": 1.0,
-        "device": "cpu: a",
+        "device": "cpu: a, 1 of 2 cores",
         "jax": "0",
         "commit": "c",
-        "command": "python -m experiments x",
         "date": f"2026-01-01T00:00:0{seed}",
-        **more,
-    }
+    } | more
 
 
 THREE = [row(seed=s, accuracy=a) for s, a in enumerate((0.97, 0.98, 0.99))]
+BASELINE = [row("ann", seed=s, accuracy=a) for s, a in enumerate((0.96, 0.97, 0.96))]
 
 
 def lines(text):
-    return [[c.strip() for c in line.split("|")[1:-1]] for line in text.splitlines()]
+    return [[c.strip() for c in line.split("|")[1:-1]] for line in text.splitlines() if "|" in line]
 
 
-def test_pages_show_their_rows():
-    assert report.main(["--check"]) == 0
+# Pages -------------------------------------------------------------------------------------------
 
 
-def test_a_line_an_experiment():
-    rows = [*THREE, row("twin"), row(budget="smoke", epochs=1) | {"budget": "smoke"}]
-    head, _, stbp, twin, *unrun = lines(tables.study_table(STUDY, rows, None))
-    stbp, twin = (dict(zip(head, line, strict=True)) for line in (stbp, twin))
-    assert stbp["last epoch (%)"] == "98.00 ± 1.00"
-    assert stbp["seeds"] == "0 to 2"
-    assert stbp["chosen on validation (%)"] == "-"
-    assert stbp["operations an example (of the twin's)"].endswith("(1.50 x)")
-    assert twin["last epoch (%)"] == "98.00"
-    assert twin["operations an example (of the twin's)"].endswith("(1.00 x)")
-    # What has no rows says so; the twin's full plan asks for no more than its other.
-    assert [line[:3] for line in unrun] == [
-        ["stbp", "full", "not run"],
-        ["dropout", "full", "waits for a GPU"],
+def test_pages_show_their_rows(capsys):
+    assert report.render(check=True) == 0, capsys.readouterr().out
+
+
+def test_the_front_page_is_one_screen():
+    page = (rows.STUDIES.parent / "README.md").read_text()
+    assert len(page.splitlines()) < 120
+    assert "Does it reproduce the paper?" in page
+
+
+@pytest.mark.parametrize("words", ["not run", "waits for"])
+def test_no_page_speaks_of_missing_runs(words):
+    pages = [rows.STUDIES.parent / "README.md", *rows.STUDIES.glob("*/README.md")]
+    assert not [page for page in pages if words in page.read_text()]
+
+
+def test_a_page_changes_between_its_markers(tmp_path):
+    text = "a\n<!-- rows: begin -->\nold\n<!-- rows: end -->\nb\n"
+    assert report.between(tmp_path, text, "rows", "new") == text.replace("old", "new")
+    with pytest.raises(ValueError, match=r"must hold .*front: begin"):
+        report.between(tmp_path, text, "front", "new")
+
+
+def test_a_docstring_has_its_result():
+    text = '"""T.\n\nClaim:   c\nResult:  -\nTime:    -\n\nMore.\n"""\n'
+    once = report.docstring(text, "98.1 " * 30, "1 s.")
+    assert all(len(line) < 100 for line in once.splitlines())
+    assert report.docstring(once, "98.1 " * 30, "1 s.") == once
+    assert report.docstring(once, "-", "-") == text
+
+
+# Frames ------------------------------------------------------------------------------------------
+
+
+def test_the_newer_of_two_runs_of_a_seed_counts():
+    runs = frames.frame([row(seed=1, accuracy=0.5, date="2027"), *THREE])
+    (part,) = frames.experiments(runs)
+    assert frames.by_seed(part).to_dict() == {0: 97.0, 1: 50.0, 2: 99.0}
+    assert frames.seeds(part) == "0 to 2"
+
+
+def test_rows_without_a_config_count_for_nothing():
+    assert frames.frame([row() | {"config": None}]).empty
+    assert len(frames.frame([row() | {"config": None}, row()])) == 1
+
+
+def test_a_hyper_parameter_wins_over_the_config():
+    assert frames.frame([row(hparams={"decay": 0.7})])["decay"].tolist() == [0.7]
+
+
+def test_runs_of_a_job(study):
+    job = studies.job("mnist_mlp", "stbp", "quick")
+    other = row(config=QUICK.but(width=2.0))
+    runs = frames.frame([*THREE, *BASELINE, other])
+    assert len(frames.of_job(job, runs)) == 3
+    assert frames.complete(job, runs)
+    assert not frames.complete(job, runs[runs["seed"] > 0])
+    two = frames.frame([row(), other])
+    assert frames.labels(frames.experiments(two)) == ["width=1", "width=2"]
+
+
+def test_largest_budget_of_each_variant():
+    runs = frames.frame([*THREE, row(budget="full"), *BASELINE])
+    assert frames.largest(runs)["budget"].tolist() == ["full", "quick", "quick", "quick"]
+
+
+def test_intervals_are_those_of_student():
+    rng = np.random.default_rng(0)
+    one, other = pd.Series(rng.normal(size=6)), pd.Series(rng.normal(size=6))
+    found = frames.difference(one, other)
+    values = (one - other).to_numpy()
+    half = stats.t.ppf(0.975, 5) * values.std(ddof=1) / math.sqrt(6)
+    np.testing.assert_allclose(
+        found, (values.mean(), values.mean() - half, values.mean() + half, 6)
+    )
+    np.testing.assert_allclose(frames.difference(one, 2.0).mean, one.mean() - 2)
+
+
+def test_pairs_are_of_one_seed():
+    one, other = pd.Series([1.0, 2.0, 4.0], index=[0, 1, 5]), pd.Series([1.0, 9.0], index=[1, 7])
+    found = frames.difference(one, other)
+    assert (found.mean, found.pairs) == (1.0, 1)
+    assert math.isnan(found.low)
+    same = frames.difference(one, one - 0.5)
+    assert (same.low, same.high) == (0.5, 0.5)
+    assert frames.difference(one, other[7:]).pairs == 0
+
+
+# What the command line prints --------------------------------------------------------------------
+
+
+def test_accuracies():
+    assert frames.accuracies(THREE) == "test accuracy 98.00 ± 1.00 % (3 seeds)"
+    assert frames.accuracies([row() | {"budget": "smoke"}]) == "test accuracy 98.00 %"
+    points = [row(hparams={"decay": decay}) for decay in (0.1, 0.2)]
+    assert frames.accuracies(points).splitlines()[1] == "test accuracy 98.00 %  decay=0.2"
+    assert "nothing was trained" in frames.accuracies([row(test_accuracy_last=None)])
+
+
+def test_comparison(study, monkeypatch):
+    monkeypatch.setattr(rows, "of_study", lambda name: [*THREE, *BASELINE])
+    text = frames.comparison("mnist_mlp", ["ann", "stbp"], "quick").splitlines()
+    assert text[1:] == [
+        "ann: 96.33 ± 0.58",
+        "stbp: 98.00 ± 1.00, +1.67 [-1.20, +4.54], 3 pairs",
     ]
+    assert "ann: no rows" in frames.comparison("mnist_mlp", [], "full")
+    with pytest.raises(UsageError, match="has no variant 'sbtp'. Did you mean 'stbp'"):
+        frames.comparison("mnist_mlp", ["stbp", "sbtp"], "quick")
+    with pytest.raises(UsageError, match="two variants or more"):
+        frames.comparison("mnist_mlp", ["stbp"], "quick")
 
 
-def test_experiments_of_a_variant_are_told_apart():
-    settings = harness.plain(SETTINGS)
-    wide = row(settings=settings | {"width": 2.0}, hparams={"decay": 0.2, "width": 2.0})
-    text = tables.study_table(STUDY, [row(), wide], None)
-    assert [line[2] for line in lines(text)[:4]] == ["with", "---", "width=1.0", "width=2.0"]
+# The front table ---------------------------------------------------------------------------------
 
 
-def test_a_seed_run_again_counts_once():
-    again = row(seed=1, accuracy=0.5, date="2027")
-    (group,) = groups([*THREE, again])
-    assert group.values("test_accuracy_last").tolist() == [0.97, 0.5, 0.99]
-
-
-def test_rows_of_a_plan():
-    other = row(settings=harness.plain(SETTINGS) | {"decay": 0.9})
-    old = {k: v for k, v in row().items() if k != "settings"}
-    asked = planned(STUDY, "stbp", "cpu")
-    assert of_plan(asked, groups([other])) == []
-    assert len(of_plan(asked, groups([old]))) == 1
-    assert len(of_plan(asked, groups([old | {"epochs": 7}]))) == 0
-    there = [group.newest["device"] for group in of_plan(asked, groups([*THREE, row(device="b")]))]
-    assert there == ["cpu: a", "b"]
-
-
-def test_a_seed_from_before_a_setting_stands_with_those_after(tmp_path):
-    """A setting that is younger than a row had, when it ran, what is its default now."""
-    file = tmp_path / "mnist_mlp" / "results" / "digits.jsonl"
-    file.parent.mkdir(parents=True)
-    young = row(seed=1)
-    old = {k: v for k, v in young["settings"].items() if k != "epsilon"}
-    other = young["settings"] | {"epsilon": 0.1}
-    for told in (row(seed=0, settings=old), young, row(seed=2, settings=other)):
-        harness.append_row(file, told)
-    both, alone = groups(rows_of("mnist_mlp", tmp_path))
-    assert [r["seed"] for r in both.rows] == [0, 1]
-    assert [r["seed"] for r in alone.rows] == [2]
-
-
-def test_differences_are_paired():
-    ours, than = (groups(rows)[0] for rows in (THREE, [row("twin", 1), row("twin", 2, 0.985)]))
-    assert paired(ours, than) == pytest.approx([0, 0.5])
-    low, high = interval(np.array([1.0, 2.0, 3.0]))
-    assert (low, high) == pytest.approx((2 - 2.4841, 2 + 2.4841), abs=1e-3)  # t(2) = 4.3027
-    assert interval(np.array([1.0])) is None
-
-
-def shown(rows, **more):
-    return {"mnist_mlp": page.Shown(STUDY, rows, "It holds.", SimpleNamespace(**more))}
-
-
-def test_the_page_of_all_studies():
-    text = page.page(shown(THREE))
-    section = text[text.index("## Table 2") : text.index("## Table 3")]
-    for told in (
-        "98.89 [T]",
-        "HM2BP",
-        "98.00 ± 1.00",
-        "| stbp: 98.90 or more, no augmentation, T <= 30 | cpu | 98.00 ± 1.00 | -0.90 | not ",
-        "Finding: It holds.",
-        "    python -m experiments x",
-        "waits for a GPU",
-    ):
-        assert told in section, told
-    assert "[M] remembered, not verified" in text
-    assert "Ours: no study yet." in text  # of the others
-
-
-def test_a_study_may_have_a_table_of_its_own():
-    text = page.page(shown(THREE, table=lambda rows: f"own table of {len(rows)} rows"))
-    assert "own table of 3 rows\n\n| variant | budget |  |" in text
+def at(low, high):
+    return frames.Difference((low + high) / 2, low, high, 3)
 
 
 @pytest.mark.parametrize(
-    ("count", "least", "told"),
+    ("rule", "wanted", "low", "high", "word"),
     [
-        (3, -0.5, "reached"),
-        (3, 0.1, "not reached"),
-        (2, -0.5, "2 of 3 seeds"),
-        (3, None, "told"),
+        ("reach", 98, 0.1, 0.3, "surpassed"),
+        ("reach", 98, -0.1, 0.3, "reproduced"),
+        ("reach", 98, -0.3, -0.1, "not reproduced"),
+        ("exceed", 0.2, 0.1, 0.3, "reproduced"),
+        ("exceed", 0.2, -0.1, 0.3, "undecided"),
+        ("exceed", 0.2, -0.1, 0.1, "not reproduced"),
+        ("exceed", 0, 0, 0, "not reproduced"),
+        ("below", 0.5, 0.1, 0.4, "reproduced"),
+        ("below", 0.5, 0.4, 0.6, "undecided"),
+        ("below", 0.5, 0.6, 0.7, "not reproduced"),
     ],
 )
-def test_a_target_beside_the_twin(count, least, told):
-    rows = [row(seed=s, accuracy=0.98 + s / 1e4) for s in range(count)]
-    rows += [row("twin", s, 0.98) for s in range(3)]
-    entry = paper.Entry("stbp", "", None, (paper.Target("so", least, "twin"),))
-    (line,) = page._distances(entry, shown(rows)["mnist_mlp"], groups(rows))
-    assert line[-1] == told
-    assert line[-2].startswith("+0.01 to twin [-0.01, +0.03]" if count == 3 else "+0.00 to twin")
+def test_the_interval_decides(rule, wanted, low, high, word):
+    target = Target("c", "mnist_mlp", "stbp", wanted, "p", rule)
+    assert targets.verdict(target, at(low, high), short=False) == word
+    marked = f"{word}, short run" if word in ("surpassed", "reproduced") else word
+    assert targets.verdict(target, at(low, high), short=True) == marked
+    assert targets.verdict(target._replace(stand_in=True), at(low, high), short=True) == "stand-in"
+    alone = frames.Difference(1.0, math.nan, math.nan, 1)
+    assert targets.verdict(target, alone, short=False) == "one seed"
 
 
-def test_cells_of_a_sweep_are_compared_with_their_like():
-    def cells(name, gain):
-        return [
-            row(name, seed, 0.9 + gain * decay, hparams={"decay": decay}, cells=6)
-            for decay in (0.2, 0.5)
-            for seed in range(3)
-        ]
-
-    rows = [*cells("stbp", 0.02), *cells("twin", 0.0)]
-    entry = paper.Entry("stbp", "", None, (paper.Target("more", None, "twin"),))
-    lines = page._distances(entry, shown(rows)["mnist_mlp"], groups(rows))
-    assert [(line[0], line[3][:13]) for line in lines] == [
-        ("stbp: more (decay=0.2)", "+0.40 to twin"),
-        ("stbp: more (decay=0.5)", "+1.00 to twin"),
-    ]
-    assert "10 (1) for 6 runs at once" in tables.study_table(STUDY, rows, None)
-    labels = [label for label, _ in curves.lines(STUDY, rows)]
-    assert labels[:2] == ["stbp, cpu, decay=0.2", "stbp, cpu, decay=0.5"]
-
-
-def test_a_finding_has_no_links():
-    begin, end = page.FINDING
-    assert page.finding(f"x {begin}\nIt\nholds.\n{end} y") == "It holds."
-    assert page.finding("none") == ""
-    with pytest.raises(ValueError, match="finding must have no links"):
-        page.finding(f"{begin}see [it](there){end}")
+def test_the_largest_complete_budget_is_shown(study):
+    target = Target("c", "mnist_mlp", "stbp", 97.0)
+    assert tables.shown(target, frames.frame([])) is None
+    some = [row(seed=s, budget="full") for s in (0, 1)]
+    short = tables.shown(target, frames.frame([*THREE, *some]))
+    assert (short.ours, short.difference) == ("98.00 ± 1.00 (3 seeds)", "+1.00 [-1.48, +3.48]")
+    assert short.verdict == "reproduced, short run"
+    assert tables.protocol(short).startswith("short run, 64-8-10, T 3, 3 epochs of 1,438")
+    whole = [row(seed=s, budget="full") for s in range(5)]
+    assert tables.shown(target, frames.frame([*THREE, *whole])).verdict == "surpassed"
+    paired = target._replace(than="ann", wanted=0.0, rule="exceed")
+    assert tables.shown(paired, frames.frame(THREE)) is None
+    both = tables.shown(paired, frames.frame([*THREE, *BASELINE]))
+    assert both.ours == "98.00 ± 1.00 less 96.33 ± 0.58 (3 seeds)"
+    answer = tables.answer([short, both])
+    assert "1 is reproduced or surpassed and 1 is undecided" in answer
+    assert tables.result(short, {})[1] == "10 s a run, budget quick, a, 1 of 2 cores."
+    assert tables.result(None, {}) == ("no rows yet.", "no rows yet.")
 
 
-def test_curves_are_drawn_once(tmp_path):
-    assert not curves.draw(STUDY, [row()], tmp_path)  # one seed has no band
-    assert curves.draw(STUDY, THREE, tmp_path)
-    first = (tmp_path / curves.NAME).read_bytes()
-    assert not curves.draw(STUDY, THREE, tmp_path)
-    (tmp_path / curves.NAME).unlink()
-    assert curves.draw(STUDY, THREE, tmp_path)
-    assert (tmp_path / curves.NAME).read_bytes() == first
-    assert curves.draw(STUDY, [*THREE, row("twin"), row("twin", 1)], tmp_path)
-    older = [{k: v for k, v in r.items() if k != "test_accuracy"} for r in THREE]
-    assert curves.lines(STUDY, older) == []
+def test_a_line_an_experiment(study):
+    text = tables.experiments_table(STUDY, frames.frame([*BASELINE, *THREE]))
+    assert text.startswith("All have data digits, network 64-8-10, T 3, epochs 3")
+    head, _, stbp, ann = lines(text)
+    stbp, ann = (dict(zip(head, line, strict=True)) for line in (stbp, ann))
+    assert stbp["last epoch (%)"] == "98.00 ± 1.00"
+    assert (stbp["operations an example"], ann["operations an example"]) == (
+        "0.0015 M (1.50 x)",
+        "0.001 M (1.00 x)",
+    )
+    assert tables.study_table(STUDY, frames.frame([])) == "No rows yet."
 
 
-def test_a_stale_page_is_told_and_rendered(tmp_path, capsys):
-    for name in STUDIES:
-        (tmp_path / name).mkdir()
-        shutil.copy(harness.HERE / name / "README.md", tmp_path / name)
-    assert report.main([], tmp_path) == 0
-    assert report.main(["--check"], tmp_path) == 0
-    all_studies = tmp_path / "README.md"
-    all_studies.write_text(all_studies.read_text().replace("98.89", "98.98"))
-    capsys.readouterr()
-    assert report.main(["--check"], tmp_path) == 1
-    assert capsys.readouterr().out == f"stale: {all_studies}\n"
-    harness.append_row(tmp_path / "digits" / "results" / "digits.jsonl", row())
-    assert report.main(["--check"], tmp_path) == 1
-    assert "digits/README.md" in capsys.readouterr().out
+def test_learning_curves(study, tmp_path):
+    runs = frames.frame([*THREE, *BASELINE, row("stbp", budget="full")])
+    assert [label for label, _ in figures.shown(STUDY, runs)] == ["stbp, quick", "ann, quick"]
+    figures.learning_curves(STUDY, runs, tmp_path)
+    first = (tmp_path / figures.CURVES).read_bytes()
+    figures.learning_curves(STUDY, runs, tmp_path)
+    assert (tmp_path / figures.CURVES).read_bytes() == first
 
 
-def test_a_page_needs_its_markers():
-    with pytest.raises(ValueError, match="page of mnist_mlp must hold"):
-        report.rendered("no markers", STUDY, [], None)
-
-
-def test_what_the_paper_says_is_marked():
-    entries = [entry for section in paper.SECTIONS for entry in section.entries]
-    assert all(set(entry.paper.marks) <= set(paper.MARKS) for entry in entries if entry.paper)
+def test_every_target_is_of_a_variant():
+    for target in (*targets.PAPER, *targets.BEYOND):
+        asked = {target.variant, target.than, *target.others} - {""}
+        assert asked <= set(studies.load(target.study).variants), target.claim
+        if target.measure:
+            assert callable(getattr(tables.figures(target.study), target.measure))

@@ -135,7 +135,7 @@ def test_operations_of_a_dense_layer(more, wanted):
 
 def test_operations_of_a_masked_convolution():
     images = jnp.ones((2, 1, 4, 4, 1))
-    mask = jnp.zeros((3, 3, 1, 2)).at[1, 1].set(1.0)  # the centre alone: one tap a feature
+    mask = jnp.zeros((3, 3, 1, 2)).at[1, 1].set(1.0)  # the center alone: one tap a feature
     whole = report(sj.conv(2, 3, sj.lif(), padding="same"), images)[0].operations
     masked = sj.conv(2, 3, sj.lif(), padding="same", constraint=lambda k: k * mask)
     assert whole == 2 * 2 * (4 * 9 + 8 * 6 + 4 * 4)

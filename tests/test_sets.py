@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import stbp_jax as sj
-from stbp_jax import checks
+from stbp_jax import arguments
 
 KEY = jax.random.key(0)
 CONFIG = sj.TrainConfig(epochs=1, batch_size=50, eval_batch_size=50)
@@ -53,12 +53,12 @@ def from_host(*sets, build=build, config=CONFIG, key=KEY, hparams=(), state=None
 
 
 def start(train_set, *, build=build, config=CONFIG, key=KEY, hparams=()):
-    return sj.training.make_training(build, config).start(key, hparams, train_set)
+    return sj.training.init_state(build, config, key, hparams, train_set)
 
 
 def epoch(*sets, build=build, config=CONFIG, key=KEY, hparams=(), state=None):
     state = state_of() if state is None else state
-    return sj.training.make_training(build, config).epoch(key, hparams, state, *sets)
+    return sj.training.make_epoch(build, config)(key, hparams, state, *sets)
 
 
 # Whatever takes a set: how it is called with one, and what it calls it.
@@ -218,14 +218,14 @@ def test_a_set_may_be_larger_than_its_events_can_be_indexed_at_once():
 
 def test_numbers_are_looked_at_once(monkeypatch):
     seen = []
-    images = checks.images
+    images = arguments.images
 
     def counted(name, x):
-        if checks.concrete(x):
+        if arguments.concrete(x):
             seen.append(name)
         images(name, x)
 
-    monkeypatch.setattr(checks, "images", counted)
+    monkeypatch.setattr(arguments, "images", counted)
     train = sj.make_train(build, CONFIG._replace(epochs=3))
     jax.eval_shape(lambda: train(KEY, (), SET, SET))
     assert sorted(seen) == ["test_set images", "train_set images"]

@@ -250,7 +250,7 @@ def test_streams_rules_and_states_of_another_kind(stream, params):
         ({"encode": lambda c: (c, c)}, TypeError, "encode must give one array, got tuple"),
         ({"params": "weights"}, TypeError, "params must be an array, got str"),
         ({"shape": (0,)}, ValueError, "shape must be at least 1, got 0"),
-        ({"shape": (2**16, 2**16)}, ValueError, "shape must have fewer than 2³² cells"),
+        ({"shape": (2**16, 2**16)}, ValueError, "shape must have fewer than 2³² addresses"),
     ],
 )
 def test_streams_of_another_kind(params, changes, error, message):

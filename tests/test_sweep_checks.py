@@ -23,15 +23,15 @@ from stbp_jax import (
     summarize,
     sweep,
 )
-from stbp_jax.training import History, adversarial
+from stbp_jax.training import Evaluation, History, adversarial
 
 KEYS = jax.random.split(jax.random.key(0), 3)
 
 
 def history(accuracy):
-    shape = np.shape(accuracy)
-    fields = dict.fromkeys(History._fields, np.zeros(shape))
-    return History(**fields | {"test_accuracy": np.asarray(accuracy)})
+    zeros = np.zeros(np.shape(accuracy))
+    test = Evaluation(zeros, np.asarray(accuracy), zeros, zeros, zeros, zeros)
+    return History(zeros, zeros, test, zeros)
 
 
 # Every point is looked at -------------------------------------------------------------------------
@@ -195,8 +195,12 @@ def test_arguments_of_run(change, error, message):
         ([0.1, float("nan")], ValueError, "width must be numbers, got nan among them"),
         ([1e39], ValueError, "width must hold numbers that float32 can hold, got .*1e.39"),
         ([1e-60], ValueError, "width must hold numbers that float32 can hold, got .*1e-60"),
-        ([2**24 + 1], ValueError, "width must hold integers that stay as they are, got 16777217"),
-        ([10**400], ValueError, "width must hold integers that stay as they are, got 1000"),
+        (
+            [2**24 + 1],
+            ValueError,
+            "width must hold integers that float32 keeps exactly, got 16777217",
+        ),
+        ([10**400], ValueError, "width must hold integers that float32 keeps exactly, got 1000"),
         ([], ValueError, "width must have at least one value"),
         ((), ValueError, "width must have at least one value"),
     ],
@@ -249,11 +253,16 @@ def test_runs_that_diverge_are_counted_and_left_out_of_means():
     assert all(np.isnan(third[name]) for name in ("last_mean", "last_sd", "best_mean", "best_sd"))
 
 
-@pytest.mark.parametrize("name", ["loss", "test_loss", "test_accuracy"])
+@pytest.mark.parametrize("name", ["loss", "test.loss", "test.accuracy"])
 def test_a_last_number_that_is_not_finite_is_divergence(name):
     values = np.zeros((1, 1, 2))
     values[0, 0, 1] = np.inf
-    (line,) = summarize(history(np.zeros((1, 1, 2)))._replace(**{name: values}), [{}])
+    found = history(np.zeros((1, 1, 2)))
+    if name == "loss":
+        found = found._replace(loss=values)
+    else:
+        found = found._replace(test=found.test._replace(**{name.split(".")[1]: values}))
+    (line,) = summarize(found, [{}])
     assert line["diverged"] == 1
     assert np.isnan(line["last_mean"])
 
@@ -272,10 +281,10 @@ def test_a_learning_rate_of_infinity_diverges_in_a_real_sweep():
     [
         ((1, 1, 0), [{}], ValueError, r"\[H, S, E\] must have at least one of each, got \[1, 1, 0"),
         ((1, 0, 1), [{}], ValueError, r"\[H, S, E\] must have at least one of each, got \[1, 0, 1"),
-        ((1, 1, 1), [0.5], TypeError, "rows must be dicts, got 0.5 among them"),
-        ((1, 1, 1), [{"seeds": 3}], ValueError, r"entries that a line has itself, got \['seeds'\]"),
+        ((1, 1, 1), [0.5], TypeError, "points must be dicts, got 0.5 among them"),
+        ((1, 1, 1), [{"seeds": 3}], ValueError, r"entries that summarize adds, got \['seeds'\]"),
     ],
 )
-def test_arguments_of_summarise(shape, rows, error, message):
+def test_arguments_of_summarize(shape, rows, error, message):
     with pytest.raises(error, match=message):
         summarize(history(np.zeros(shape)), rows)

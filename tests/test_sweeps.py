@@ -14,6 +14,7 @@ from stbp_jax import (
     Pipeline,
     TrainConfig,
     bernoulli,
+    constant,
     data,
     dense,
     flatten,
@@ -27,7 +28,8 @@ from stbp_jax import (
     summarize,
     sweep,
 )
-from stbp_jax.training import History
+from stbp_jax.sweeps import sweep_epochs
+from stbp_jax.training import Evaluation, History
 
 WIDTHS = [0.05, 0.2, 0.5, 2.0]
 KEYS = jax.random.split(jax.random.key(0), 3)
@@ -77,9 +79,9 @@ def test_a_sweep_in_one_program_is_its_lone_runs(digits, x64):
     states, histories = cells(KEYS, points, *digits)
     assert len(traces) == 1
     assert histories.loss.shape == (4, 3, 2)
-    assert histories.firing_rate.shape == (4, 3, 2, 2)
+    assert histories.test.firing_rate.shape == (4, 3, 2, 2)
     # Runs that learn, and differ: in seeds and in widths.
-    assert np.unique(histories.test_loss).size == 4 * 3 * 2
+    assert np.unique(histories.test.loss).size == 4 * 3 * 2
     assert np.all(histories.loss[..., 1] < histories.loss[..., 0])
 
     lone = jax.jit(train)
@@ -140,6 +142,99 @@ def test_run_takes_points_of_any_shape():
     np.testing.assert_array_equal(told, [[6], [220], [3800]])
 
 
+# Epoch by epoch ---------------------------------------------------------------------------------
+
+
+def small(hparams, num_updates):
+    return Pipeline(
+        encode=lambda key, images: constant(images, 3),
+        network=dense(3, lif(decay=0.5, threshold=0.25, surrogate=gaussian(hparams["width"]))),
+        readout=rate,
+        loss=half_squared_error,
+        optimizer=optax.sgd(0.1, momentum=0.9),
+    )
+
+
+SMALL = small, TrainConfig(epochs=3, batch_size=4, eval_batch_size=4)
+WIDE = {"width": np.array([0.25, 0.5, 1.0])}
+
+
+def few(seed):
+    """A training and a test set."""
+    draw = np.random.default_rng(seed)
+    return tuple((draw.random((n, 5)), draw.integers(0, 3, n)) for n in (8, 4))
+
+
+def stacked(histories):
+    return jax.tree.map(lambda *leaves: np.stack(leaves, 2), *histories)
+
+
+@pytest.fixture(scope="module")
+def by_epochs():
+    with jax.enable_x64(True):
+        return list(sweep_epochs(*SMALL, KEYS, WIDE, *few(0), chunk=2))  # 2 + 1, filled up
+
+
+def numbers(tree):
+    typed = lambda leaf: jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)  # noqa: E731
+    return jax.tree.map(lambda x: np.asarray(jax.random.key_data(x) if typed(x) else x), tree)
+
+
+def test_a_sweep_by_epochs_is_the_whole_sweep(by_epochs, x64):
+    assert len(by_epochs) == 3
+    whole = sweep(make_train(*SMALL), KEYS, WIDE, *few(0))
+    close(stacked([history for _, history in by_epochs]), whole)
+    states, history = by_epochs[-1]
+    assert history.test.firing_rate.shape == (3, 3, 1)
+    assert states.step.tolist() == [[6] * 3] * 3
+    assert np.unique(states.params.synapse.kernel[..., 0, 0]).size == 9
+
+
+def test_a_resumed_sweep_is_the_sweep_that_was_never_stopped(by_epochs, x64):
+    states, _ = by_epochs[0]
+    saved = numbers(states)  # as in a file
+    states = saved.replace(key=jax.random.wrap_key_data(saved.key))
+    resumed = list(sweep_epochs(*SMALL, KEYS, WIDE, *few(0), states=states, chunk=2))
+    assert len(resumed) == 2
+    for (got, history), (wanted, expected) in zip(resumed, by_epochs[1:], strict=True):
+        jax.tree.map(np.testing.assert_array_equal, numbers(got), numbers(wanted))
+        jax.tree.map(np.testing.assert_array_equal, history, expected)
+    assert list(sweep_epochs(*SMALL, KEYS, WIDE, *few(0), states=resumed[-1][0])) == []
+
+
+def test_each_seed_may_have_its_own_sets(x64):
+    sets = [few(seed) for seed in range(3)]
+    own = jax.tree.map(lambda *arrays: np.stack(arrays), *sets)
+    whole = sweep(make_train(*SMALL), KEYS, WIDE, *own, sets_axis=0)
+    by_epoch = sweep_epochs(*SMALL, KEYS, WIDE, *own, sets_axis=0)
+    close(stacked([history for _, history in by_epoch]), whole)
+    lone = jax.jit(make_train(*SMALL))
+    for s in range(3):
+        history = lone(KEYS[s], {"width": 0.5}, *sets[s])[1]
+        close(jax.tree.map(lambda leaf, s=s: leaf[1, s], whole), history)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"sets_axis": 0},
+            r"train_set must have arrays \[S, ...\] with S = 3 .*got \[8, 5\]",
+        ),
+        ({"sets_axis": 1}, "sets_axis must be 0 or None, got 1"),
+        ({"chunk": 0}, "chunk must be at least 1, got 0"),
+        ({"keys": KEYS[:2]}, r"states.* must have shape \[H, S, ...\] = \[3, 2"),
+        ({"step": 3}, r"states must come from the end of an epoch of 2 updates, got \[3\]"),
+        ({"step": np.array([[2], [4], [2]])}, r"end of an epoch of 2 updates, got \[2, 4\]"),
+    ],
+)
+def test_arguments_of_a_sweep_by_epochs(by_epochs, x64, changed, message):
+    keys, states = changed.pop("keys", KEYS), by_epochs[0][0]
+    states = states.replace(step=np.zeros((3, 3), np.int32) + changed.pop("step", states.step))
+    with pytest.raises(ValueError, match=message):
+        sweep_epochs(*SMALL, keys, WIDE, *few(0), states=states, **changed)
+
+
 def test_grid_has_its_last_axis_fastest():
     points, rows = grid(width=[0.1, 1.0], learning_rate=[1e-3, 2e-3, 3e-3])
     assert list(points) == ["width", "learning_rate"]
@@ -159,9 +254,9 @@ def test_grid_takes_any_numbers():
 
 
 def history(accuracy):
-    shape = np.shape(accuracy)
-    fields = dict.fromkeys(History._fields, np.zeros(shape))
-    return History(**fields | {"test_accuracy": np.asarray(accuracy)})
+    zeros = np.zeros(np.shape(accuracy))
+    test = Evaluation(zeros, np.asarray(accuracy), zeros, zeros, zeros, zeros)
+    return History(zeros, zeros, test, zeros)
 
 
 def test_summary_by_hand():
@@ -192,7 +287,6 @@ def test_run_refuses_bad_sets_before_it_compiles(name):
     from stbp_jax import (
         Pipeline,
         TrainConfig,
-        constant,
         dense,
         half_squared_error,
         make_train,

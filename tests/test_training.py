@@ -36,7 +36,7 @@ from stbp_jax import (
 from stbp_jax import TrainState as State
 from stbp_jax.metrics import accuracy
 from stbp_jax.neurons import activation
-from stbp_jax.training import History, make_train_step, make_training
+from stbp_jax.training import History, init_state, make_epoch, make_train_step
 
 KEY = jax.random.key(3)
 HPARAMS = {"width": 0.2, "decay": 0.5, "threshold": 0.3, "learning_rate": 5e-3}
@@ -144,7 +144,7 @@ def test_overfits_sixteen_samples(digits):
         _, history = train(KEY, HPARAMS, few, few)
     assert float(history.loss[0]) > 0.3
     assert float(history.loss[-1]) < 0.02
-    assert float(history.test_accuracy[-1]) == 1.0
+    assert float(history.test.accuracy[-1]) == 1.0
 
 
 def test_a_network_without_spiking_layers_trains(digits):
@@ -159,8 +159,8 @@ def test_a_network_without_spiking_layers_trains(digits):
 
     few = tuple(x[:16] for x in digits[0])
     _, history = jax.jit(make_train(twin, TrainConfig(40, 16)))(KEY, {}, few, few)
-    assert float(history.test_accuracy[-1]) == 1.0
-    for leaf in history[4:8]:
+    assert float(history.test.accuracy[-1]) == 1.0
+    for leaf in history.test[2:]:
         assert leaf.shape == (40, 0)
 
 
@@ -189,7 +189,9 @@ def test_a_train_step_is_an_update_of_the_optimizer():
 def test_history_shapes(whole):
     state, history = whole
     assert isinstance(history, History)
-    for name, leaf in history._asdict().items():
+    leaves = history._asdict() | history.test._asdict()
+    del leaves["test"]
+    for name, leaf in leaves.items():
         per_layer = name in ("firing_rate", "silent_fraction", "in_window", "operations")
         assert leaf.shape == ((4, 2) if per_layer else (4,)), name
         assert np.all(np.isfinite(leaf)), name
@@ -200,13 +202,13 @@ def test_history_shapes(whole):
 def test_history_is_what_the_network_does(digits):
     # One update on the whole set, one evaluation batch, constant input: all can be done again.
     train_set, test_set = digits
-    training = make_training(build_direct, TrainConfig(epochs=1, batch_size=70))
+    parts = build_direct, TrainConfig(epochs=1, batch_size=70)
     network = build(HPARAMS, 1).network
 
     @jax.jit
     def run():
-        state = training.start(KEY, HPARAMS, train_set)
-        after, history = training.epoch(KEY, HPARAMS, state, train_set, test_set)
+        state = init_state(*parts, KEY, HPARAMS, train_set)
+        after, history = make_epoch(*parts)(KEY, HPARAMS, state, train_set, test_set)
         before = rate(apply(network, state.params, constant(train_set[0], 6))[1])
         _, outs, told = apply_with_stats(network, after.params, constant(test_set[0], 6))
         return history, before, rate(outs), told
@@ -214,13 +216,13 @@ def test_history_is_what_the_network_does(digits):
     history, before, scores, told = run()
     assert_close(history.loss, half_squared_error(before, train_set[1]).mean(), rtol=1e-9)
     assert_close(history.train_accuracy, accuracy(before, train_set[1]), rtol=1e-6)
-    assert_close(history.test_loss, half_squared_error(scores, test_set[1]).mean(), rtol=1e-9)
-    assert_close(history.test_accuracy, accuracy(scores, test_set[1]), rtol=1e-6)
+    assert_close(history.test.loss, half_squared_error(scores, test_set[1]).mean(), rtol=1e-9)
+    assert_close(history.test.accuracy, accuracy(scores, test_set[1]), rtol=1e-6)
     for i, layer in enumerate(told):
-        assert_close(history.firing_rate[i], layer.firing_rate.mean(), rtol=1e-5)
-        assert_close(history.silent_fraction[i], jnp.mean(layer.firing_rate == 0), rtol=1e-5)
-        assert_close(history.in_window[i], layer.in_window, rtol=1e-5)
-        assert_close(history.operations[i], layer.operations, rtol=1e-5)
+        assert_close(history.test.firing_rate[i], layer.firing_rate.mean(), rtol=1e-5)
+        assert_close(history.test.silent_fraction[i], jnp.mean(layer.firing_rate == 0), rtol=1e-5)
+        assert_close(history.test.in_window[i], layer.in_window, rtol=1e-5)
+        assert_close(history.test.operations[i], layer.operations, rtol=1e-5)
 
 
 @pytest.mark.heavy
@@ -238,8 +240,7 @@ def test_evaluation_batches_change_nothing(digits):
 
 def test_test_draws_are_the_same_in_every_epoch(train, digits):
     _, history = train(KEY, HPARAMS | {"learning_rate": 0.0}, *digits)
-    for name in ("test_loss", "test_accuracy", "firing_rate", "in_window", "operations"):
-        leaf = np.asarray(getattr(history, name))
+    for leaf in map(np.asarray, history.test):
         np.testing.assert_array_equal(leaf, np.broadcast_to(leaf[0], leaf.shape))
     assert len(set(np.asarray(history.loss).tolist())) == 4  # training draws are fresh ones
 
@@ -281,7 +282,7 @@ def test_dropout_acts_in_training_alone(digits):
     network = dropping(hparams, 1).network
     scores = rate(jax.jit(lambda p: apply(network, p, constant(few[0], 6))[1])(state.params))
     undropped = float(half_squared_error(scores, few[1]).mean())
-    np.testing.assert_allclose(history.test_loss, undropped, rtol=1e-9)
+    np.testing.assert_allclose(history.test.loss, undropped, rtol=1e-9)
     losses = np.asarray(history.loss).tolist()
     assert len({*losses, undropped}) == 5
 
@@ -361,7 +362,7 @@ def test_one_trace_serves_all_hyper_parameters(digits):
     @jax.vmap
     @chex.assert_max_traces(n=1)
     def sweep(hparams):
-        return train(KEY, hparams, few, few)[1].test_loss[-1]
+        return train(KEY, hparams, few, few)[1].test.loss[-1]
 
     for factor in (0.5, 0.7):
         # Even points are the base; in each odd one another hyper-parameter differs.
@@ -387,8 +388,8 @@ def test_augmentation_is_for_training_alone(digits):
 
     config = TrainConfig(epochs=1, batch_size=10)
     state, history = jax.jit(make_train(build_blank, config))(KEY, HPARAMS, *digits)
-    fresh = make_training(build_small, config).start(KEY, HPARAMS, digits[0])
+    fresh = init_state(build_small, config, KEY, HPARAMS, digits[0])
     assert set(seen) == {(10, *digits[0][0].shape[1:])}
     first, last = (p[1].synapse.kernel for p in (fresh.params, state.params))
     np.testing.assert_array_equal(first, last)  # no input, no gradient
-    assert history.operations.sum() > 0  # of the test set
+    assert history.test.operations.sum() > 0  # of the test set

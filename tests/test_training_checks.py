@@ -53,12 +53,12 @@ def from_host(*sets, build=build, config=CONFIG, key=KEY, hparams=(), state=None
 
 
 def start(train_set, *, build=build, config=CONFIG, key=KEY, hparams=()):
-    return sj.training.make_training(build, config).start(key, hparams, train_set)
+    return sj.training.init_state(build, config, key, hparams, train_set)
 
 
 def epoch(*sets, build=build, config=CONFIG, key=KEY, hparams=(), state=None):
     state = state_of() if state is None else state
-    return sj.training.make_training(build, config).epoch(key, hparams, state, *sets)
+    return sj.training.make_epoch(build, config)(key, hparams, state, *sets)
 
 
 def expects(error, *parts):
@@ -94,7 +94,7 @@ def test_fields_of_a_pipeline(field, bad, message):
 
 def test_an_objective_that_makes_nothing():
     broken = PIPELINE._replace(objective=lambda loss_fn: None)
-    with expects(TypeError, "what objective returns must be callable, got None"):
+    with expects(TypeError, "the result of objective must be callable, got None"):
         run(SET, SET, build=lambda hparams, num_updates: broken)
 
 
@@ -103,7 +103,7 @@ def test_an_optimizer_that_only_looks_like_one_of_optax():
     jax.eval_shape(lambda: run(SET, SET, build=lambda hparams, num_updates: several))
 
 
-NO_KEY = "key must be a random key, jax.random.key(0) for one, got "
+NO_KEY = "key must be a random key, such as jax.random.key(0), got "
 
 
 @pytest.mark.parametrize("take", [run, from_host, epoch])

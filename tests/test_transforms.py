@@ -124,14 +124,14 @@ def test_per_example_gradients_sum_to_the_batch_gradient(network, x64):
 
 @one("conv")
 def test_checkpointed_gradients_are_equal(network, x64):
-    def rematerialised(params, xs):
+    def rematerialized(params, xs):
         outs = jax.checkpoint(lambda p, x: apply(network, p, x)[1])(params, xs)
         return half_squared_error(rate(outs), LABELS).mean()
 
     @jax.jit
     def both(params, xs):
         plain = jax.grad(functools.partial(mean_loss, network))(params, xs, LABELS)
-        return plain, jax.grad(rematerialised)(params, xs)
+        return plain, jax.grad(rematerialized)(params, xs)
 
     plain, again = both(initial(network), inputs())
     assert_lively(plain)

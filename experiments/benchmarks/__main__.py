@@ -24,8 +24,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from experiments import harness
 from experiments.benchmarks import environment, ours, shapes, tables, worker
+from experiments.engine import provenance
+from experiments.engine import rows as result_rows
 
 SAMPLES = 3  # of each implementation in a round
 CUDA_SECONDS = 480.0
@@ -113,7 +114,7 @@ def _run(
         for row in rows:
             row["command"] = command
             if results is not None:
-                harness.append_row(results / f"{_slug(row['device'])}.jsonl", row)
+                result_rows.append(results / f"{_slug(row['device'])}.jsonl", row)
         shown = f"{tables.table(rows)}\n\n{tables.ratios(rows)}" if rows else "nothing measured"
         print(f"\n{name}\n{shown}\n", flush=True)
     return int(failed)
@@ -280,7 +281,7 @@ def _row(
         "device": ready["device"] or workers[0].ready["device"],
         "jax": ready["jax"],
         "python": ready["python"],
-        "commit": harness.commit() or os.environ.get("STBP_COMMIT"),  # where git is not
+        "commit": provenance.commit() or os.environ.get("STBP_COMMIT"),  # where git is not
         "date": date,
         "checked": checked,
         "remark": ready["remark"],

@@ -12,8 +12,9 @@ import sys
 import jax
 
 import stbp_jax as sj
-from experiments import harness
 from experiments.benchmarks import ours, shapes, tables, timing, variants
+from experiments.engine import provenance
+from experiments.engine import rows as result_rows
 
 STEPS = (10, 30, 100, 300, 1000)
 # Plain autodiff is the network in one scan, as a newcomer would write it.
@@ -45,10 +46,10 @@ def main(steps: tuple[int, ...] = STEPS) -> list[dict]:
                     "temp_bytes": program.temp_bytes,
                     "compile_seconds": program.seconds,
                     "version": sj.__version__,
-                    "device": harness.device(),
+                    "device": provenance.device(),
                     "jax": jax.__version__,
                     "python": platform.python_version(),
-                    "commit": harness.commit(),
+                    "commit": provenance.commit(),
                     "command": "python -m experiments.benchmarks.memory",
                     "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
                 }
@@ -59,5 +60,5 @@ def main(steps: tuple[int, ...] = STEPS) -> list[dict]:
 
 if __name__ == "__main__":
     for row in main():
-        harness.append_row(RESULTS / "step-784-400-10.jsonl", row)
+        result_rows.append(RESULTS / "step-784-400-10.jsonl", row)
     sys.exit(tables.main([]))

@@ -16,11 +16,11 @@ import optax
 from jax import lax
 
 import stbp_jax as sj
-from experiments import harness
 from experiments.benchmarks import shapes, timing, variants, worker
 from experiments.benchmarks.shapes import Conv, Linear, Stage, Step, Unroll, Workload
 from experiments.benchmarks.variants import DEFAULT, Encode, Forward, Variant, Weights, library
-from stbp_jax.layers.convolution import convolve
+from experiments.engine import provenance
+from stbp_jax.layers import convolve
 from stbp_jax.neurons import LIFUnroll
 from stbp_jax.neurons.kernels import lif_pallas
 
@@ -286,7 +286,7 @@ def prepare(implementation: str, workload: Workload, small: Workload) -> worker.
         version=f"stbp_jax {sj.__version__}" if ours else f"jax {jax.__version__}",
         precision=shapes.precision(workload) + (", tf32 allowed in products" if tf32 else ""),
         jax=jax.__version__,
-        device=harness.device(),
+        device=provenance.device(),
         compile_seconds=program.seconds,
         temp_bytes=program.temp_bytes,
         growth=timing.device_growth,

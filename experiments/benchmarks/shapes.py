@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.notation import Conv, Dense, Pool, parse
+from experiments.engine.notation import Conv, Dense, Pool, parse
 
 THRESHOLD = 0.5
 WIDTH = 1.0  # of the rectangular surrogate

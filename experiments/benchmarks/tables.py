@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from experiments import harness
 from experiments.benchmarks import shapes, timing
 from experiments.benchmarks.ours import FLOORS
 from experiments.benchmarks.variants import DEFAULT, VARIANTS
+from experiments.engine import rows as result_rows
 
 HERE = Path(__file__).parent
 PAGE = HERE / "README.md"
@@ -178,7 +178,7 @@ def _between(text: str, begin: str, end: str, content: str) -> str:
 
 
 def _rows(folder: Path) -> list[Row]:
-    return [row for file in sorted(folder.glob("*.jsonl")) for row in harness.read_rows(file)]
+    return [row for file in sorted(folder.glob("*.jsonl")) for row in result_rows.read_lines(file)]
 
 
 def main(argv: list[str]) -> int:

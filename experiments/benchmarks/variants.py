@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import stbp_jax as sj
 from experiments.benchmarks import shapes
 from experiments.benchmarks.shapes import Conv, Dense, Unroll, Workload
-from stbp_jax.layers.matmul import Matmul
+from stbp_jax.layers import Matmul
 from stbp_jax.neurons import LIFUnroll, Reset
 from stbp_jax.neurons.kernels import lif_pallas
 

@@ -1,1 +1,100 @@
-"""Pages and pictures of the studies, rendered from their rows; see `__main__`."""
+"""Renders pages, pictures and docstrings of the studies from their rows.
+
+What lies between two marker lines of a page, such as `<!-- rows: begin -->` and
+`<!-- rows: end -->`, is rendered, and so are `Result:` and `Time:` of a `study.py`; the rest is
+written by hand.
+"""
+
+import re
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+
+from experiments.engine import rows, studies
+from experiments.report import figures, frames, tables, targets
+from experiments.report.frames import Frame
+from experiments.report.tables import Shown
+
+ROOT = Path(__file__).parents[2]
+
+
+def render(*, check: bool = False) -> int:
+    """Renders everything, or with `check` only compares: 1 where a page does not show its rows."""
+    runs = {name: frames.of_study(name) for name in studies.NAMES}
+    stale = {path: text for path, text in _files(runs).items() if path.read_text() != text}
+    for path, text in stale.items():
+        print(f"{'stale' if check else 'rendered'}: {path.relative_to(ROOT)}")
+        if not check:
+            path.write_text(text)
+    for name in () if check else studies.NAMES:
+        draw(name, runs[name])
+    return int(check and bool(stale))
+
+
+def draw(name: str, runs: Frame) -> None:
+    """All pictures of a study that show rows."""
+    if runs.empty:
+        return
+    folder = rows.STUDIES / name
+    figures.learning_curves(studies.load(name), runs, folder)
+    own = tables.figures(name)
+    if own is not None and hasattr(own, "draw"):
+        own.draw(runs, folder)
+
+
+def _files(runs: Mapping[str, Frame]) -> dict[Path, str]:
+    """All rendered files as they should be."""
+    paper, beyond = (
+        [one for target in asked if (one := tables.shown(target, runs[target.study]))]
+        for asked in (targets.PAPER, targets.BEYOND)
+    )
+    front = rows.STUDIES.parent / "README.md"
+    readme = ROOT / "README.md"
+    text = between(front, front.read_text(), "answer", tables.answer(paper))
+    text = between(front, text, "paper", tables.front(paper, {}, "paper"))
+    text = between(front, text, "beyond", tables.front(beyond, targets.AIMED, "aim"))
+    short = f"{tables.answer(paper)}\n\n{tables.short_front(paper)}"
+    files = {front: text, readme: between(readme, readme.read_text(), "reproduced", short)}
+    for name in studies.NAMES:
+        page, code = (rows.STUDIES / name / file for file in ("README.md", "study.py"))
+        study = studies.load(name)
+        parts = [tables.study_table(study, runs[name])]
+        if not runs[name].empty and figures.shown(study, runs[name]):
+            parts.append(f"![Test accuracy over epochs]({figures.CURVES})")
+        files[page] = between(page, page.read_text(), "rows", "\n\n".join(parts))
+        own, words = _first(name, paper), dict[str, str]()
+        if own is None:
+            own, words = _first(name, beyond), targets.AIMED
+        files[code] = docstring(code.read_text(), *tables.result(own, words))
+    return files
+
+
+def _first(name: str, among: list[Shown]) -> Shown | None:
+    return next((one for one in among if one.target.study == name), None)
+
+
+def between(page: Path, text: str, name: str, content: str) -> str:
+    """The text with other content between the markers of that name.
+
+    Raises:
+      ValueError: the page lacks a marker.
+    """
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    head, found, rest = text.partition(begin)
+    _, also, tail = rest.partition(end)
+    if not (found and also):
+        raise ValueError(f"{page} must hold {begin} and {end}, in this order")
+    return f"{head}{begin}\n{content}\n{end}{tail}"
+
+
+def docstring(text: str, result: str, time: str) -> str:
+    """The code of a study with these lines `Result:` and `Time:` in its docstring."""
+    for name, value in (("Result:", result), ("Time:", time)):
+        indent = 9 * " "
+        lines = textwrap.fill(
+            f"{name:9}{value}", 99, subsequent_indent=indent, break_on_hyphens=False
+        )
+        begin = re.search(rf"^{name} .*\n({indent}.*\n)*", text, re.M)
+        if begin:
+            text = f"{text[: begin.start()]}{lines}\n{text[begin.end() :]}"
+    return text

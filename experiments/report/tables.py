@@ -1,150 +1,285 @@
-"""The table of one study's rows, with a line for each plan that has none."""
+"""Tables of the pages, as Markdown: the front table, and each study's own."""
 
+import importlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType
+from typing import Any, NamedTuple
 
-from experiments.report.groups import (
-    Group,
-    groups,
-    of_plan,
-    operations,
-    results,
-    spread,
-    told_apart,
-)
-from experiments.study import BUDGETS, Asked, Row, Study, planned
+import numpy as np
+import pandas as pd
 
-COLUMNS = (
-    "variant",
-    "budget",
-    "data",
-    "network",
-    "T",
-    "epochs",
-    "last epoch (%)",
-    "best (%)",
-    "chosen on validation (%)",
-    "seeds",
-    "operations an example (of the twin's)",
-    "seconds (of which compiling)",
-    "device, jax",
-    "commit",
-)
+from experiments.engine import rows, studies
+from experiments.engine.studies import Study
+from experiments.report import frames, targets
+from experiments.report.frames import Frame, Measured
+from experiments.report.targets import Target
+
+LARGEST_FIRST = ("full", "long", "quick")
+SHARED = ("dataset", "network", "num_steps", "epochs", "num_train")
+NAMES = {"dataset": "data", "num_steps": "T", "num_train": "training examples"}
 
 
-def table(columns: tuple[str, ...] | list[str], lines: list[list[str]]) -> str:
-    """Markdown."""
-    rule = ["---"] * len(columns)
-    return "\n".join(
-        "| " + " | ".join(cells) + " |" for cells in ([*columns], rule, *lines)
-    ).replace("| --- " * len(columns) + "|", "|---" * len(columns) + "|")
+def markdown(head: Iterable[Any], lines: Iterable[Iterable[Any]]) -> str:
+    """A table; cells are shown by `str`."""
+    names = [str(cell) for cell in head]
+    body = [f"| {' | '.join(map(str, line))} |" for line in lines]
+    return "\n".join([f"| {' | '.join(names)} |", "|---" * len(names) + "|", *body])
 
 
-def study_table(study: Study, rows: list[Row], own: ModuleType | None) -> str:
-    """All experiments of a study; by its own `table(rows)` where it has one and rows.
+def figures(study: str) -> ModuleType | None:
+    """A study's own `figures.py`: `draw(runs, folder)`, `table(runs)`, and what targets measure."""
+    there = (rows.STUDIES / study / "figures.py").exists()
+    return importlib.import_module(f"experiments.studies.{study}.figures") if there else None
 
-    Args:
-      study: whose.
-      rows: all recorded ones.
-      own: its module `figures`.
+
+# The front table ----------------------------------------------------------------------------------
+
+
+class Shown(NamedTuple):
+    """A target beside the rows that answer it.
+
+    Attributes:
+      target: the paper's side.
+      runs: rows of the target's variant.
+      ours: as the page shows it.
+      difference: as the page shows it.
+      verdict: in three words at most.
+      short: the run is shorter than the study's own of budget full.
     """
-    among = groups(rows)
-    if own is None or not hasattr(own, "table") or not among:
-        return listed(COLUMNS, study, among, among)
-    missing = unrun(study, among, 3)
-    rest = f"\n\n{table(('variant', 'budget', ''), missing)}" if missing else ""
-    return own.table(results(rows)) + rest
+
+    target: Target
+    runs: Frame
+    ours: str
+    difference: str
+    verdict: str
+    short: bool
 
 
-def listed(columns: tuple[str, ...], study: Study, chosen: list[Group], among: list[Group]) -> str:
-    """Some experiments, and the plans that none of `among` meets.
+def shown(target: Target, runs: Frame) -> Shown | None:
+    """The target beside the largest budget that has all its rows; None where there are none.
 
-    Args:
-      columns: the first of `COLUMNS`.
-      study: whose.
-      chosen: experiments to show.
-      among: all there are.
+    Where no budget has all rows, the largest that has some is shown.
     """
-    beside = any(name.startswith("twin") for name in study.variants)
-    names = [*columns]
-    lines = [cells(group, beside_twin=beside)[: len(columns)] for group in chosen]
-    apart = told_apart(chosen)
-    if any(apart):
-        names.insert(2, "with")
-        for line, text in zip(lines, apart, strict=True):
-            line.insert(2, text)
-    return table(names, [*lines, *unrun(study, among, len(names))])
+    names = [*filter(None, (target.variant, target.than, *target.others))]
+    some = None
+    for budget in LARGEST_FIRST if len(runs) else ():
+        jobs = [job for name in names if (job := studies.job(target.study, name, budget))]
+        parts = [_at(target, frames.of_job(job, runs)) for job in jobs]
+        if len(parts) == len(names) and all(map(len, parts)):
+            if all(frames.complete(job, runs) for job in jobs):
+                return _beside(target, parts)
+            some = some or _beside(target, parts)
+    return some
 
 
-def cells(group: Group, *, beside_twin: bool = False) -> list[str]:
-    """One line of `COLUMNS`; operations are compared where there is a twin to compare with."""
-    row = group.newest
-    commits = sorted({str(r.get("commit")) for r in group.rows})
-    return [
-        str(row.get("variant", "-")),
-        str(row.get("budget", "-")),
-        str(row.get("dataset", "-")),
-        str(row.get("network", "-")),
-        str(row.get("num_steps", "-")) if row.get("operations") != [] else "-",  # no spikes
-        str(row.get("epochs", "-")),
-        spread(group.values("test_accuracy_last")),
-        spread(group.values("test_accuracy_best")),
-        spread(group.values("test_accuracy_selected")),
-        seeds(group),
-        energy(group, beside_twin),
-        seconds(group),
-        f"{row.get('device', '-')}, {row.get('jax', '-')}",
-        ", ".join(commits),
+def _beside(target: Target, parts: list[Frame]) -> Shown:
+    if target.measure:
+        measured: Measured = getattr(figures(target.study), target.measure)(pd.concat(parts))
+        ours, found = measured
+        text = "" if found.low == found.high else str(found)
+    else:
+        values = [frames.by_seed(part) for part in parts]
+        found = frames.difference(values[0], values[1] if target.than else target.wanted)
+        count = "1 seed" if found.pairs == 1 else f"{found.pairs} seeds"
+        ours, text = f"{' less '.join(map(frames.spread, values))} ({count})", str(found)
+    full = studies.job(target.study, target.variant, "full")
+    short = full is not None and parts[0]["epochs"].iloc[0] < full.config.train.epochs
+    word = targets.verdict(target, found, short=short)
+    return Shown(target, parts[0], ours, text, word, short)
+
+
+def _at(target: Target, runs: Frame) -> Frame:
+    """The runs at the target's point."""
+    for name, value in target.point.items():
+        runs = runs[np.isclose(runs[name].astype(float), value)]
+    return runs
+
+
+def reported(target: Target) -> str:
+    """What the paper has, or the aim, as pages show it."""
+    return target.reported or f"{target.wanted:g}"
+
+
+def protocol(one: Shown) -> str:
+    """Network, T, epochs and examples of ours, and how else it differs from the paper's."""
+    row = frames.newest(one.runs)
+    epochs = int(row["epochs"])
+    parts = [
+        "short run" if one.short else "",
+        str(row["network"]),
+        f"T {row['num_steps']}",
+        f"{epochs} epochs of {row['num_train']:,}" if epochs else "",
+        one.target.protocol,
     ]
+    return ", ".join(filter(None, parts[:-1])) + (f"; {parts[-1]}" if parts[-1] else "")
 
 
-def seeds(group: Group) -> str:
-    """`0 to 4`, or a list where one is missing."""
-    have = [row["seed"] for row in group.rows]
-    if len(have) > 2 and have == list(range(have[0], have[-1] + 1)):
-        return f"{have[0]} to {have[-1]}"
-    return ", ".join(map(str, have))
+def front(found: Sequence[Shown], words: Mapping[str, str], head: str) -> str:
+    """The whole table: claim, paper, ours, difference, protocol, verdict."""
+    lines = [
+        [
+            f"[{one.target.claim}](studies/{one.target.study}/README.md)",
+            reported(one.target),
+            one.ours,
+            one.difference,
+            protocol(one),
+            _in_words(one.verdict, words),
+        ]
+        for one in found
+    ]
+    columns = ("claim", head, "ours", "difference [95 %]", "ours was run with", "verdict")
+    return markdown(columns, lines)
 
 
-def energy(group: Group, beside_twin: bool) -> str:
-    """Synaptic operations an example, and as a multiple of the twin's multiply-accumulates."""
-    ours, twin = group.values(operations), group.values("multiply_accumulates")
-    if ours is None:
-        return "-"
-    share = "" if twin is None or not beside_twin else f" ({ours.mean() / twin.mean():.2f} x)"
-    return f"{ours.mean() / 1e6:.3g} M{share}"
+def short_front(found: Sequence[Shown]) -> str:
+    """The same in four columns, for the top-level README."""
+    lines = [
+        [
+            one.target.claim,
+            reported(one.target),
+            f"{one.ours}, short run" if one.short else one.ours,
+            one.verdict.removesuffix(", short run"),
+        ]
+        for one in found
+    ]
+    return markdown(("claim", "paper", "ours", "verdict"), lines)
 
 
-def seconds(group: Group) -> str:
-    """Of one run, the mean over seeds; of a sweep's program, with the runs that shared it."""
-    wall, compiling = group.values("wall_seconds"), group.values("compile_seconds")
-    if wall is None or compiling is None:
-        return "-"
-    runs = group.newest.get("cells", 1)
-    shared = f" for {runs} runs at once" if runs > 1 else ""
-    return f"{wall.mean():.0f} ({compiling.mean():.0f}){shared}"
+def _in_words(verdict: str, words: Mapping[str, str]) -> str:
+    first, comma, rest = verdict.partition(",")
+    return words.get(first, first) + comma + rest
 
 
-def unrun(study: Study, among: list[Group], width: int) -> list[list[str]]:
-    """A line for each plan without rows: variant, budget and why."""
+def answer(found: Sequence[Shown]) -> str:
+    """One sentence: does it reproduce the paper?"""
+
+    def among(*words: str) -> list[Shown]:
+        return [one for one in found if one.verdict.startswith(words)]
+
+    held, missed = among("reproduced", "surpassed"), among("not reproduced")
+    share = len(held) / max(1, len(found) - len(among("stand-in")))
+    least = {1.0: "Yes", 0.5: "Mostly", 0.25: "In part", 0.0: "Mostly not yet"}
+    word = next(word for limit, word in least.items() if share >= limit)
+    counts = {
+        "reproduced or surpassed": len(held),
+        f"not reproduced ({sum(one.short for one in missed)} of these in short runs)": len(missed),
+        "undecided": len(among("undecided", "one seed")),
+        "on stand-in data, which cannot be compared": len(among("stand-in")),
+    }
+    clauses = [f"{n} {'is' if n == 1 else 'are'} {text}" for text, n in counts.items() if n]
+    return (
+        f"**Does it reproduce the paper?** {word}: of the {len(found)} claims below, "
+        f"{', '.join(clauses[:-1])} and {clauses[-1]}."
+    )
+
+
+def result(one: Shown | None, words: Mapping[str, str]) -> tuple[str, str]:
+    """`Result:` and `Time:` of a study's docstring, from the first target that rows answer."""
+    if one is None:
+        return "no rows yet.", "no rows yet."
+    row = frames.newest(one.runs)
+    many = f"for {row['cells']} runs in one program" if row["cells"] > 1 else "a run"
+    device = str(row["device"]).rpartition(": ")[2]
+    difference = f", difference {one.difference}" if one.difference else ""
+    return (
+        f"{one.ours}, wanted {reported(one.target)}{difference}: {_in_words(one.verdict, words)}.",
+        f"{_duration(row['wall_seconds'])} {many}, budget {row['budget']}, {device}.",
+    )
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.2g} {unit}"
+    return f"{seconds:.0f} s"
+
+
+# A study's own table ------------------------------------------------------------------------------
+
+
+def study_table(study: Study, runs: Frame) -> str:
+    """All experiments of a study, by its own `table(runs)` where it has one."""
+    own = figures(study.name)
+    if runs.empty:
+        return "No rows yet."
+    if own is not None and hasattr(own, "table"):
+        return str(own.table(runs))
+    return experiments_table(study, runs)
+
+
+def experiments_table(study: Study, runs: Frame) -> str:
+    """One line an experiment; a sentence above has what is the same in all of them."""
+    places = {name: place for place, name in enumerate(study.variants)}
+    parts = sorted(
+        frames.experiments(runs), key=lambda part: places.get(part["variant"].iloc[0], len(places))
+    )
+    apart = [k for k in SHARED if runs[k].nunique() > 1]
+    texts = frames.labels(parts, {"name", "layers", "limit", *SHARED})
+    baseline = any(name.endswith("ann") for name in places)
+    columns = {
+        "variant": [part["variant"].iloc[0] for part in parts],
+        "with": texts,
+        "budget": [part["budget"].iloc[0] for part in parts],
+        **{NAMES.get(k, k): [_shared(part, k) for part in parts] for k in apart},
+        "last epoch (%)": [frames.spread(part["accuracy"]) for part in parts],
+        "chosen on validation (%)": [_selected(part) for part in parts],
+        "seeds": [frames.seeds(part) for part in parts],
+        "operations an example": [_operations(part, baseline) for part in parts],
+        "seconds a run": [f"{part['wall_seconds'].mean():.0f}" for part in parts],
+    }
+    if not any(texts):
+        del columns["with"]
+    same = [f"{NAMES.get(k, k)} {_shared(runs, k)}" for k in SHARED if k not in apart]
+    above = f"All have {', '.join(same)}.\n\n" if same else ""
+    return f"{above}{markdown(columns, zip(*columns.values(), strict=True))}\n\n{origin(runs)}"
+
+
+def origin(runs: Frame) -> str:
+    """Devices, releases of JAX and commits of all runs, in a sentence."""
+    devices = dict.fromkeys(str(d).partition(",")[0].rpartition(": ")[2] for d in runs["device"])
+    jax, commits = (", ".join(dict.fromkeys(map(str, runs[k]))) for k in ("jax", "commit"))
+    return f"Run on {' and '.join(devices)}, jax {jax}, commits {commits}."
+
+
+def by_budget(table: Callable[[Frame], str], runs: Frame) -> str:
+    """The table of each budget, the largest first, with how it was run below."""
+    parts = []
+    for budget in LARGEST_FIRST:
+        part = runs[runs["budget"] == budget]
+        if len(part):
+            parts.append(f"Budget `{budget}`:\n\n{table(part)}\n\n{_programs(part)}")
+    return "\n\n".join(parts)
+
+
+def _programs(runs: Frame) -> str:
+    """How a sweep was run: one line for each variant."""
     lines = []
-    for variant in study.variants:
-        for budget, asked in plans(study, variant):
-            if not of_plan(asked, among):
-                lines.append([variant, budget, why(study, variant), *[""] * (width - 3)])
-    return lines
+    for variant, part in runs.groupby("variant", sort=False):
+        row = frames.newest(part)
+        lines.append(
+            f"- `{variant}`: {row['network']}, T = {row['num_steps']}, {row['epochs']} epochs of "
+            f"{row['num_train']:,} examples; {row['cells']} runs in one program, "
+            f"{row['wall_seconds']:.0f} s; {row['device']}, jax {row['jax']}, {row['commit']}."
+        )
+    return "\n".join(lines)
 
 
-def why(study: Study, variant: str) -> str:
-    """What stands where a plan has no rows."""
-    afforded = {"cpu", "long"} & {*study.variants[variant].plans}
-    return "not run" if afforded else "waits for a GPU"
+def _shared(runs: Frame, name: str) -> str:
+    row = frames.newest(runs)
+    if name == "num_steps" and not runs["operations"].map(bool).any():
+        return "-"  # a network without spikes runs once
+    value = row[name]
+    return value if isinstance(value, str) else f"{value:,}"
 
 
-def plans(study: Study, variant: str) -> list[tuple[str, Asked]]:
-    """The variant's plans by budget, but for a full one that asks for no more than cpu's."""
-    found: list[tuple[str, Asked]] = []
-    for budget in BUDGETS[1:]:  # all but smoke
-        asked = planned(study, variant, budget)
-        if asked and all((a.settings, a.seeds) != (asked.settings, asked.seeds) for _, a in found):
-            found.append((budget, asked))
-    return found
+def _selected(runs: Frame) -> str:
+    values = 100 * pd.to_numeric(runs["test_accuracy_selected"])
+    return "-" if values.isna().any() else frames.spread(values)
+
+
+def _operations(runs: Frame, baseline: bool) -> str:
+    """Additions for one example, or products of a network without spikes; and their ratio."""
+    products = runs["multiply_accumulates"].mean()
+    spikes = [sum(counts) for counts in runs["operations"] if counts]
+    count = np.mean(spikes) if spikes else products
+    return f"{count / 1e6:.3g} M" + (f" ({count / products:.2f} x)" if baseline else "")

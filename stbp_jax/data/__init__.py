@@ -7,16 +7,22 @@ events by a model of the ear. Sources are read whole; nothing is streamed. JAX i
 scikit-learn, SciPy, Pillow, h5py and tensorflow-datasets are imported when a set needs them.
 """
 
-from .audio import Cochlea, cochlea_events, cochleagram
-from .dataset import Dataset
-from .events import PAD, Events, Recordings, pack_events, unpack_events
-from .fsdd import SpokenDigits, read_fsdd
-from .idx import read_idx
-from .nmnist import NMNIST_SHAPE, read_nmnist, read_nmnist_file
-from .shd import SHD_SHAPE, Utterances, read_shd
-from .sources import NAMES, load
-from .tonic import from_tonic
-from .wav import read_wav
+from .audio import Cochlea, SpokenDigits, cochlea_events, cochleagram, read_fsdd, read_wav
+from .events import (
+    NMNIST_SHAPE,
+    PAD,
+    SHD_SHAPE,
+    Events,
+    Recordings,
+    Utterances,
+    from_tonic,
+    pack_events,
+    read_nmnist,
+    read_nmnist_file,
+    read_shd,
+    unpack_events,
+)
+from .images import NAMES, Dataset, load, read_idx
 
 __all__ = [
     "NAMES",

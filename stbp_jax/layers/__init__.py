@@ -1,22 +1,25 @@
-"""Layers: a synapse and a neuron, unrolled over time."""
+"""Layers of synapses and neurons, their combinations, and their schedules over time."""
 
-from stbp_jax.layers.connections import conv, dense
-from stbp_jax.layers.matmul import (
+from stbp_jax.layers._constraints import Constraint
+from stbp_jax.layers._convolution import convolve
+from stbp_jax.layers._matmul import (
+    Matmul,
     bfloat16_matmul,
     event_driven_matmul,
     full_matmul,
     split_bfloat16_matmul,
 )
-from stbp_jax.layers.networks import (
-    apply,
-    apply_with_stats,
-    chunked,
-    serial,
-    stepwise,
-    truncated,
-)
-from stbp_jax.layers.plain import avg_pool, dropout, flatten, unpack
+from stbp_jax.layers.combinators import serial
+from stbp_jax.layers.conv import conv
+from stbp_jax.layers.dense import dense
+from stbp_jax.layers.dropout import dropout
+from stbp_jax.layers.pooling import avg_pool
+from stbp_jax.layers.reshaping import flatten, unpack
+from stbp_jax.layers.running import apply, apply_with_stats
+from stbp_jax.layers.schedules import chunked, stepwise, truncated
+from stbp_jax.layers.summary import summary
 from stbp_jax.layers.synapse import (
+    Inputs,
     LayerParams,
     Synapse,
     linear_fan_out,
@@ -27,7 +30,10 @@ from stbp_jax.layers.synapse import (
 )
 
 __all__ = [
+    "Constraint",
+    "Inputs",
     "LayerParams",
+    "Matmul",
     "Synapse",
     "apply",
     "apply_with_stats",
@@ -35,6 +41,7 @@ __all__ = [
     "bfloat16_matmul",
     "chunked",
     "conv",
+    "convolve",
     "dense",
     "dropout",
     "event_driven_matmul",
@@ -47,6 +54,7 @@ __all__ = [
     "split_bfloat16_matmul",
     "static_input",
     "stepwise",
+    "summary",
     "truncated",
     "unpack",
     "varying_input",

@@ -1,9 +1,8 @@
-"""Synapses, and how one becomes a layer.
+"""Synapses, and the layers that are built from a synapse and a neuron.
 
-Decides one definition with two schedules: a layer is a synapse (pure, any batch) and a neuron, and
-from them come `step` (streaming, one product a step) and `unroll` (layer by layer, ONE product for
-all T steps, then the scan over the membrane alone). Leaves out the dynamics: any `core.Neuron`
-will do.
+A layer is one definition with two schedules. `step` is for streaming and computes one product per
+step. `unroll` computes ONE product for all T steps, then scans over the membrane alone. A synapse
+has no state and works on any batch, which makes the product over all steps possible.
 """
 
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from stbp_jax import checks
+from stbp_jax import arguments, reprs
 from stbp_jax.core import (
     Array,
     Layer,
@@ -23,7 +22,7 @@ from stbp_jax.core import (
     State,
     constants_of,
     scan,
-    without_report,
+    without_stats,
 )
 from stbp_jax.metrics import synaptic_operations
 
@@ -33,11 +32,11 @@ class Synapse(NamedTuple):
 
     Attributes:
       init: `(key, shape) -> (params, out_shape)`; shapes without T and B.
-      apply: `(params, x [B, *in]) -> y [B, *out]`, each example by itself.
-      fan_out: `(params, shape of the input without T and B) -> [*in]`: how many synapses each
-        input drives, `linear_fan_out` for one. None where it is not known: reports of synaptic
-        operations are then NaN.
-      constants: `() -> dict`, as of a `Neuron`.
+      apply: `(params, x [B, *in]) -> y [B, *out]`, independent for each example.
+      fan_out: `(params, shape of the input without T and B) -> [*in]`, the number of synapses that
+        each input drives; `linear_fan_out` makes such a function. With None, the reported number of
+        synaptic operations is NaN.
+      constants: `() -> dict`, as in `Neuron`.
     """
 
     init: Callable[[Array, Shape], tuple[Params, Shape]]
@@ -45,31 +44,51 @@ class Synapse(NamedTuple):
     fan_out: Callable[[Params, Shape], Array] | None = None
     constants: Callable[[], dict[str, Any]] | None = None
 
+    def __repr__(self) -> str:
+        """The call that makes the synapse, as far as `constants` describe it."""
+        named = constants_of(self)
+        text = reprs.call_text(named) if named else reprs.value_text(self.apply)
+        return f"Synapse({text})"
+
 
 class LayerParams(NamedTuple):
-    """What a layer of synapse and neuron learns."""
+    """The parameters of a layer: those of its synapse and those of its neuron."""
 
     synapse: Params
     neuron: Params
 
 
 Inputs = Callable[[Array], Array]
+"""`xs [T, B, *in] -> [T, B, *in]` or `[1, B, *in]`: the steps that the synapse is applied to."""
 
 
 def varying_input(xs: Array) -> Array:
-    """Inputs that differ from step to step: the synapse is applied to all of them."""
+    """Inputs that differ from step to step; the synapse is applied at every step.
+
+    Args:
+      xs: `[T, B, *in]`.
+
+    Returns:
+      `xs`, all of its steps.
+    """
     return xs
 
 
 def static_input(xs: Array) -> Array:
-    """Inputs that are the same at all T steps: the synapse is applied once, its current held.
+    """Inputs that are the same at all T steps; the synapse is applied once.
 
-    For `constant` encoding, where it makes the first layer T times as cheap. Concrete inputs that
-    vary are refused. Traced inputs, under `jit` for one, cannot be checked: their first step counts
-    for all, and a wrong result comes without an error.
+    The current of the first step serves for all steps. With the `constant` encoding this makes the
+    first layer's product T times as cheap. Traced inputs, for example under `jit`, are not checked:
+    if they vary, the result is wrong without an error.
+
+    Args:
+      xs: `[T, B, *in]`, the same at all steps.
+
+    Returns:
+      `[1, B, *in]`, the first step.
 
     Raises:
-      ValueError: concrete inputs that differ between steps.
+      ValueError: concrete inputs differ between steps.
 
     >>> from stbp_jax import apply, constant, dense, lif
     >>> layer = dense(3, lif(), inputs=static_input)
@@ -77,14 +96,14 @@ def static_input(xs: Array) -> Array:
     >>> apply(layer, params, constant(jnp.ones((2, 4)), 5))[1].shape
     (5, 2, 3)
     """
-    if checks.concrete(xs):
-        checks.same_steps("xs", xs)
+    if arguments.concrete(xs):
+        arguments.same_steps("xs", xs)
     return xs[:1]
 
 
 def _over_time(synapse: Synapse, inputs: Inputs, params: Params, xs: Array) -> Array:
-    """The synapse on `[T, B, ...]`: the steps that it is applied to are folded into the batch."""
-    checks.sequence("xs", xs)
+    """The synapse on `[T, B, ...]`, with the selected steps folded into the batch."""
+    arguments.sequence("xs", xs)
     seen = inputs(xs)
     steps, batch = seen.shape[:2]
     ys = synapse.apply(params, seen.reshape((steps * batch, *seen.shape[2:])))
@@ -94,7 +113,7 @@ def _over_time(synapse: Synapse, inputs: Inputs, params: Params, xs: Array) -> A
 
 
 def check_slice(shape: Shape) -> None:
-    """The shape of one time slice has a B axis."""
+    """Raises if the shape of a time slice has no B axis."""
     if not shape:
         raise ValueError(
             "a network takes sequences [T, B, ...]: its state needs the shape of one time slice, "
@@ -103,14 +122,14 @@ def check_slice(shape: Shape) -> None:
 
 
 def pointwise(synapse: Synapse, *, inputs: Inputs = varying_input) -> Layer:
-    """A layer without memory, from a synapse alone: yᵗ = apply(params, xᵗ).
+    """A stateless layer from a synapse: yᵗ = synapse(xᵗ).
 
     Args:
-      synapse: what to apply at every step.
-      inputs: `varying_input`, or `static_input` where all T steps are the same.
+      synapse: the map that is applied at every step.
+      inputs: `varying_input`, or `static_input` if all T steps are the same.
 
     Returns:
-      A `Layer` whose params are the synapse's, in `LayerParams`, and whose state is `()`.
+      A `Layer` with `LayerParams` that hold the synapse's parameters; its state is `()`.
     """
 
     def init(key: Array, shape: Shape) -> tuple[LayerParams, Shape]:
@@ -129,12 +148,12 @@ def pointwise(synapse: Synapse, *, inputs: Inputs = varying_input) -> Layer:
         return state, _over_time(synapse, inputs, params.synapse, xs)
 
     return Layer(
-        init, initial_state, step, unroll, without_report(unroll), lambda: constants_of(synapse)
+        init, initial_state, step, unroll, without_stats(unroll), lambda: constants_of(synapse)
     )
 
 
 def out_shape(synapse: Synapse, params: Params, shape: Shape) -> Shape:
-    """What a synapse makes of a time slice `[B, *in]`: `[B, *out]`."""
+    """The shape `[B, *out]` of a synapse's output for a time slice of shape `[B, *in]`."""
     check_slice(shape)
     x = jax.ShapeDtypeStruct(shape, jnp.result_type(float))
     return jax.eval_shape(synapse.apply, params, x).shape
@@ -146,9 +165,9 @@ def spiking(synapse: Synapse, neuron: Neuron, *, inputs: Inputs = varying_input)
     `unroll` applies the synapse to all steps at once, then unrolls the neuron over the currents.
 
     Args:
-      synapse: `dense(...)` and `conv(...)` make theirs; any pure map will do.
-      neuron: any `Neuron`; `lif(...)` for one.
-      inputs: `varying_input`, or `static_input` where all T steps are the same.
+      synapse: any `Synapse`; `dense` and `conv` make their own.
+      neuron: any `Neuron`, such as `lif()`.
+      inputs: `varying_input`, or `static_input` if all T steps are the same.
 
     Returns:
       A `Layer` with `LayerParams`; its state is the neuron's.
@@ -168,12 +187,12 @@ def spiking(synapse: Synapse, neuron: Neuron, *, inputs: Inputs = varying_input)
         return neuron.initial_state(out, dtype), out
 
     def step(params: LayerParams, state: State, x: Array) -> tuple[State, Array]:
-        checks.batch("state", state, len(x))
+        arguments.batch("state", state, len(x))
         return neuron.step(params.neuron, state, synapse.apply(params.synapse, x))
 
     def unroll(params: LayerParams, state: State, xs: Array) -> tuple[State, Array]:
-        checks.sequence("xs", xs)
-        checks.batch("state", state, xs.shape[1])
+        arguments.sequence("xs", xs)
+        arguments.batch("state", state, xs.shape[1])
         currents = _over_time(synapse, inputs, params.synapse, xs)
         return neuron.unroll(params.neuron, state, currents)
 
@@ -181,13 +200,13 @@ def spiking(synapse: Synapse, neuron: Neuron, *, inputs: Inputs = varying_input)
         return {**constants_of(synapse), "units": constants_of(neuron)}
 
     if not neuron.spiking:
-        return Layer(init, initial_state, step, unroll, without_report(unroll), named)
+        return Layer(init, initial_state, step, unroll, without_stats(unroll), named)
 
     def unroll_with_stats(
         params: LayerParams, state: State, xs: Array
     ) -> tuple[State, Array, tuple[LayerStats]]:
-        checks.sequence("xs", xs)
-        checks.batch("state", state, xs.shape[1])
+        arguments.sequence("xs", xs)
+        arguments.batch("state", state, xs.shape[1])
         currents = _over_time(synapse, inputs, params.synapse, xs)
 
         def observed(params: Params, carried: Any, current: Array) -> tuple[Any, Array]:
@@ -210,7 +229,7 @@ def spiking(synapse: Synapse, neuron: Neuron, *, inputs: Inputs = varying_input)
 
 
 def _share_in_window(neuron: Neuron, params: Params, state: State) -> Array:
-    """Share of the units inside the surrogate's window; NaN where the neuron does not say."""
+    """The share of units inside the surrogate's window; NaN if the neuron has no `in_window`."""
     if neuron.in_window is None:
         return jnp.float32(jnp.nan)
     return jnp.mean(neuron.in_window(params, state), dtype=jnp.float32)
@@ -221,21 +240,21 @@ def linear_fan_out(
 ) -> Callable[[Params, Shape], Array]:
     """The `fan_out` of a synapse that is linear in its input and in its parameters.
 
-    How many synapses each input unit drives, borders of convolutions included: the gradient of the
-    summed output of an all-ones synapse.
+    The number of synapses that an input drives is the gradient of the summed output when all
+    parameters are 1. It is exact at the borders of convolutions too.
 
     Args:
-      apply: of the synapse, `(params, x [B, *in]) -> y [B, *out]`.
+      apply: the synapse's `apply`, `(params, x [B, *in]) -> y [B, *out]`.
 
     Returns:
-      `(params, shape) -> [*in]`, float32; of the parameters only their shapes matter.
+      `(params, shape) -> [*in]`, float32. The values of the parameters do not matter.
 
     >>> linear_fan_out(lambda kernel, x: x @ kernel)(jnp.zeros((2, 3)), (2,))
     Array([3., 3.], dtype=float32)
     """
 
     def fan_out(params: Params, shape: Shape) -> Array:
-        # bfloat16 counts to 256 alone.
+        # In bfloat16, sums of ones stop at 256.
         ones = jax.tree.map(lambda p: jnp.ones(p.shape, jnp.float32), params)
         count = jax.grad(lambda x: jnp.sum(apply(ones, x[None])))
         return count(jnp.zeros(shape, jnp.float32))
@@ -244,9 +263,9 @@ def linear_fan_out(
 
 
 def layer_of(synapse: Synapse, neuron: Neuron | None, inputs: Inputs) -> Layer:
-    """`spiking`, or `pointwise` where there is no neuron."""
-    checks.instance("neuron", neuron, Neuron | None, "a Neuron, such as lif(), or None")
-    checks.function("inputs", inputs, "changing or still")
+    """The layer of `spiking`, or of `pointwise` if `neuron` is None."""
+    arguments.instance("neuron", neuron, Neuron | None, "a Neuron, such as lif(), or None")
+    arguments.function("inputs", inputs, "varying_input or static_input")
     if neuron is None:
         return pointwise(synapse, inputs=inputs)
     return spiking(synapse, neuron, inputs=inputs)

@@ -1,33 +1,31 @@
-"""LIF neurons whose threshold rises with their own spikes.
+"""Adaptive LIF neurons, whose threshold rises with their own spikes.
 
-Decides the adaptation and how it enters the threshold; leak and reset stay with the resets of
-`iterative_lif`.
+Any reset of `lif` becomes a reset of `alif` in `adaptive_reset`.
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Neuron, Params, Shape, name_of
 from stbp_jax.neurons import unrolling
-from stbp_jax.neurons.lif import hard_reset
+from stbp_jax.neurons.resets import AdaptiveReset, adaptive_reset, hard_reset
 from stbp_jax.neurons.units import check_constants, check_surrogate, with_batch
 from stbp_jax.neurons.unrolling import Dynamics, in_dtype
 from stbp_jax.surrogates import Surrogate, rectangular
 
 
 class ALIFConstants(NamedTuple):
-    """The numbers of an adaptive population; every leaf a scalar or of the units' shape.
+    """Constants of adaptive LIF neurons; every leaf is a scalar or has the units' shape.
 
     Attributes:
-      decay: τ in [0, 1], the share of the membrane that is left after one step.
+      decay: τ in [0, 1], the fraction of the membrane that remains after one step.
       threshold: Vth > 0 at rest, in units of the membrane.
       surrogate: the spike function.
-      adaptation_decay: ρ in [0, 1], the share of the adaptation that is left after one step.
-      adaptation_strength: β >= 0, by how much one spike raises the threshold.
+      adaptation_decay: ρ in [0, 1], the fraction of the adaptation that remains after one step.
+      adaptation_strength: β >= 0, the rise of the threshold by one spike, in units of the membrane.
     """
 
     decay: Any
@@ -45,33 +43,6 @@ class ALIFState(NamedTuple):
     adaptation: Array
 
 
-ALIFReset = Callable[[ALIFConstants, ALIFState], tuple[Array, Array]]
-
-
-@functools.cache
-def adaptive_reset(reset: Callable[[Any, Any], Array], /) -> ALIFReset:
-    """Membrane and adaptation that enter a step: reset(u, o) and ρ a + o.
-
-    `detach_time(adaptive_reset(c))` cuts both; `adaptive_reset(detach_reset(c))` cuts the reset
-    alone, as Bellec et al. do, and `detach_reset(adaptive_reset(c))` the spikes' way into the
-    adaptation too.
-
-    Args:
-      reset: leak and reset: any of `lif`.
-
-    Returns:
-      A reset for `alif`.
-    """
-    checks.function("reset", reset, "a function of lif such as hard_reset")
-
-    @functools.wraps(reset)
-    def both(constants: ALIFConstants, state: ALIFState) -> tuple[Array, Array]:
-        adaptation = constants.adaptation_decay * state.adaptation + state.spikes
-        return reset(constants, state), adaptation
-
-    return both
-
-
 def alif(
     *,
     decay: Any = 0.2,
@@ -79,36 +50,40 @@ def alif(
     adaptation_decay: Any = 0.95,
     adaptation_strength: Any = 0.1,
     surrogate: Surrogate = rectangular(1.0),  # noqa: B008 - a value without arrays
-    reset: ALIFReset = adaptive_reset(hard_reset),  # noqa: B008 - a function without arrays
+    reset: AdaptiveReset = adaptive_reset(hard_reset),  # noqa: B008 - a function without arrays
 ) -> Neuron:
-    """Adaptive LIF: each spike raises the neuron's threshold, which falls back slowly.
+    """Adaptive LIF neurons: each spike raises the neuron's threshold, which then decays.
 
-        aᵗ = ρ aᵗ⁻¹ + oᵗ⁻¹
-        uᵗ = reset(uᵗ⁻¹, oᵗ⁻¹) + Iᵗ
-        oᵗ = H(uᵗ - Vth - β aᵗ)
+        aᵗ = ρ aᵗ⁻¹ + oᵗ⁻¹                   adaptation
+        uᵗ = reset(uᵗ⁻¹, oᵗ⁻¹) + Iᵗ          membrane
+        oᵗ = H(uᵗ - Vth - β aᵗ)              spike
 
-    A spike sees the input of its own step; reset and adaptation act from the next one on;
-    gradients cross both unless the reset detaches them. The slow adaptation gives gradients a long
-    way back through time. Unrolled as `lif_unroll` is: backward keeps membrane and adaptation.
+    A spike depends on the current of its own step. Reset and adaptation act from the next step on.
+    Gradients cross both unless the reset is wrapped in `detach_reset` or `detach_time`. The
+    adaptation decays slowly, and so carries gradients over many steps. The unroll is that of
+    `lif_unroll`; its backward pass stores membranes and adaptations.
 
     Args:
-      decay: τ in [0, 1] per step; a scalar or of the units' shape.
-      threshold: Vth > 0 at rest; a scalar or of the units' shape.
-      adaptation_decay: ρ in [0, 1] per step; a scalar or of the units' shape.
-      adaptation_strength: β >= 0 in units of the membrane; a scalar or of the units' shape. At 0
+      decay: τ in [0, 1], the fraction of the membrane that remains after one step; a scalar or of
+        the units' shape.
+      threshold: Vth > 0 at rest, in units of the membrane; a scalar or of the units' shape.
+      adaptation_decay: ρ in [0, 1], the fraction of the adaptation that remains after one step; a
+        scalar or of the units' shape.
+      adaptation_strength: β >= 0, in units of the membrane; a scalar or of the units' shape. At 0
         the neuron is `lif`.
       surrogate: the spike function.
-      reset: leak, reset and adaptation.
+      reset: leak, reset and adaptation: a reset of `lif` in `adaptive_reset`.
 
     Returns:
-      A `Neuron` with nothing learnt; its state is an `ALIFState`.
+      A `Neuron` without learned parameters; its state is an `ALIFState`. Its `init` and
+      `initial_state` raise ValueError for constants, or a width of the surrogate, whose shape does
+      not match the units; `step` and `unroll` for a state of another shape than one time slice, and
+      `unroll` for T = 0. `step` and `unroll` raise TypeError for a reset without `adaptive_reset`.
 
     Raises:
-      ValueError: decays outside [0, 1], `threshold` not positive, `adaptation_strength` negative;
-        on `init` or `initial_state`, constants or a surrogate's width whose shape does not fit the
-        units; when it runs, T = 0 or a state of another shape than one time slice.
-      TypeError: `surrogate` is no `Surrogate`, `reset` no function; when it runs, a reset of `lif`
-        that is not wrapped.
+      ValueError: a decay is outside [0, 1]; `threshold` is not positive; `adaptation_strength` is
+        negative.
+      TypeError: `surrogate` is not a `Surrogate`; `reset` is not callable.
 
     >>> neuron = alif(decay=0.5, threshold=0.5, adaptation_decay=0.5, adaptation_strength=1.0)
     >>> state = neuron.initial_state((1, 1), jnp.float32)
@@ -116,18 +91,18 @@ def alif(
     >>> spikes.ravel(), state.adaptation.ravel()
     (Array([1., 0., 0., 1., 0.], dtype=float32), Array([1.125], dtype=float32))
 
-    Source: Bellec et al. 2020 (LSNN), whose reset subtracts the threshold at rest. Their work of
-    2018 lets a grow by (1 - ρ) o, so that its β is 1 / (1 - ρ) of this one.
+    Source: Bellec et al. 2020 (LSNN), whose reset subtracts the threshold at rest. In Bellec et al.
+    2018, a grows by (1 - ρ) o, so that the β of that work is this β divided by (1 - ρ).
     """
     constants = ALIFConstants(
-        checks.unit_interval("decay", decay),
-        checks.positive("threshold", threshold),
+        arguments.unit_interval("decay", decay),
+        arguments.positive("threshold", threshold),
         check_surrogate(surrogate),
-        checks.unit_interval("adaptation_decay", adaptation_decay),
-        checks.not_negative("adaptation_strength", adaptation_strength),
+        arguments.unit_interval("adaptation_decay", adaptation_decay),
+        arguments.not_negative("adaptation_strength", adaptation_strength),
     )
 
-    checks.function("reset", reset, "a function such as adaptive_reset(hard_reset)")
+    arguments.function("reset", reset, "a function such as adaptive_reset(hard_reset)")
     entered = _both(reset)
 
     def check(units: Shape) -> None:
@@ -142,8 +117,8 @@ def alif(
         return ALIFState(*(jnp.zeros(shape, dtype) for _ in range(3)))
 
     def step(params: Params, state: ALIFState, current: Array) -> tuple[ALIFState, Array]:
-        checks.array("current", current)
-        checks.state("state", state, current.shape)
+        arguments.array("current", current)
+        arguments.state("state", state, current.shape)
         c = in_dtype(with_batch(constants), state.membrane)
         membrane, adaptation = entered(c, state)
         membrane = membrane + current
@@ -158,21 +133,20 @@ def alif(
         return c.surrogate.in_window(_distance(c, (state.membrane, state.adaptation)))
 
     def named() -> dict[str, Any]:
-        numbers = {k: v for k, v in constants._asdict().items() if k != "surrogate"}
-        return {"neuron": "alif", **numbers, "reset": name_of(reset)}
+        return {"neuron": "alif", **constants._asdict(), "reset": name_of(reset)}
 
     return Neuron(init, initial_state, step, unroll, in_window, constants=named)
 
 
 @functools.lru_cache
-def _both(reset: ALIFReset) -> ALIFReset:
-    """The reset, refused where it gives no pair."""
+def _both(reset: AdaptiveReset) -> AdaptiveReset:
+    """Wrap a reset with a check of its result, for a reset of `lif` passed by mistake."""
 
     def entered(constants: ALIFConstants, state: ALIFState) -> tuple[Array, Array]:
         found = reset(constants, state)
         if not isinstance(found, tuple):
             raise TypeError(
-                "reset must give (membrane, adaptation), got one array: wrap it, as in "
+                "reset must give (membrane, adaptation), got one array; wrap it, as in "
                 "adaptive_reset(hard_reset)"
             )
         return found
@@ -186,7 +160,7 @@ def _distance(constants: ALIFConstants, hidden: tuple[Array, ...]) -> Array:
 
 
 @functools.lru_cache
-def _dynamics(reset: ALIFReset) -> Dynamics:
+def _dynamics(reset: AdaptiveReset) -> Dynamics:
     return Dynamics(
         reset=reset,
         distance=_distance,

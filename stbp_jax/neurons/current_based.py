@@ -1,8 +1,8 @@
-"""Currents that outlast their spikes, in front of any neuron."""
+"""Current-based synapses: a current that decays over steps, in front of any neuron."""
 
 from typing import Any, NamedTuple
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Neuron, Params, Shape, State, constants_of
 from stbp_jax.neurons.leaky_integrator import leaky_integrator
 
@@ -15,23 +15,27 @@ class CurrentState(NamedTuple):
 
 
 def current_based(neuron: Neuron, *, decay: Any) -> Neuron:
-    """The same neurons behind synapses with a current of their own: iᵗ = α iᵗ⁻¹ + Iᵗ.
+    """Drive neurons by a current that decays over steps: iᵗ = α iᵗ⁻¹ + Iᵗ.
 
-    The neuron gets iᵗ, in the step of its input. Around `lif` this is the current-based LIF (CuBa):
-    uᵗ = reset(uᵗ⁻¹, oᵗ⁻¹) + iᵗ. The currents of all steps are made first, then the neuron is
-    unrolled over them, fast where it has a fast unroll. `recurrent(current_based(n))` filters what
-    comes back among the units too, `current_based(recurrent(n))` only what comes from below.
+    The neuron receives iᵗ in place of Iᵗ, in the same step. Gradients cross the current's decay.
+    With `lif` this is the current-based LIF (CuBa): uᵗ = reset(uᵗ⁻¹, oᵗ⁻¹) + iᵗ. `unroll` computes
+    the currents of all steps first and then calls the inner neuron's `unroll` on them.
+
+    `recurrent(current_based(n))` filters both the input and the recurrent current;
+    `current_based(recurrent(n))` filters only the input.
 
     Args:
-      neuron: any, such as `lif` or `alif`.
-      decay: α in [0, 1] per step; a scalar or of the units' shape. At 0 it is the neuron alone.
+      neuron: the inner neuron, such as `lif()` or `alif()`.
+      decay: α in [0, 1], the fraction of the current that remains after one step; a scalar or of
+        the units' shape. At 0 the result behaves as `neuron`.
 
     Returns:
-      A `Neuron` that learns what the inner one does; its state is a `CurrentState`.
+      A `Neuron` with the parameters of `neuron`; its state is a `CurrentState`. Its `init` and
+      `initial_state` raise ValueError for a `decay` whose shape does not match the units.
 
     Raises:
-      ValueError: `decay` outside [0, 1], or of a shape that does not fit the units.
-      TypeError: `neuron` is no `Neuron`.
+      ValueError: `decay` is outside [0, 1].
+      TypeError: `neuron` is not a `Neuron`.
 
     >>> import jax.numpy as jnp
     >>> from stbp_jax import lif
@@ -42,7 +46,7 @@ def current_based(neuron: Neuron, *, decay: Any) -> Neuron:
 
     Source: Neftci, Mostafa, Zenke 2019; `CuBa` of NIR and Lava.
     """
-    checks.instance("neuron", neuron, Neuron, "a Neuron, such as lif()")
+    arguments.instance("neuron", neuron, Neuron, "a Neuron, such as lif()")
     synapse = leaky_integrator(decay=decay)
 
     def init(key: Array, shape: Shape) -> Params:

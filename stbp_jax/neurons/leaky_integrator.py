@@ -1,33 +1,38 @@
-"""Neurons that do not spike: the leaky readout, and none at all."""
+"""Neurons that do not spike: leaky integrators and activation functions."""
 
 from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Neuron, Params, Shape, State, name_of, scan
 from stbp_jax.neurons.units import check_per_unit, with_batch
 
 
 def leaky_integrator(*, decay: Any) -> Neuron:
-    """A readout that does not spike: uᵗ = τ uᵗ⁻¹ + Iᵗ, and its output is the membrane.
+    """Leaky integrators, for output layers: uᵗ = τ uᵗ⁻¹ + Iᵗ; the output is the membrane uᵗ.
+
+    The membrane depends on the current of its own step. There is no threshold and no reset, and
+    gradients cross the leak.
 
     Args:
-      decay: τ in [0, 1] per step; a scalar or of the units' shape. 1 integrates, 0 passes through.
+      decay: τ in [0, 1], the fraction of the membrane that remains after one step; a scalar or of
+        the units' shape. 1 sums the currents, 0 returns each current unchanged.
 
     Returns:
-      A `Neuron` with nothing learnt; its state is the membrane `[B, *units]`.
+      A `Neuron` without learned parameters; its state is the membrane `[B, *units]`. Its `init` and
+      `initial_state` raise ValueError for a `decay` whose shape does not match the units.
 
     Raises:
-      ValueError: `decay` outside [0, 1], or of a shape that does not fit the units.
+      ValueError: `decay` is outside [0, 1].
 
     >>> neuron = leaky_integrator(decay=0.5)
     >>> state = neuron.initial_state((1, 1), jnp.float32)
     >>> neuron.unroll((), state, jnp.ones((3, 1, 1)))[1].ravel()
     Array([1.  , 1.5 , 1.75], dtype=float32)
     """
-    checks.unit_interval("decay", decay)
+    arguments.unit_interval("decay", decay)
 
     def init(key: Array, shape: Shape) -> Params:
         check_per_unit("decay", decay, shape)
@@ -38,7 +43,7 @@ def leaky_integrator(*, decay: Any) -> Neuron:
         return jnp.zeros(shape, dtype)
 
     def step(params: Params, membrane: Array, current: Array) -> tuple[Array, Array]:
-        checks.state("state", membrane, jnp.shape(current))
+        arguments.state("state", membrane, jnp.shape(current))
         membrane = jnp.asarray(with_batch(decay), membrane.dtype) * membrane + current
         return membrane, membrane
 
@@ -49,22 +54,26 @@ def leaky_integrator(*, decay: Any) -> Neuron:
 
 
 def activation(function: Callable[[Array], Array]) -> Neuron:
-    """An activation function as a neuron: outᵗ = function(Iᵗ); for non-spiking twins.
+    """An activation function as a neuron, for ANN baselines: yᵗ = function(Iᵗ).
 
     Args:
-      function: elementwise, any shape, `jax.nn.relu` for one.
+      function: elementwise, for arrays of any shape, such as `jax.nn.relu`.
 
     Returns:
-      A `Neuron` with no state and nothing learnt.
+      A `Neuron` without a state and without learned parameters.
 
     Raises:
-      TypeError: `function` cannot be called.
+      TypeError: `function` is not callable.
+
+    >>> import jax
+    >>> activation(jax.nn.relu).step((), (), jnp.array([[-1.0, 1.0]]))
+    ((), Array([[0., 1.]], dtype=float32))
     """
 
     def apply(params: Params, state: State, x: Array) -> tuple[State, Array]:
         return state, function(x)
 
-    checks.function("function", function, "an activation function, such as jax.nn.relu")
+    arguments.function("function", function, "an activation function, such as jax.nn.relu")
     return Neuron(
         lambda key, shape: (),
         lambda shape, dtype: (),

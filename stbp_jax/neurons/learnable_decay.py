@@ -1,4 +1,4 @@
-"""Decays that are learnt, of any population."""
+"""Learned decays, for any neuron."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Neuron, Params, Shape, State, constants_of
 from stbp_jax.neurons.units import check_per_unit
 
@@ -15,46 +15,46 @@ DecayInit = Callable[[Array, Shape], Array]
 
 
 class LearnableDecayParams(NamedTuple):
-    """Logits w of the decays sigmoid(w), a scalar or `[*units]`, and what else is learnt."""
+    """Logits w of the decays sigmoid(w), a scalar or `[*units]`, and the neuron's parameters."""
 
     logits: Array
     neuron: Params
 
 
 def per_layer(decay: float) -> DecayInit:
-    """A decay that all units of a layer share.
+    """Initial decay of `learnable_decay`: one decay that all units of a layer share.
 
     Args:
-      decay: at first, in (0, 1); a scalar.
+      decay: the initial value, a scalar in (0, 1).
 
     Returns:
       `(key, units) -> scalar`.
 
     Raises:
-      ValueError: a decay that is not inside (0, 1).
+      ValueError: `decay` is outside (0, 1).
     """
-    checks.open_unit_interval("decay", decay)
+    arguments.open_unit_interval("decay", decay)
     return lambda key, units: jnp.full((), decay, jnp.result_type(float))
 
 
 def per_neuron(low: float, high: float) -> DecayInit:
-    """A decay for each unit, drawn evenly between two numbers.
+    """Initial decay of `learnable_decay`: one decay for each unit, τ ~ U[low, high].
 
     Args:
-      low: the least, in (0, 1).
-      high: the largest, at least `low`, in (0, 1); equal to it all units start alike.
+      low: lower bound, in (0, 1).
+      high: upper bound, in (0, 1) and at least `low`; if equal, all units start with this decay.
 
     Returns:
       `(key, units) -> [*units]`.
 
     Raises:
-      ValueError: numbers that are not inside (0, 1), or in the wrong order.
+      ValueError: `low` or `high` is outside (0, 1); `high` is below `low`.
 
     Source: Perez-Nieves et al. 2021, neural heterogeneity.
     """
-    checks.open_unit_interval("low", low)
-    checks.open_unit_interval("high", high)
-    if checks.concrete(low) and checks.concrete(high) and high < low:
+    arguments.open_unit_interval("low", low)
+    arguments.open_unit_interval("high", high)
+    if arguments.concrete(low) and arguments.concrete(high) and high < low:
         raise ValueError(f"high must be at least low, got low {low!r} and high {high!r}")
     return lambda key, units: jax.random.uniform(
         key, units, jnp.result_type(float), minval=low, maxval=high
@@ -62,22 +62,22 @@ def per_neuron(low: float, high: float) -> DecayInit:
 
 
 def learnable_decay(population: Callable[[Any], Neuron], init: DecayInit) -> Neuron:
-    """A population whose decay is learnt: decay = sigmoid(w).
+    """Make a decay of a neuron a learned parameter: τ = sigmoid(w), inside (0, 1).
 
-    The sigmoid keeps it in (0, 1). Gradients to w come through `jax.grad`, by the population's own
-    unroll.
+    Gradients reach w through the neuron's own unroll; `lif_unroll` has them.
 
     Args:
-      population: `decay -> Neuron`, such as `lambda decay: lif(decay=decay)`; of any decay of any
-        neuron. Its states must not depend on the decay's value.
-      init: first decays: `per_layer(0.5)` for a layer, `per_neuron(0.2, 0.9)` for each neuron.
+      population: `decay -> Neuron`, such as `lambda decay: lif(decay=decay)`, for any decay of any
+        neuron. The neuron's states must not depend on the value of the decay.
+      init: draws the initial decays: `per_layer(0.5)` shares one decay among the units of a layer,
+        `per_neuron(0.2, 0.9)` has one for each unit.
 
     Returns:
-      A `Neuron` with `LearnableDecayParams`; its state is the population's.
+      A `Neuron` with `LearnableDecayParams` and the neuron's state. Its `init` raises ValueError
+      for initial decays outside (0, 1) or of a shape that does not match the units.
 
     Raises:
-      ValueError: on `init`, decays that are not inside (0, 1) or of a shape that does not fit.
-      TypeError: `population` does not give a `Neuron`, or `init` is no function.
+      TypeError: `population` does not return a `Neuron`; `init` is not callable.
 
     >>> from stbp_jax import lif
     >>> neuron = learnable_decay(lambda decay: lif(decay=decay), per_layer(0.5))
@@ -86,39 +86,39 @@ def learnable_decay(population: Callable[[Any], Neuron], init: DecayInit) -> Neu
 
     Source: Fang et al. 2021, the parametric LIF (PLIF).
     """
-    checks.function("population", population, "a function from a decay to a Neuron")
-    checks.function("init", init, "a function that draws decays, such as per_layer(0.5)")
-    anyone = population(0.5)  # for what does not depend on the decay
-    checks.instance("population", anyone, Neuron, "a function from a decay to a Neuron")
+    arguments.function("population", population, "a function from a decay to a Neuron")
+    arguments.function("init", init, "a function that draws decays, such as per_layer(0.5)")
+    template = population(0.5)  # for its functions that do not depend on the decay
+    arguments.instance("population", template, Neuron, "a function from a decay to a Neuron")
 
-    def now(params: LearnableDecayParams) -> Neuron:
+    def neuron_of(params: LearnableDecayParams) -> Neuron:
         return population(jax.nn.sigmoid(params.logits))
 
     def init_(key: Array, shape: Shape) -> LearnableDecayParams:
         key_decay, key_neuron = jax.random.split(key)
         decays = init(key_decay, shape)
-        checks.open_unit_interval("init", decays)
+        arguments.open_unit_interval("init", decays)
         check_per_unit("init", decays, shape)
         logits = jnp.log(decays) - jnp.log1p(-decays)
-        return LearnableDecayParams(logits, anyone.init(key_neuron, shape))
+        return LearnableDecayParams(logits, template.init(key_neuron, shape))
 
     def step(params: LearnableDecayParams, state: State, current: Array) -> tuple[State, Array]:
-        return now(params).step(params.neuron, state, current)
+        return neuron_of(params).step(params.neuron, state, current)
 
     def unroll(params: LearnableDecayParams, state: State, currents: Array) -> tuple[State, Array]:
-        return now(params).unroll(params.neuron, state, currents)
+        return neuron_of(params).unroll(params.neuron, state, currents)
 
     def in_window(params: LearnableDecayParams, state: State) -> Array:
-        inside = now(params).in_window
-        assert inside is not None  # it is the same for every decay
+        inside = neuron_of(params).in_window
+        assert inside is not None  # the template has one
         return inside(params.neuron, state)
 
     return Neuron(
         init_,
-        anyone.initial_state,
+        template.initial_state,
         step,
         unroll,
-        None if anyone.in_window is None else in_window,
-        anyone.spiking,
-        lambda: {"neuron": "learnable_decay", "at 0.5": constants_of(anyone)},
+        None if template.in_window is None else in_window,
+        template.spiking,
+        lambda: {"neuron": "learnable_decay", "at 0.5": constants_of(template)},
     )

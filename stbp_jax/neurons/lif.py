@@ -1,14 +1,14 @@
-"""Leaky integrate-and-fire dynamics, and the two ways to unroll them over time.
+"""Leaky integrate-and-fire (LIF) neurons, with two ways to unroll them over time.
 
-Decides the iterative LIF of Wu et al. 2018, with o⁰ = u⁰ = 0:
+The neuron is the iterative LIF of Wu et al. 2018, with o⁰ = u⁰ = 0:
 
-    uᵗ = reset(uᵗ⁻¹, oᵗ⁻¹) + Iᵗ        (4)  Iᵗ already holds the synapse's bias
-    oᵗ = H(uᵗ - Vth)                   (5)  fires at u >= Vth, in the step of its input
+    uᵗ = reset(uᵗ⁻¹, oᵗ⁻¹) + Iᵗ        (4)  membrane; Iᵗ is the current, the bias included
+    oᵗ = H(uᵗ - Vth)                   (5)  spike; H(v) = 1 if v >= 0, else 0
 
-Leak and reset are one function, the reset; cutting a gradient is a function of a reset. An unroll
-is a value too: `lif_scan` is plain autodiff through the scan, so that STBP falls out of `jax.grad`;
-`lif_unroll` writes the same recursion as a reverse scan (`unrolling`). Leaves out what makes the
-current (`layers`), and what the outputs mean (`readouts`).
+Leak and reset are one function (`resets`), such as `hard_reset`: τ uᵗ⁻¹ (1 - oᵗ⁻¹). The unroll is
+a function too. `lif_scan` scans the step, and `jax.grad` through it is spatio-temporal
+backpropagation (STBP). `lif_unroll`, the default, has the same values and gradients, and computes
+the backward pass by the paper's recursion (`unrolling`).
 """
 
 import functools
@@ -19,19 +19,20 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Neuron, Params, Shape, name_of
 from stbp_jax.neurons import unrolling
+from stbp_jax.neurons.resets import Reset, hard_reset
 from stbp_jax.neurons.units import check_constants, check_surrogate, with_batch
 from stbp_jax.neurons.unrolling import MEMBRANE, Dynamics, in_dtype
 from stbp_jax.surrogates import Surrogate, rectangular
 
 
 class LIFConstants(NamedTuple):
-    """The numbers of a LIF population; every leaf a scalar or of the units' shape.
+    """Constants of LIF neurons; every leaf is a scalar or has the units' shape.
 
     Attributes:
-      decay: τ in [0, 1], the share of the membrane that is left after one step.
+      decay: τ in [0, 1], the fraction of the membrane that remains after one step.
       threshold: Vth > 0, in units of the membrane.
       surrogate: the spike function.
     """
@@ -49,133 +50,56 @@ class LIFState(NamedTuple):
 
 
 def keep_membranes(primitive: Any, *avals: Any, **params: Any) -> Any:
-    """A policy for `chunked`: backward keeps the membranes, and computes spikes anew from them.
+    """Checkpoint policy for `chunked`: store the membranes, and recompute the spikes from them.
 
-    Of `alif` the adaptations too; of neurons that are unrolled neither by `lif_unroll` nor by a
-    kernel, nor are `alif`, nothing.
+    The policy stores the membranes of `lif` with `lif_unroll` or a kernel, and the membranes and
+    adaptations of `alif`. It stores nothing of other neurons.
 
     Args:
-      primitive: as `jax.checkpoint` asks its policies.
-      *avals: as above.
-      **params: as above.
+      primitive: as in every policy of `jax.checkpoint`.
+      *avals: as in every policy of `jax.checkpoint`.
+      **params: as in every policy of `jax.checkpoint`.
 
     Returns:
-      Whether to keep what the primitive computes.
+      Whether to store the result of the primitive.
     """
     return jax.checkpoint_policies.save_only_these_names(MEMBRANE)(primitive, *avals, **params)
 
 
-Reset = Callable[[LIFConstants, LIFState], Array]
 LIFUnroll = Callable[[Reset, LIFConstants, LIFState, Array], tuple[LIFState, Array]]
-
-
-def hard_reset(constants: LIFConstants, state: LIFState) -> Array:
-    """Leak and hard reset: τ u (1 - o).
-
-    Args:
-      constants: its `decay` is τ.
-      state: membrane and spikes of the last step, `[B, *units]`.
-
-    Returns:
-      The membrane that enters this step, `[B, *units]`.
-
-    Source: Wu et al. 2018, equation (8); the authors' code.
-    """
-    return constants.decay * state.membrane * (1 - state.spikes)
-
-
-def exponential_reset(constants: LIFConstants, state: LIFState) -> Array:
-    """Leak and an almost hard reset: u τ exp(-o/τ).
-
-    After a spike exp(-1/τ) of the leaked membrane stays: 5e-5 at τ = 0.1, 14 % at 0.5, so that
-    this gate resets only at small decays. At τ = 0 nothing is carried.
-
-    Args:
-      constants: its `decay` is τ.
-      state: membrane and spikes of the last step, `[B, *units]`.
-
-    Returns:
-      The membrane that enters this step, `[B, *units]`.
-
-    Source: Wu et al. 2018, equation (6).
-    """
-    # Below 1e-3 the gate of a spike is 0 in every float type; the bound keeps its slope finite.
-    gate = jnp.exp(-state.spikes / jnp.maximum(constants.decay, 1e-3))
-    return _undefined_at_infinity(state.membrane, state.membrane * constants.decay * gate)
-
-
-def soft_reset(constants: LIFConstants, state: LIFState) -> Array:
-    """Leak and soft reset: τ (u - Vth o), which keeps what exceeds the threshold.
-
-    Args:
-      constants: its `decay` is τ, its `threshold` Vth.
-      state: membrane and spikes of the last step, `[B, *units]`.
-
-    Returns:
-      The membrane that enters this step, `[B, *units]`.
-    """
-    entering = constants.decay * (state.membrane - constants.threshold * state.spikes)
-    return _undefined_at_infinity(state.membrane, entering)
-
-
-def _undefined_at_infinity(membrane: Array, entering: Array) -> Array:
-    """NaN where the membrane is +inf: what the hard reset, inf · 0, makes of it."""
-    return jnp.where(membrane == jnp.inf, jnp.nan, entering)
-
-
-@functools.cache
-def detach_reset(reset: Reset) -> Reset:
-    """The same reset, with no gradient through its spikes: f'(o) = 0.
-
-    >>> detach_reset(hard_reset) is detach_reset(hard_reset)
-    True
-    """
-    checks.function("reset", reset, "a function such as hard_reset")
-
-    @functools.wraps(reset)  # the forward pass is the same, and so is the name
-    def detached(constants: LIFConstants, state: LIFState) -> Array:
-        return reset(constants, state._replace(spikes=lax.stop_gradient(state.spikes)))
-
-    return detached
-
-
-@functools.cache
-def detach_time(reset: Reset) -> Reset:
-    """The same reset, with no gradient from step to step: SDBP, the paper's ablation.
-
-    Gradients are still summed over the steps. Equal to STBP at T = 1. Source: Wu et al. 2018,
-    Table 7; later published as SLTT.
-    """
-    checks.function("reset", reset, "a function such as hard_reset")
-
-    @functools.wraps(reset)
-    def detached(constants: LIFConstants, state: LIFState) -> Array:
-        return reset(constants, lax.stop_gradient(state))
-
-    return detached
+"""`(reset, constants, state, currents) -> (state, spikes)`, as `lif_scan`."""
 
 
 def lif_step(
     reset: Reset, constants: LIFConstants, state: LIFState, current: Array
 ) -> tuple[LIFState, Array]:
-    """One step: uᵗ = reset(uᵗ⁻¹, oᵗ⁻¹) + Iᵗ, oᵗ = H(uᵗ - Vth).
+    """One step of LIF neurons: uᵗ = reset(uᵗ⁻¹, oᵗ⁻¹) + Iᵗ, oᵗ = H(uᵗ - Vth).
 
-    The spike sees this step's input; the reset acts on the next step. Gradients cross the reset
-    unless the reset detaches it.
+    A spike depends on the current of its own step. The reset acts on the next step. Gradients
+    cross the reset unless it is wrapped in `detach_reset` or `detach_time`.
 
     Args:
       reset: leak and reset.
       constants: decay, threshold and surrogate.
-      state: of the last step, `[B, *units]`.
-      current: input of this step, `[B, *units]`.
+      state: of the previous step, `[B, *units]`.
+      current: of this step, `[B, *units]`.
 
     Returns:
       `(state, spikes [B, *units])`.
 
+    Raises:
+      ValueError: a state of another shape than the current.
+      TypeError: `current` is not an array of real numbers.
+
+    >>> constants = LIFConstants(decay=0.5, threshold=1.0, surrogate=rectangular(1.0))
+    >>> state = LIFState(membrane=jnp.array([[0.5]]), spikes=jnp.array([[0.0]]))
+    >>> lif_step(hard_reset, constants, state, jnp.array([[0.75]]))[0]
+    LIFState(membrane=Array([[1.]], dtype=float32), spikes=Array([[1.]], dtype=float32))
+
     Source: Wu et al. 2018, equations (4) and (5).
     """
-    checks.array("current", current)
-    checks.state("state", state, current.shape)
+    arguments.array("current", current)
+    arguments.state("state", state, current.shape)
     constants = in_dtype(constants, state.membrane)
     membrane = reset(constants, state) + current
     spikes = constants.surrogate(membrane - constants.threshold)
@@ -185,44 +109,51 @@ def lif_step(
 def lif_scan(
     reset: Reset, constants: LIFConstants, state: LIFState, currents: Array
 ) -> tuple[LIFState, Array]:
-    """The reference unroll: `lif_step` under `lax.scan`, its gradient by plain autodiff.
+    """The reference unroll: `lif_step` under `lax.scan`, differentiated by JAX.
 
     Args:
       reset: leak and reset.
       constants: decay, threshold and surrogate.
-      state: of the step before the first, `[B, *units]`.
+      state: before the first step, `[B, *units]`.
       currents: `[T, B, *units]`.
 
     Returns:
       `(last state, spikes [T, B, *units])`.
+
+    Raises:
+      ValueError: T = 0, or a state of another shape than one time slice.
     """
-    checks.sequence("currents", currents)
+    arguments.sequence("currents", currents)
     return lax.scan(functools.partial(lif_step, reset, constants), state, currents)
 
 
 def lif_unroll(
     reset: Reset, constants: LIFConstants, state: LIFState, currents: Array
 ) -> tuple[LIFState, Array]:
-    """The default unroll: forward as `lif_scan`, backward as the paper's recursion.
+    """The default unroll: the values of `lif_scan`, and the paper's recursion as its gradient.
 
-    With eps = total dL/du, delta = total dL/do, h the surrogate's curve and f the reset:
+    Let f be the reset and h the curve of the surrogate. The total derivatives δᵗ = dL/doᵗ and
+    εᵗ = dL/duᵗ follow from t = T to 1, with εᵀ⁺¹ = 0:
 
-        deltaᵗ = dL/doᵗ (from above)  + epsᵗ⁺¹ · ∂f/∂oᵗ
-        epsᵗ   = deltaᵗ · h(uᵗ - Vth) + epsᵗ⁺¹ · ∂f/∂uᵗ        dL/dIᵗ = epsᵗ
+        δᵗ = gᵗ + εᵗ⁺¹ · ∂f/∂oᵗ                gᵗ: the cotangent of the output oᵗ
+        εᵗ = δᵗ · h(uᵗ - Vth) + εᵗ⁺¹ · ∂f/∂uᵗ        dL/dIᵗ = εᵗ
 
-    The reset's two derivatives come from `jax.vjp`, so that it serves every reset and curve. Of
-    each step only the membrane is kept, `[T, B, *units]`; spikes are recomputed from it.
+    `jax.vjp` gives the two derivatives of the reset, so that every reset and curve works. The
+    backward pass stores only the membranes, `[T, B, *units]`, and recomputes the spikes from them.
 
     Args:
-      reset: leak and reset; gradients reach traced numbers that it closes over too.
+      reset: leak and reset; gradients also reach the traced numbers that it closes over.
       constants: decay, threshold and surrogate; gradients reach decay and threshold.
-      state: of the step before the first, `[B, *units]`.
-      currents: `[T, B, *units]`; taken in the dtype of the state.
+      state: before the first step, `[B, *units]`.
+      currents: `[T, B, *units]`; converted to the dtype of the state.
 
     Returns:
       `(last state, spikes [T, B, *units])`.
 
-    Source: Wu et al. 2018, equations (10)-(20), with their errata mended.
+    Raises:
+      ValueError: T = 0, or a state of another shape than one time slice.
+
+    Source: Wu et al. 2018, equations (10)-(20), with their errata corrected.
     """
     return unrolling.unroll(_dynamics(reset), constants, state, currents)
 
@@ -247,25 +178,28 @@ def lif(
 ) -> Neuron:
     """Leaky integrate-and-fire neurons: uᵗ = reset(uᵗ⁻¹, oᵗ⁻¹) + Iᵗ, oᵗ = H(uᵗ - Vth).
 
-    A spike sees the input of its own step; the reset acts on the next one; gradients cross the
-    reset unless the reset detaches it. The defaults are those of the authors' MNIST network.
+    A spike depends on the current of its own step. The reset acts on the next step. Gradients
+    cross the reset unless it is wrapped in `detach_reset` or `detach_time`. The defaults are those
+    of the authors' MNIST network.
 
     Args:
-      decay: τ in [0, 1] per step (not a time constant); a scalar or of the units' shape.
-      threshold: Vth > 0; a scalar or of the units' shape.
+      decay: τ in [0, 1], the fraction of the membrane that remains after one step (not a time
+        constant); a scalar or of the units' shape.
+      threshold: Vth > 0, in units of the membrane; a scalar or of the units' shape.
       surrogate: the spike function.
-      reset: leak and reset: `hard_reset`, `exponential_reset`, `soft_reset`, or one of
-        them in `detach_reset` or `detach_time`.
-      unroll: `lif_unroll` or `lif_scan`: the same numbers, the second slower and larger.
+      reset: leak and reset: `hard_reset`, `exponential_reset` or `soft_reset`, each of them also
+        in `detach_reset` or `detach_time`.
+      unroll: `lif_unroll`, or `lif_scan`, which computes the same in more time and memory.
 
     Returns:
-      A `Neuron` with nothing learnt; its state is a `LIFState`.
+      A `Neuron` without learned parameters; its state is a `LIFState`. Its `init` and
+      `initial_state` raise ValueError for constants, or a width of the surrogate, whose shape does
+      not match the units; `step` and `unroll` for a state of another shape than one time slice, and
+      `unroll` for T = 0.
 
     Raises:
-      ValueError: `decay` outside [0, 1] or `threshold` not positive; on `init` or
-        `initial_state`, constants or a surrogate's width whose shape does not fit the units; when
-        it runs, T = 0 or a state of another shape than one time slice.
-      TypeError: `surrogate` is no `Surrogate`, `reset` or `unroll` no function.
+      ValueError: `decay` is outside [0, 1]; `threshold` is not positive.
+      TypeError: `surrogate` is not a `Surrogate`; `reset` or `unroll` is not callable.
 
     >>> neuron = lif(decay=0.5, threshold=1.0)
     >>> state = neuron.initial_state((1, 1), jnp.float32)
@@ -276,12 +210,12 @@ def lif(
     Source: Wu et al. 2018, equations (4)-(8).
     """
     constants = LIFConstants(
-        checks.unit_interval("decay", decay),
-        checks.positive("threshold", threshold),
+        arguments.unit_interval("decay", decay),
+        arguments.positive("threshold", threshold),
         check_surrogate(surrogate),
     )
-    checks.function("reset", reset, "a function such as hard_reset")
-    checks.function("unroll", unroll, "an unroll, such as lif_unroll")
+    arguments.function("reset", reset, "a function such as hard_reset")
+    arguments.function("unroll", unroll, "an unroll, such as lif_unroll")
 
     def check(units: Shape) -> None:
         check_constants(constants, units)
@@ -305,6 +239,6 @@ def lif(
         return c.surrogate.in_window(state.membrane - c.threshold)
 
     def named() -> dict[str, Any]:
-        return {"neuron": "lif", "decay": decay, "threshold": threshold, "reset": name_of(reset)}
+        return {"neuron": "lif", **constants._asdict(), "reset": name_of(reset)}
 
     return Neuron(init, initial_state, step, unroll_, in_window, constants=named)

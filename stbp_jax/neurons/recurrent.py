@@ -1,54 +1,60 @@
-"""Connections among the units of a population, around any neuron."""
+"""Recurrent connections among the units of a population, around any neuron."""
 
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Neuron, Params, Shape, State, constants_of, scan
 from stbp_jax.initializers import Initializer, Weights, fan_in_uniform, plus_bias
-from stbp_jax.layers.matmul import full_matmul
+from stbp_jax.layers import full_matmul
 
 
 class RecurrentParams(NamedTuple):
-    """Recurrent weights `[N, N]` and what the inner neuron learns."""
+    """Recurrent weights, kernel `[N, N]` and bias `[N]`, and the inner neuron's parameters."""
 
     weights: Weights
     neuron: Params
 
 
 class RecurrentState(NamedTuple):
-    """The inner neuron's state and its last output `[B, N]`."""
+    """The inner neuron's state, and its output of the last step, `[B, N]`."""
 
     neuron: State
     out: Array
 
 
 def recurrent(neuron: Neuron, *, init: Initializer = fan_in_uniform()) -> Neuron:  # noqa: B008
-    """The same neurons with learnt connections among them: I'ᵗ = Iᵗ + oᵗ⁻¹ W + b.
+    """Connect the units of a population to each other: the neuron receives Iᵗ + oᵗ⁻¹ W + b.
 
-    The feed-forward product stays hoisted over time; only o W is inside the scan. Gradients cross
-    the recurrent connections.
+    The recurrent current uses the outputs of the previous step, and gradients cross it. In a layer,
+    the input's matmul still runs once for all T steps; only oᵗ⁻¹ W is inside the scan, with the
+    inner neuron's `step`.
 
     Args:
-      neuron: the population, its units of shape `[N]`.
-      init: makes W `[N, N]` and b `[N]`.
+      neuron: the inner neuron; its units must have shape `[N]`.
+      init: draws W `[N, N]` and b `[N]`.
 
     Returns:
-      A `Neuron` with `RecurrentParams` and `RecurrentState`.
+      A `Neuron` with `RecurrentParams` and `RecurrentState`. Its `init` raises ValueError for units
+      of more than one axis.
 
     Raises:
-      ValueError: units of more than one axis.
-      TypeError: `neuron` is no `Neuron`, `init` no function.
+      TypeError: `neuron` is not a `Neuron`; `init` is not callable.
+
+    >>> from stbp_jax import lif
+    >>> params = recurrent(lif()).init(jax.random.key(0), (3,))
+    >>> params.weights.kernel.shape, params.weights.bias.shape
+    ((3, 3), (3,))
     """
-    checks.instance("neuron", neuron, Neuron, "a Neuron, such as lif()")
-    checks.function("init", init, "an initializer, such as fan_in_uniform()")
+    arguments.instance("neuron", neuron, Neuron, "a Neuron, such as lif()")
+    arguments.function("init", init, "an initializer, such as fan_in_uniform()")
 
     def init_(key: Array, shape: Shape) -> RecurrentParams:
         if len(shape) != 1:
             raise ValueError(
-                f"recurrent needs units of shape [N], got {list(shape)}; use flatten()"
+                f"units of recurrent must have shape [N], got {list(shape)}; use flatten()"
             )
         key_weights, key_neuron = jax.random.split(key)
         weights = init(key_weights, (shape[0], shape[0]), jnp.result_type(float))
@@ -60,7 +66,7 @@ def recurrent(neuron: Neuron, *, init: Initializer = fan_in_uniform()) -> Neuron
     def step(
         params: RecurrentParams, state: RecurrentState, current: Array
     ) -> tuple[RecurrentState, Array]:
-        checks.state("state", state.out, jnp.shape(current))
+        arguments.state("state", state.out, jnp.shape(current))
         current = current + plus_bias(full_matmul(state.out, params.weights.kernel), params.weights)
         inner, out = neuron.step(params.neuron, state.neuron, current)
         return RecurrentState(inner, out), out

@@ -1,17 +1,17 @@
-"""Constants of a population: one number for all units, or one for each."""
+"""Checks and shapes of a population's constants: one number for all units, or one for each."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Shape
 from stbp_jax.surrogates import Surrogate
 
 
 def check_per_unit(name: str, value: Any, units: Shape) -> None:
-    """Refuses a constant that is neither one number nor one for each unit."""
+    """Check that a constant is a scalar or has the units' shape; raise ValueError otherwise."""
     shape = jnp.shape(value)
     if shape not in ((), tuple(units)):
         raise ValueError(
@@ -20,16 +20,19 @@ def check_per_unit(name: str, value: Any, units: Shape) -> None:
 
 
 def check_surrogate(surrogate: Any) -> Surrogate:
-    """Refuses what is no `Surrogate`."""
-    return checks.instance("surrogate", surrogate, Surrogate, "a Surrogate, such as arctan()")
+    """Return a `Surrogate` unchanged; raise TypeError for any other object."""
+    return arguments.instance("surrogate", surrogate, Surrogate, "a Surrogate, such as arctan()")
 
 
 def check_constants(constants: Any, units: Shape) -> None:
-    """Refuses constants, the surrogate's width included, that do not fit the units.
+    """Check that each constant, and each width of the surrogate, is a scalar or `[*units]`.
 
     Args:
       constants: a NamedTuple of numbers and a `surrogate`.
       units: shape of the population, without B.
+
+    Raises:
+      ValueError: a constant or a width of another shape.
     """
     for name, value in constants._asdict().items():
         if name == "surrogate":
@@ -40,5 +43,5 @@ def check_constants(constants: Any, units: Shape) -> None:
 
 
 def with_batch(constants: Any) -> Any:
-    """Gives per-unit leaves a batch axis; scalars stay."""
+    """Add a batch axis of size 1 to the leaves of shape `[*units]`; scalars stay."""
     return jax.tree.map(lambda c: c[None] if jnp.ndim(c) else c, constants)

@@ -1,10 +1,9 @@
-"""Any spiking neuron unrolled over time, with the paper's recursion as its gradient.
+"""The fast unroll of any spiking neuron, with the paper's recursion as its gradient.
 
-Decides how a population is run forwards and backwards over T steps, what of each step is kept, and
-that nothing but arrays of the units goes round the loops. Leaves out all dynamics: a `Dynamics`
-names them.
-
-Of each step backward keeps what is hidden, the membrane above all; spikes are computed anew.
+A `Dynamics` describes one kind of neuron by four functions; `unroll` runs it forward over T steps,
+and its custom_vjp runs the recursion backward. The hidden variables of a neuron are its state
+without the spikes: the membrane, and for `alif` also the adaptation. The backward pass stores the
+hidden variables of every step and recomputes the spikes from them.
 """
 
 import functools
@@ -16,25 +15,28 @@ import jax.numpy as jnp
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.closures import no_gradient, opened
 from stbp_jax.core import Array
+from stbp_jax.reprs import record_text
 
-# What backward needs of a neuron goes by this name, for policies of `jax.checkpoint`.
+# The `checkpoint_name` of what the backward pass stores, for policies of `jax.checkpoint`.
 MEMBRANE = "membrane"
 
 Hidden = tuple[Array, ...]
+"""Hidden variables of one step, each `[B, *units]`; the first is the membrane."""
 
 
 class Dynamics(NamedTuple):
-    """What sets one kind of spiking neuron apart.
+    """The equations of one kind of spiking neuron, as functions.
 
-    What is hidden is a tuple of arrays `[B, *units]`, first the membrane, to which the current is
-    added. A state is a NamedTuple with `spikes`. Constants have a `surrogate`.
+    In one step, `reset` gives the hidden variables, the current is added to the first of them (the
+    membrane), and the spikes are H of the `distance`. A state is a NamedTuple with `spikes`; the
+    constants have a `surrogate`.
 
     Attributes:
-      reset: `(constants, state) -> hidden` that enters the next step.
-      distance: `(constants, hidden) -> [B, *units]`, how far above the threshold.
+      reset: `(constants, state) -> hidden`, from the previous step to the current one.
+      distance: `(constants, hidden) -> [B, *units]`, the membrane minus the threshold.
       state: `(hidden, spikes) -> state`.
       hidden: `state -> hidden`.
     """
@@ -44,29 +46,33 @@ class Dynamics(NamedTuple):
     state: Callable[[Hidden, Array], Any]
     hidden: Callable[[Any], Hidden]
 
+    def __repr__(self) -> str:
+        """The fields, functions by their names."""
+        return record_text(self)
+
 
 def in_dtype(constants: Any, like: Array) -> Any:
-    """Constants in the dtype of a state, which they must not widen."""
+    """Convert constants to the dtype of a state, so that they do not widen it."""
     return jax.tree.map(lambda c: jnp.asarray(c, like.dtype), constants)
 
 
 def unroll(dynamics: Dynamics, constants: Any, state: Any, currents: Array) -> tuple[Any, Array]:
-    """All steps from a state, fast; backward by the recursion that `lif_unroll` shows.
+    """Run all T steps from a state; the gradient is the recursion in `lif_unroll`.
 
     Args:
-      dynamics: the neuron's functions; they and the surrogate's may close over traced numbers.
-      constants: a pytree; gradients reach its leaves but for the surrogate's.
-      state: of the step before the first, `[B, *units]`.
-      currents: `[T, B, *units]`; taken in the dtype of the state.
+      dynamics: the neuron's functions; they and the surrogate may close over traced numbers.
+      constants: a pytree; gradients reach all its leaves except those of the surrogate.
+      state: before the first step, `[B, *units]`.
+      currents: `[T, B, *units]`; converted to the dtype of the state.
 
     Returns:
       `(last state, spikes [T, B, *units])`.
 
     Raises:
-      ValueError: T = 0, or a state whose shape is not that of one time slice of the currents.
+      ValueError: T = 0, or a state of another shape than one time slice of the currents.
     """
-    checks.sequence("currents", currents)
-    checks.state("state", state, currents.shape[1:])
+    arguments.sequence("currents", currents)
+    arguments.state("state", state, currents.shape[1:])
     constants = in_dtype(constants, state.spikes)
     functions, numbers, fixed = _open(dynamics, constants, state)
     currents = currents.astype(state.spikes.dtype)
@@ -74,7 +80,7 @@ def unroll(dynamics: Dynamics, constants: Any, state: Any, currents: Array) -> t
 
 
 class _Functions(NamedTuple):
-    """A `Dynamics` and its surrogate, their first argument `(constants, numbers, fixed)`."""
+    """A `Dynamics` and its surrogate, with `(constants, numbers, fixed)` as first argument."""
 
     reset: Callable[[Any, Any], Hidden]
     distance: Callable[[Any, Hidden], Array]
@@ -93,13 +99,13 @@ def _slope(constants: Any, distance: Array) -> Array:
 
 
 def _open(dynamics: Dynamics, constants: Any, state: Any) -> tuple[_Functions, Any, Any]:
-    """The functions, and the traced numbers that they close over, as arguments for a custom_vjp.
+    """Turn the traced numbers that the functions close over into arguments for a custom_vjp.
 
     Returns:
-      `(functions, numbers, fixed)`: the numbers receive a gradient, the fixed ones none.
+      `(functions, numbers, fixed)`: the closed-over arrays with a gradient, and those without.
     """
     hidden = dynamics.hidden(state)
-    parts: tuple[tuple[Callable[..., Any], tuple, bool], ...] = (
+    parts: tuple[tuple[Callable[..., Any], tuple[Any, ...], bool], ...] = (
         (dynamics.reset, (constants, state), True),
         (dynamics.distance, (constants, hidden), True),
         (_spikes, (constants, hidden[0]), False),
@@ -108,27 +114,29 @@ def _open(dynamics: Dynamics, constants: Any, state: Any) -> tuple[_Functions, A
     functions: list[Callable[..., Any]] = []
     numbers: list[list[Array]] = []
     fixed: list[list[Array]] = []
-    for place, (function, args, learns) in enumerate(parts):
+    for index, (function, args, has_gradient) in enumerate(parts):
         opened_function, closed = opened(function, *args)
-        moves = tuple(learns and jnp.issubdtype(c.dtype, jnp.inexact) for c in closed)
+        differentiable = tuple(
+            has_gradient and jnp.issubdtype(c.dtype, jnp.inexact) for c in closed
+        )
         with_closed = _with_closed if closed else _with_nothing_closed
-        functions.append(with_closed(opened_function, place, moves))
-        numbers.append([c for c, moving in zip(closed, moves, strict=True) if moving])
-        fixed.append([c for c, moving in zip(closed, moves, strict=True) if not moving])
+        functions.append(with_closed(opened_function, index, differentiable))
+        numbers.append([c for c, moving in zip(closed, differentiable, strict=True) if moving])
+        fixed.append([c for c, moving in zip(closed, differentiable, strict=True) if not moving])
     reset, distance, fire, slope = functions
     opened_all = _Functions(reset, distance, fire, slope, dynamics.state, dynamics.hidden)
     return opened_all, numbers, fixed
 
 
 def _with_closed(
-    function: Callable[..., Any], place: int, moves: tuple[bool, ...]
+    function: Callable[..., Any], index: int, differentiable: tuple[bool, ...]
 ) -> Callable[..., Any]:
-    """The function of `(constants, numbers, fixed)` and one more argument."""
+    """Make a function of `(constants, numbers, fixed)` and one more argument."""
 
     def with_closed(given: Any, x: Any) -> Any:
         constants, numbers, fixed = given
-        moving, rest = iter(numbers[place]), iter(fixed[place])
-        return function(constants, x, *(next(moving if m else rest) for m in moves))
+        moving, rest = iter(numbers[index]), iter(fixed[index])
+        return function(constants, x, *(next(moving if m else rest) for m in differentiable))
 
     return with_closed
 
@@ -141,23 +149,27 @@ def _unroll(
     functions: _Functions, fixed: Any, given: Any, state: Any, currents: Array
 ) -> tuple[Any, Array]:
     c = (*given, fixed)
-    last, (spikes,) = _march(lambda h: (_fire(functions, c, h),), functions, c, state, currents)
+    last, (spikes,) = _run_steps(lambda h: (_fire(functions, c, h),), functions, c, state, currents)
     return last, spikes
 
 
-# Loops carry what is hidden and no spikes: with them XLA takes twice as long on a CPU. The ends
-# stand alone, because only there are spikes given that need not follow their membrane. What is
-# written takes the place of what was read at the same step, so that no stack is copied or cleared.
+# The loops carry the hidden variables and no spikes: with spikes XLA takes twice as long on a CPU.
+# The first and the last step are outside of the loops, because only the caller's state, and the
+# cotangent of the last state, have spikes of their own. Each step writes its result over its input
+# in the same stack, so that XLA neither copies nor clears a stack.
 
 
-def _march(
+def _run_steps(
     keep: Callable[[Hidden], tuple[Array, ...]],
     functions: _Functions,
     constants: Any,
     state: Any,
     currents: Array,
 ) -> tuple[Any, tuple[Array, ...]]:
-    """Last state, and `keep(hidden)` of every step, the first array in the place of `currents`."""
+    """Run all steps; return the last state and `keep(hidden)` of every step, stacked over T.
+
+    The first stack overwrites `currents`.
+    """
 
     def enter(before: Any, t: Any, stacks: tuple[Array, ...]) -> tuple[Hidden, tuple[Array, ...]]:
         membrane, *rest = functions.reset(constants, before)
@@ -165,7 +177,7 @@ def _march(
         kept = zip(stacks, keep(hidden), strict=True)
         return hidden, tuple(lax.dynamic_update_index_in_dim(s, k, t, 0) for s, k in kept)
 
-    def step(t: Array, now: tuple[Hidden, tuple[Array, ...]]) -> tuple:
+    def step(t: Array, now: tuple[Hidden, tuple[Array, ...]]) -> tuple[Hidden, tuple[Array, ...]]:
         hidden, stacks = now
         return enter(functions.state(hidden, _fire(functions, constants, hidden)), t, stacks)
 
@@ -187,7 +199,7 @@ def _forward(
     functions: _Functions, fixed: Any, given: Any, state: Any, currents: Array
 ) -> tuple[tuple[Any, Array], tuple[Any, Any, Any, tuple[Array, ...]]]:
     c = (*given, fixed)
-    last, kept = _march(lambda hidden: hidden, functions, c, state, currents)
+    last, kept = _run_steps(lambda hidden: hidden, functions, c, state, currents)
     kept = tuple(checkpoint_name(stack, MEMBRANE) for stack in kept)
     spikes = jax.vmap(functools.partial(_fire, functions, c))(kept)
     return (last, spikes), (fixed, given, state, kept)
@@ -205,7 +217,7 @@ def _backward(
     def hidden_at(t: Any) -> Hidden:
         return tuple(_at(stack, t) for stack in kept)
 
-    # The gradient to the constants rides along; where nobody asks for it, XLA drops it.
+    # The loop also sums the gradient of the constants; XLA removes the sum if it is not used.
     def add(total: Any, bar: Any) -> Any:
         return jax.tree.map(lambda a, b: a + b.astype(a.dtype), total, bar)
 
@@ -221,17 +233,17 @@ def _backward(
             return functions.distance((*given, fixed), hidden)
 
         distance, pull = jax.vjp(distance_of, given, hidden_at(t))
-        delta = _at(stack if alone else spikes_bar, t) + future.spikes
+        delta = _at(stack if single else spikes_bar, t) + future.spikes
         bar, through_spike = pull(delta * functions.slope(constants, distance))
         later = functions.hidden(future)
         eps = tuple(a + b for a, b in zip(through_spike, later, strict=True))
         return eps, add(total, bar), lax.dynamic_update_index_in_dim(stack, eps[0], t, 0)
 
     steps = len(spikes_bar)
-    # Where each of several hidden arrays reads the stack that is written, XLA copies it every step.
-    alone = len(kept) == 1
+    # With several hidden arrays, reading from the written stack makes XLA copy it at every step.
+    single = len(kept) == 1
 
-    def step(back: Array, later: tuple) -> tuple:
+    def step(back: Array, later: tuple[Any, Any, Array]) -> tuple[Hidden, Any, Array]:
         t, (eps, total, stack) = steps - 1 - back, later
         hidden = hidden_at(t)
         state = functions.state(hidden, _fire(functions, constants, hidden))
@@ -241,7 +253,7 @@ def _backward(
     zero = jax.tree.map(
         lambda c: jnp.zeros(c.shape, jnp.promote_types(c.dtype, jnp.float32)), given
     )
-    stack = spikes_bar if alone else jnp.zeros_like(spikes_bar)
+    stack = spikes_bar if single else jnp.zeros_like(spikes_bar)
     final = leave(last_bar, steps - 1, zero, stack)
     eps, total, currents_bar = lax.fori_loop(1, steps, step, final)
     initial_bar, total = future_of(initial, eps, total)

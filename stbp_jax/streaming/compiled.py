@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Layer, Neuron, Params, Shape, State
+from stbp_jax.reprs import record_text
 from stbp_jax.streaming.readouts import running_rate
 
 _MOST = 2**16 - 1  # events of a cell in a bin; more count as so many
@@ -39,6 +40,10 @@ class Stream(NamedTuple):
     advance: Callable[[StreamState, Any], tuple[StreamState, Array]]
     shape: Shape
     steps_per_call: int
+
+    def __repr__(self) -> str:
+        """Its fields, functions by their names."""
+        return record_text(self)
 
 
 def any_event(counts: Array) -> Array:
@@ -87,16 +92,16 @@ def make_stream(
     >>> scores.shape
     (1, 10)
     """
-    steps = checks.count("steps_per_call", steps_per_call)
-    shape = checks.sensor(shape)
+    steps = arguments.count("steps_per_call", steps_per_call)
+    shape = arguments.sensor(shape)
     read = running_rate() if readout is None else readout
     for name, value, kind in (("network", network, Layer), ("readout", read, Neuron)):
         if not isinstance(value, kind):
             raise TypeError(f"{name} must be a {kind.__name__}, got {type(value).__name__}")
-    checks.function("encode", encode)
+    arguments.function("encode", encode)
     for leaf in jax.tree.leaves(params):
         if not isinstance(leaf, int | float | complex):
-            checks.array("params", leaf)
+            arguments.array("params", leaf)
     params = jax.tree.map(jnp.asarray, params)
     counts = jax.ShapeDtypeStruct((steps, 1, *shape), jnp.uint16)
     xs = jax.eval_shape(encode, counts)

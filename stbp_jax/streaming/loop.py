@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.streaming.compiled import Stream
 from stbp_jax.streaming.sources import Chunk, parse
 
@@ -56,7 +56,7 @@ def margin_rule(least: float) -> Rule:
     >>> margin_rule(0.2)(np.array([0.1, 0.4, 0.2]))
     True
     """
-    checks.real("least", least)
+    arguments.real("least", least)
     if not least >= 0:  # true for NaN
         raise ValueError(f"least must be at least 0, got {least}")
 
@@ -131,11 +131,11 @@ def classify_stream(
     """
     if not isinstance(stream, Stream):
         raise TypeError(f"stream must be a Stream of make_stream, got {type(stream).__name__}")
-    checks.iterable("source", source)
-    checks.function("rule", rule)
-    microseconds = checks.count("microseconds", microseconds)
-    num_steps, together = checks.count("num_steps", num_steps), stream.steps_per_call
-    start = checks.integer("start", start)
+    arguments.iterable("source", source)
+    arguments.function("rule", rule)
+    microseconds = arguments.count("microseconds", microseconds)
+    num_steps, together = arguments.count("num_steps", num_steps), stream.steps_per_call
+    start = arguments.integer("start", start)
     if start < -(2**63) or max(start, 0) + num_steps * microseconds >= 2**63:
         raise ValueError(
             "start and the end of the last bin, start + num_steps · microseconds, must lie in "

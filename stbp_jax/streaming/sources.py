@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Shape
 
 Chunk = tuple[Any, Any]
@@ -79,11 +79,11 @@ def replay(
       TypeError: words that are not uint32; `microseconds` or `until` no integers.
       ValueError: words of another rank or out of order; `microseconds` below 1, `until` below 0.
     """
-    microseconds, shape = checks.count("microseconds", microseconds), checks.sensor(shape)
-    until = None if until is None else checks.count("until", until, least=0)
-    checks.array("words", words)
+    microseconds, shape = arguments.count("microseconds", microseconds), arguments.sensor(shape)
+    until = None if until is None else arguments.count("until", until, least=0)
+    arguments.array("words", words)
     words = np.asarray(words)
-    checks.rank("words", words, "M", "; one recording")
+    arguments.rank("words", words, "M", "; one recording")
     if words.dtype != np.uint32:
         raise TypeError(f"words must be uint32, got dtype {words.dtype}")
     words = words[words != np.uint32(2**32 - 1)].astype(np.int64)
@@ -139,12 +139,12 @@ def with_clock(
       ValueError: `microseconds` below 1, `lag` below 0, `timeout` not above 0.
       Exception: whatever the source raises.
     """
-    microseconds = checks.count("microseconds", microseconds)
-    lag = checks.count("lag", lag, least=0)
-    checks.iterable("source", source)
+    microseconds = arguments.count("microseconds", microseconds)
+    lag = arguments.count("lag", lag, least=0)
+    arguments.iterable("source", source)
     if timeout is not None:
-        checks.positive("timeout", timeout)
-        checks.scalar("timeout", timeout)
+        arguments.positive("timeout", timeout)
+        arguments.scalar("timeout", timeout)
     return _live(source, microseconds, lag, timeout)
 
 

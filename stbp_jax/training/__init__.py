@@ -1,18 +1,18 @@
-"""Training: what a run is made of, one update, a whole run, and how well it did."""
+"""Training: pipelines, updates, whole runs, evaluation and checkpoints."""
 
 from stbp_jax.training.adversary import adversarial
 from stbp_jax.training.checkpoint import load, save
-from stbp_jax.training.evaluation import Evaluation, evaluate
+from stbp_jax.training.evaluation import evaluate
+from stbp_jax.training.history import Evaluation, History
 from stbp_jax.training.pipeline import (
     Batch,
     Build,
-    History,
     LossFn,
     Pipeline,
     TrainConfig,
     TrainState,
 )
-from stbp_jax.training.run import Training, make_train, make_training, num_updates, train_epochs
+from stbp_jax.training.run import init_state, make_epoch, make_train, num_updates, train_epochs
 from stbp_jax.training.update import make_train_step
 
 __all__ = [
@@ -24,13 +24,13 @@ __all__ = [
     "Pipeline",
     "TrainConfig",
     "TrainState",
-    "Training",
     "adversarial",
     "evaluate",
+    "init_state",
     "load",
+    "make_epoch",
     "make_train",
     "make_train_step",
-    "make_training",
     "num_updates",
     "save",
     "train_epochs",

@@ -1,7 +1,7 @@
-"""Parameters in a file, together with the constants that shape the forward pass.
+"""Checkpoints: files of parameters and of the constants that shape the forward pass.
 
-A file is an `.npz` without pickles: one member for each array, named by its path in the tree, and a
-header that describes them. It is written whole or not at all.
+A file is an `.npz` without pickles. It has one member for each array, named by the array's path in
+the tree, and a header that describes the arrays. A save writes the whole file or nothing.
 """
 
 import json
@@ -14,24 +14,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Layer, Params, constants_of
+from stbp_jax.surrogates import Surrogate
 
 FORMAT = 1
 _HEADER = "header"
 
 
 def save(path: str | os.PathLike[str], network: Layer, params: Params) -> None:
-    """Writes parameters and the network's constants.
+    """Writes parameters and the network's constants to a file.
 
     Args:
-      path: of the file; a file that is there is replaced once the new one is whole.
-      network: whose parameters they are. Its constants are those that its neurons and layers name:
-        decays, thresholds, resets, kernel sizes. Functions count by their names.
-      params: from `network.init`, or trained; their dtypes are kept, bfloat16 too.
+      path: path of the file; an existing file is replaced once the new file is complete.
+      network: the network of the parameters. Its constants are those that its neurons and layers
+        name: decays, thresholds, resets, kernel sizes. Functions are saved by their names.
+      params: initial or trained parameters; their dtypes are kept, bfloat16 included.
 
     Raises:
-      TypeError: `network` is no `Layer`; a parameter or constant that is traced or no array.
+      TypeError: `network` is not a `Layer`, or a parameter or constant is traced or not an array.
       OSError: the file cannot be written.
 
     >>> import tempfile
@@ -44,7 +45,7 @@ def save(path: str | os.PathLike[str], network: Layer, params: Params) -> None:
     >>> bool(jnp.all(loaded.synapse.kernel == params.synapse.kernel))
     True
     """
-    checks.instance("network", network, Layer, "a Layer, such as dense(10)")
+    arguments.instance("network", network, Layer, "a Layer, such as dense(10)")
     arrays = _named("params", params)
     header = {
         "format": FORMAT,
@@ -66,25 +67,25 @@ def save(path: str | os.PathLike[str], network: Layer, params: Params) -> None:
 
 
 def load(path: str | os.PathLike[str], network: Layer, like: Params) -> Params:
-    """Parameters as `save` wrote them, for the same network.
+    """Reads the parameters that `save` wrote for the same network.
 
     Args:
-      path: of the file.
-      network: as it was when the parameters were saved.
-      like: parameters of the same tree, shapes and dtypes, or their `jax.ShapeDtypeStruct`s, as
-        `jax.eval_shape(lambda key: network.init(key, shape)[0], jax.random.key(0))` gives them.
+      path: path of the file.
+      network: the network, with the same constants as at the save.
+      like: parameters with the same tree, shapes and dtypes, or their `jax.ShapeDtypeStruct`s from
+        `jax.eval_shape(lambda key: network.init(key, shape)[0], jax.random.key(0))`.
 
     Returns:
       Parameters in the tree of `like`.
 
     Raises:
-      TypeError: `network` is no `Layer`.
-      ValueError: the file is damaged, of a newer format, or not written by `save`; it holds
-        parameters of other names, shapes or dtypes, or was saved with other constants. The message
-        names the first difference.
+      TypeError: `network` is not a `Layer`.
+      ValueError: the file is damaged, has a newer format, or was not written by `save`; its
+        parameters have other names, shapes or dtypes; or it was saved with other constants. The
+        message names the first difference.
       OSError: the file cannot be read.
     """
-    checks.instance("network", network, Layer, "a Layer, such as dense(10)")
+    arguments.instance("network", network, Layer, "a Layer, such as dense(10)")
     places, tree = jax.tree_util.tree_flatten_with_path(like)
     names = [jax.tree_util.keystr(place) for place, _ in places]
     header, members = _read(Path(path))
@@ -98,11 +99,11 @@ def load(path: str | os.PathLike[str], network: Layer, like: Params) -> Params:
     for name, (_, leaf) in zip(names, places, strict=True):
         dtype = jnp.dtype(jnp.result_type(leaf)).name
         of_network = {"shape": list(jnp.shape(leaf)), "dtype": dtype}
-        for what in ("shape", "dtype"):
-            if found[name][what] != of_network[what]:
+        for field in ("shape", "dtype"):
+            if found[name][field] != of_network[field]:
                 raise ValueError(
-                    f"{path}: parameter {name} has {what} {found[name][what]}, the network needs "
-                    f"{of_network[what]}"
+                    f"{path}: parameter {name} has {field} {found[name][field]}, the network needs "
+                    f"{of_network[field]}"
                 )
     _compare(str(path), header["constants"], _plain("constants", constants_of(network)), "network")
     arrays = [
@@ -113,7 +114,7 @@ def load(path: str | os.PathLike[str], network: Layer, like: Params) -> Params:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """The header, and the bytes of each array; every member's checksum is verified."""
+    """Reads the header and the bytes of each array, and verifies every member's checksum."""
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             members = {name: file[name].tobytes() for name in file.files}
@@ -131,44 +132,49 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
         size = int(np.prod(described["shape"])) * jnp.dtype(described["dtype"]).itemsize
         if len(members.get(name, b"")) != size:
             raise ValueError(
-                f"{path} is damaged: parameter {name} is not of the size in its header"
+                f"{path} is damaged: parameter {name} must have {size} bytes, got "
+                f"{len(members.get(name, b''))}"
             )
     return header, members
 
 
-def _named(what: str, tree: Any) -> dict[str, np.ndarray]:
-    """The leaves by their paths."""
+def _named(prefix: str, tree: Any) -> dict[str, np.ndarray]:
+    """The leaves of a tree as NumPy arrays, by their paths."""
     named = {}
     for place, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
         name = jax.tree_util.keystr(place)
-        if not checks.concrete(leaf):
-            raise TypeError(f"{what}{name} must be concrete, got a traced value: save outside jit")
+        if not arguments.concrete(leaf):
+            raise TypeError(
+                f"{prefix}{name} must be concrete, got a traced value: save outside jit"
+            )
         array = np.asarray(leaf)
         if array.dtype == object:
-            raise TypeError(f"{what}{name} must be an array, got {type(leaf).__name__}")
+            raise TypeError(f"{prefix}{name} must be an array, got {type(leaf).__name__}")
         named[name] = array
     return named
 
 
 def _storable(array: np.ndarray) -> np.ndarray:
-    """As it is, or as bytes where NumPy's format has no name for the dtype, bfloat16 for one."""
+    """The array, or its bytes if NumPy's format has no name for the dtype, such as bfloat16."""
     known = array.dtype.isbuiltin == 1
     return array if known else np.frombuffer(array.tobytes(), np.uint8)
 
 
 def _described(array: np.ndarray) -> dict[str, Any]:
+    """An array's entry in the header."""
     return {"shape": list(array.shape), "dtype": array.dtype.name}
 
 
 def _plain(name: str, value: Any) -> Any:
-    """A constant as JSON has it."""
+    """A constant in the types of JSON; surrogates are left out."""
     if isinstance(value, dict):
-        return {key: _plain(f"{name}.{key}", of) for key, of in value.items()}
+        shape_forward = {k: v for k, v in value.items() if not isinstance(v, Surrogate)}
+        return {key: _plain(f"{name}.{key}", item) for key, item in shape_forward.items()}
     if isinstance(value, list | tuple):
-        return [_plain(f"{name}[{i}]", of) for i, of in enumerate(value)]
+        return [_plain(f"{name}[{i}]", item) for i, item in enumerate(value)]
     if value is None or isinstance(value, str | bool):
         return value
-    if not checks.concrete(value):
+    if not arguments.concrete(value):
         raise TypeError(f"{name} must be concrete, got a traced value")
     array = np.asarray(value)
     if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool):
@@ -177,7 +183,7 @@ def _plain(name: str, value: Any) -> Any:
 
 
 def _compare(path: str, found: Any, wanted: Any, place: str) -> None:
-    """Refuses constants that differ by more than a float32 can tell."""
+    """Raises if constants differ; numbers are compared in float32."""
     if isinstance(found, dict) and isinstance(wanted, dict) and found.keys() == wanted.keys():
         for key in found:
             _compare(path, found[key], wanted[key], f"{place}.{key}")

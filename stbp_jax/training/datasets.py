@@ -1,7 +1,7 @@
-"""Checks of data sets: images and labels that fit each other and the pipeline, once, at entry.
+"""Checks that the images and labels of a data set fit each other and the pipeline.
 
-What is static, types, shapes and dtypes, is looked at under a trace too. Numbers are looked at only
-where they are known: not those of a set that is an argument of `jit`.
+Types, shapes and dtypes are static, so they are checked under a trace too. Values are checked only
+if they are concrete: the values of a set that is an argument of `jit` are not checked.
 """
 
 from typing import Any
@@ -10,16 +10,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Params
 from stbp_jax.training.pipeline import Pipeline
 
 
 def check_pair(name: str, data: Any) -> tuple[Any, Any]:
-    """Images and labels of a pair such as `data.Dataset`.
+    """The images and labels of a pair such as `data.Dataset`.
 
     Raises:
-      TypeError, ValueError: something that is no pair.
+      TypeError: `data` is not a tuple or list.
+      ValueError: `data` does not have two parts.
     """
     if not isinstance(data, tuple | list):
         raise TypeError(f"{name} must be a pair (images, labels), got {type(data).__name__}")
@@ -29,17 +30,20 @@ def check_pair(name: str, data: Any) -> tuple[Any, Any]:
 
 
 def check_form(images: Any, labels: Any, *, of: str = "", least: int = 1) -> tuple[Array, Array]:
-    """What is static of a set; gives the same arrays back.
+    """Checks the types, shapes and dtypes of a set.
 
     Args:
       images: `[N, ...]`, uint8, floats, or uint32 `[N, M]` for packed events.
       labels: `[N]`, integers.
-      of: in front of both names, `"train_set "` for one.
+      of: prefix of both names in messages, such as `"train_set "`.
       least: the least N.
 
+    Returns:
+      `(images, labels)`, unchanged.
+
     Raises:
-      TypeError: lists or other things that are no arrays; dtypes that no pipeline takes.
-      ValueError: other shapes, fewer examples than `least`, images without pixels.
+      TypeError: images or labels are not arrays, or have a dtype that no pipeline takes.
+      ValueError: the shapes do not fit, N is below `least`, or the images have no pixels.
     """
     _check_array(f"{of}images", images)
     _check_array(f"{of}labels", labels)
@@ -55,7 +59,7 @@ def check_form(images: Any, labels: Any, *, of: str = "", least: int = 1) -> tup
         )
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise TypeError(f"{of}labels must be integers, got dtype {labels.dtype}")
-    if images.dtype == np.uint32:  # packed events: the encoder knows what they mean
+    if images.dtype == np.uint32:  # packed events, which the encoder checks
         return images, labels
     if images.dtype != np.uint8 and not jnp.issubdtype(images.dtype, jnp.floating):
         raise TypeError(
@@ -68,9 +72,9 @@ def check_form(images: Any, labels: Any, *, of: str = "", least: int = 1) -> tup
 
 
 def _check_array(name: str, x: Any) -> None:
-    """An array of NumPy without a mask, or of JAX, traced or not; lists and other things are none.
+    """Raises unless `x` is an array of JAX or an unmasked array of NumPy.
 
-    The message names the type alone: a list may be long.
+    The message holds only the type, because a list may be long.
     """
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"{name} must be an array without a mask, got a masked array: fill it")
@@ -87,23 +91,23 @@ def check_numbers(
     batch_size: int,
     of: str = "",
 ) -> None:
-    """What only known numbers show, of a set whose form is checked.
+    """Checks the concrete values of a set that `check_form` accepts.
 
     Args:
-      pipeline: that the set goes through.
-      params: of its network, or their shapes and dtypes.
+      pipeline: the pipeline that takes the set.
+      params: parameters of its network, or their shapes and dtypes.
       images: `[N, ...]`.
       labels: `[N]`.
-      batch_size: examples at once.
-      of: in front of both names.
+      batch_size: examples in a batch.
+      of: prefix of both names in messages.
 
     Raises:
-      TypeError, ValueError: pixels that are not finite or outside [0, 1], a label that the network
-        has no class for, images of a size that it does not take.
+      TypeError, ValueError: pixels are not finite or outside [0, 1], the network has no class for a
+        label, or the network does not take images of this size.
     """
     if images.dtype != np.uint32:
-        checks.images(f"{of}images", images)
-    if not checks.concrete(labels):
+        arguments.images(f"{of}images", images)
+    if not arguments.concrete(labels):
         return
 
     def scores(params: Params, images: Array) -> Array:
@@ -111,9 +115,9 @@ def check_numbers(
         state, _ = pipeline.network.initial_state(params, xs.shape[1:])
         return pipeline.readout(pipeline.network.unroll(params, state, xs)[1])
 
-    # The shape of a batch, not of the set: some encoders refuse more than can be indexed.
+    # One batch, because some encoders refuse a set with more elements than can be indexed.
     shape = (min(batch_size, len(images)), *images.shape[1:])
     found = jax.eval_shape(scores, params, jax.ShapeDtypeStruct(shape, images.dtype))
     if len(found.shape) != 2:
         raise ValueError(f"scores must have shape [B, C], got {list(found.shape)}")
-    checks.labels(f"{of}labels", labels, batch=len(images), classes=found.shape[1])
+    arguments.labels(f"{of}labels", labels, batch=len(images), classes=found.shape[1])

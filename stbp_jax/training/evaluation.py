@@ -1,38 +1,17 @@
-"""How well a network does on a whole set, and what its neurons do there."""
+"""Evaluation of a network on a whole set: loss, accuracy and statistics of its neurons."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from stbp_jax import checks, core
+from stbp_jax import arguments, core
 from stbp_jax.core import Array, LayerStats, Params
 from stbp_jax.metrics import accuracy
 from stbp_jax.training.datasets import check_form, check_numbers
+from stbp_jax.training.history import Evaluation
 from stbp_jax.training.pipeline import Pipeline, check_pipeline, mean_loss
-
-
-class Evaluation(NamedTuple):
-    """Of one set; L counts the spiking layers.
-
-    Attributes:
-      loss: scalar, mean over the set.
-      accuracy: scalar.
-      firing_rate: `[L]`, spikes per unit and step.
-      silent_fraction: `[L]`, share of units that fire nowhere in the set.
-      in_window: `[L]`, share of unit-steps inside the surrogate's window.
-      operations: `[L]`, synaptic operations per example.
-
-    A number that a layer does not report is NaN.
-    """
-
-    loss: Array
-    accuracy: Array
-    firing_rate: Array
-    silent_fraction: Array
-    in_window: Array
-    operations: Array
 
 
 def evaluate(
@@ -46,29 +25,31 @@ def evaluate(
 ) -> Evaluation:
     """Encodes and classifies a whole set, without augmentation or dropout.
 
-    The set is checked before anything is computed. Under `jit` or `vmap` its numbers are not known:
-    lengths, shapes and dtypes are checked, pixels outside [0, 1] are taken as they are, and a label
-    out of range counts as an error with whatever loss the pipeline gives it.
+    The set is checked before anything is computed. Under `jit` or `vmap` only its lengths, shapes
+    and dtypes are checked. There, pixels outside [0, 1] are used unchanged, and a label out of
+    range counts as an error with the loss that the pipeline returns for it.
 
     Args:
-      pipeline: from images to loss.
-      params: of its network.
-      key: of the input spikes.
+      pipeline: a `Pipeline`.
+      params: parameters of its network.
+      key: random key of the input spikes.
       images: `[N, ...]`, uint8, floats in [0, 1], or packed events (uint32).
       labels: `[N]`, integers.
-      batch_size: examples at once; only memory and speed depend on it.
+      batch_size: examples in a batch; it affects only memory and speed.
 
     Returns:
       An `Evaluation`.
 
     Raises:
-      TypeError: arguments of a wrong type; images or labels of a wrong dtype or no arrays.
-      ValueError: no examples, labels of another length, a class that the network does not have,
-        pixels outside [0, 1] or not finite, images of a size that the network does not take.
+      TypeError: an argument has a wrong type, or images or labels have a wrong dtype or are not
+        arrays.
+      ValueError: there are no examples, the number of labels is wrong, the network has no class for
+        a label, pixels are outside [0, 1] or not finite, or the network does not take images of
+        this size.
     """
     check_pipeline(pipeline)
-    checks.key("key", key)
-    batch_size = checks.count("batch_size", batch_size)
+    arguments.key("key", key)
+    batch_size = arguments.count("batch_size", batch_size)
     images, labels = check_form(images, labels)
     check_numbers(pipeline, params, images, labels, batch_size=batch_size)
     return evaluate_unchecked(pipeline, params, key, images, labels, batch_size)
@@ -77,31 +58,31 @@ def evaluate(
 def evaluate_unchecked(
     pipeline: Pipeline, params: Params, key: Array, images: Array, labels: Array, batch_size: int
 ) -> Evaluation:
-    """`evaluate` of a set that is checked already, inside an epoch for one."""
-    loss, right, activities = _means(pipeline, params, key, images, labels, batch_size)
-    rates = [a.firing_rate for a in activities]
+    """`evaluate` without checks, for sets that are already checked."""
+    loss, right, stats = _means(pipeline, params, key, images, labels, batch_size)
+    rates = [s.firing_rate for s in stats]
     return Evaluation(
         loss,
         right,
         firing_rate=_per_layer(jnp.mean(r) for r in rates),
         silent_fraction=_per_layer(map(_silent, rates)),
-        in_window=_per_layer(a.in_window for a in activities),
-        operations=_per_layer(a.operations for a in activities),
+        in_window=_per_layer(s.in_window for s in stats),
+        operations=_per_layer(s.operations for s in stats),
     )
 
 
 def _means(
     pipeline: Pipeline, params: Params, key: Array, images: Array, labels: Array, batch_size: int
 ) -> tuple[Array, Array, tuple[LayerStats, ...]]:
-    """Mean loss, accuracy and activity over a whole set."""
+    """The means of loss, accuracy and layer statistics over a whole set."""
 
-    def on_batch(args: tuple[Array, Array, Array]) -> tuple:
+    def on_batch(args: tuple[Array, Array, Array]) -> tuple[Array, Array, tuple[LayerStats, ...]]:
         key, images, labels = args
         xs = pipeline.encode(key, images)
         state, _ = pipeline.network.initial_state(params, xs.shape[1:])
-        _, outs, activities = core.unroll_with_stats(pipeline.network, params, state, xs)
+        _, outs, stats = core.unroll_with_stats(pipeline.network, params, state, xs)
         scores = pipeline.readout(outs)
-        return mean_loss(pipeline, scores, labels), accuracy(scores, labels), activities
+        return mean_loss(pipeline, scores, labels), accuracy(scores, labels), stats
 
     count = images.shape[0]
     batch_size = min(batch_size, count)
@@ -114,14 +95,14 @@ def _means(
     means = lax.map(on_batch, (keys[:full], batched(images), batched(labels)))
     means = jax.tree.map(lambda m: jnp.mean(m, axis=0), means)
     rest = count - full * batch_size
-    if rest:  # the last, smaller batch, weighted by its size
+    if rest:  # the last batch is smaller and weighted by its size
         tail = on_batch((keys[full], images[-rest:], labels[-rest:]))
         means = jax.tree.map(lambda m, t: m + (t - m) * (rest / count), means, tail)
     return means
 
 
 def _silent(rates: Array) -> Array:
-    """Share of units that never fire; NaN where a rate is not known."""
+    """The share of units that never fire; NaN if a rate is NaN."""
     return jnp.where(jnp.any(jnp.isnan(rates)), jnp.nan, jnp.mean(rates == 0, dtype=jnp.float32))
 
 

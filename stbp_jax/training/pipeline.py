@@ -1,7 +1,7 @@
-"""What a run is made of: the way from images to loss, its sizes, what it carries and what it tells.
+"""The types of a training run: `Pipeline`, `TrainConfig` and `TrainState`, with their checks.
 
-Data flows one way: images, augmentation where something is learnt, encoding, network, readout,
-loss. Leaves out what those are: a `Build` says it, from hyper-parameters that may be traced.
+Data flows one way: images, augmentation (in training only), encoding, network, readout, loss. A
+`Build` function makes the pipeline from hyper-parameters, which may be traced.
 """
 
 from collections.abc import Callable
@@ -13,27 +13,31 @@ import numpy as np
 import optax
 from flax import struct
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, Layer, Params, PyTree
+from stbp_jax.reprs import record_text
 
 Batch = tuple[Any, Any]
+"""`(images [N, ...], labels [N])`."""
+
 LossFn = Callable[[Params, Array, PyTree], tuple[Array, PyTree]]
+"""`(params, key, batch) -> (scalar loss, report)`."""
 
 
 class Pipeline(NamedTuple):
-    """From images to loss, and how to descend it.
+    """The functions from images to loss, and the optimizer.
 
     Attributes:
       encode: `(key, images [B, ...]) -> xs [T, B, ...]`.
       network: a `Layer`.
       readout: `outs [T, B, C] -> scores [B, C]`.
       loss: `(scores [B, C], labels [B]) -> [B]`.
-      optimizer: of optax.
-      augment: `(key, images [B, ...]) -> images`, before the encoding of what is learnt from, and
-        never of what is tested; None for none.
-      objective: `LossFn -> LossFn`, what is learnt, made of the mean loss of a batch, such as
-        `functools.partial(adversarial, epsilon=0.1)`; its report stays the accuracy. None for that
-        mean itself.
+      optimizer: a `GradientTransformation` of optax.
+      augment: `(key, images [B, ...]) -> images`, applied before encoding to training images and
+        never to test images. None for no augmentation.
+      objective: `LossFn -> LossFn`, makes the training loss from the mean loss of a batch, for
+        example `functools.partial(adversarial, epsilon=0.1)`. Its report stays the accuracy. None
+        for the mean loss itself.
     """
 
     encode: Callable[[Array, Array], Array]
@@ -44,17 +48,22 @@ class Pipeline(NamedTuple):
     augment: Callable[[Array, Array], Array] | None = None
     objective: Callable[[LossFn], LossFn] | None = None
 
+    def __repr__(self) -> str:
+        """The fields, with functions by their names."""
+        return record_text(self)
+
 
 Build = Callable[[PyTree, int], Pipeline]
+"""`(hparams, num_updates) -> Pipeline`."""
 
 
 class TrainConfig(NamedTuple):
-    """What shapes the program.
+    """The static sizes of a run, which shape its compiled program.
 
     Attributes:
       epochs: passes over the training set.
-      batch_size: examples in an update; those that fill no batch are left out of their epoch.
-      eval_batch_size: examples evaluated at once; only memory and speed depend on it.
+      batch_size: examples in an update. Each epoch skips the examples that do not fill a batch.
+      eval_batch_size: examples in an evaluation batch; it affects only memory and speed.
     """
 
     epochs: int
@@ -64,13 +73,13 @@ class TrainConfig(NamedTuple):
 
 @struct.dataclass
 class TrainState:
-    """All that training carries from update to update.
+    """The state that training carries from update to update.
 
     Attributes:
-      params: of the network.
-      opt_state: of the optimizer.
-      key: of the run's updates; never changes, each update folds `step` into it.
-      step: updates done, int32.
+      params: parameters of the network.
+      opt_state: state of the optimizer.
+      key: random key of the run's updates. It never changes; each update folds `step` into it.
+      step: number of completed updates, int32.
     """
 
     params: Params
@@ -79,42 +88,14 @@ class TrainState:
     step: Array
 
 
-class History(NamedTuple):
-    """What a run tells, with a leading axis E of epochs; L counts the spiking layers.
-
-    Attributes:
-      loss: `[E]`, what was learnt (the pipeline's objective), mean over the epoch's updates.
-      train_accuracy: `[E]`, on the batches before their update, as the objective reports it.
-      test_loss: `[E]`, after the epoch.
-      test_accuracy: `[E]`, after the epoch, with the same draws of input spikes in each epoch.
-      firing_rate: `[E, L]`, spikes per unit and step on the test set.
-      silent_fraction: `[E, L]`, share of units that fire nowhere in the test set.
-      in_window: `[E, L]`, share of unit-steps inside the surrogate's window on the test set.
-      operations: `[E, L]`, synaptic operations per test example.
-      non_finite_updates: `[E]`, int32, updates of the epoch with a NaN or an infinity in the loss,
-        in the gradient or in the parameters after it. 0 in a sound run; once parameters are NaN,
-        all updates of an epoch.
-    """
-
-    loss: Array
-    train_accuracy: Array
-    test_loss: Array
-    test_accuracy: Array
-    firing_rate: Array
-    silent_fraction: Array
-    in_window: Array
-    operations: Array
-    non_finite_updates: Array
-
-
-# Checks: static, so that they hold under a trace too ----------------------------------------------
+# Static checks, which also run under a trace ------------------------------------------------------
 
 
 def check_function(name: str, f: Any) -> Any:
-    """Something that can be called; gives it back.
+    """Returns `f`, a function.
 
     Raises:
-      TypeError: it cannot.
+      TypeError: `f` is not callable.
     """
     if not callable(f):
         raise TypeError(f"{name} must be callable, got {f!r}")
@@ -122,13 +103,14 @@ def check_function(name: str, f: Any) -> Any:
 
 
 def check_pipeline(pipeline: Any) -> Pipeline:
-    """A `Pipeline` whose fields are what they must be.
+    """Returns `pipeline`, a `Pipeline` with fields of the right types.
 
     Raises:
-      TypeError: it is not; the message names the field.
+      TypeError: `pipeline` is not a `Pipeline`, or a field has a wrong type; the message names the
+        field.
     """
     if not isinstance(pipeline, Pipeline):
-        raise TypeError(f"a Pipeline is expected, got {type(pipeline).__name__}")
+        raise TypeError(f"pipeline must be a Pipeline, got {type(pipeline).__name__}")
     for name in ("encode", "readout", "loss"):
         check_function(name, getattr(pipeline, name))
     for name in ("augment", "objective"):
@@ -141,40 +123,41 @@ def check_pipeline(pipeline: Any) -> Pipeline:
 
 
 def check_optimizer(optimizer: Any) -> None:
-    """Something with `init` and `update`, as the optimizers of optax are.
+    """Checks that an optimizer has `init` and `update`, as in optax.
 
     Raises:
-      TypeError: it is not.
+      TypeError: one of them is missing.
     """
     if not all(callable(getattr(optimizer, name, None)) for name in ("init", "update")):
         raise TypeError(f"optimizer must be a GradientTransformation of optax, got {optimizer!r}")
 
 
 def check_config(config: Any) -> TrainConfig:
-    """The same `TrainConfig` with plain integers, each at least 1.
+    """Returns the `TrainConfig` with Python integers of at least 1.
 
     Raises:
-      TypeError, ValueError: another type, or a field that is no count.
+      TypeError: `config` is not a `TrainConfig`, or a field is not a static integer.
+      ValueError: a field is below 1.
     """
     if not isinstance(config, TrainConfig):
         raise TypeError(f"config must be a TrainConfig, got {type(config).__name__}")
-    return TrainConfig(**{name: checks.count(name, n) for name, n in config._asdict().items()})
+    return TrainConfig(**{name: arguments.count(name, n) for name, n in config._asdict().items()})
 
 
 def build_pipeline(build: Build, hparams: PyTree, num_updates: int) -> Pipeline:
-    """`build(hparams, num_updates)`, checked.
+    """Checks the hyper-parameters, calls `build(hparams, num_updates)` and checks the pipeline.
 
     Raises:
-      TypeError: hyper-parameters that are no numbers; something other than a `Pipeline`.
+      TypeError: a hyper-parameter is not a number, or `build` does not return a `Pipeline`.
     """
     if hparams is None:
-        raise TypeError("hparams must be a tree of numbers, got None; () where build reads none")
+        raise TypeError("hparams must be a tree of numbers, got None; use () if build reads none")
     for path, leaf in jax.tree.leaves_with_path(hparams):
         if not isinstance(leaf, bool | int | float | np.generic | np.ndarray | jax.Array):
             name = f"hparams{jax.tree_util.keystr(path)}"
             raise TypeError(f"{name} must be a number or an array, got {leaf!r}")
         if isinstance(leaf, np.generic | np.ndarray):
-            checks.held(f"hparams{jax.tree_util.keystr(path)}", leaf)
+            arguments.held(f"hparams{jax.tree_util.keystr(path)}", leaf)
     pipeline = build(hparams, num_updates)
     if not isinstance(pipeline, Pipeline):
         raise TypeError(f"build must return a Pipeline, got {type(pipeline).__name__}")
@@ -182,10 +165,10 @@ def build_pipeline(build: Build, hparams: PyTree, num_updates: int) -> Pipeline:
 
 
 def mean_loss(pipeline: Pipeline, scores: Array, labels: Array) -> Array:
-    """Mean over the batch of the pipeline's loss.
+    """The mean of the pipeline's loss over a batch.
 
     Raises:
-      ValueError: a loss that is not `[B]`; one `[B, C]` has another mean.
+      ValueError: the loss does not have shape `[B]`; a shape `[B, C]` would give another mean.
     """
     losses = pipeline.loss(scores, labels)
     if jnp.shape(losses) != scores.shape[:1]:

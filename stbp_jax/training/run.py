@@ -1,26 +1,26 @@
-"""Training as one pure function, and the same run epoch by epoch from the host.
+"""Training runs: as one pure function, one epoch at a time, or as an iterator on the host.
 
-Decides how a run goes: shuffle, encode on the device, one update a batch, evaluate after every
-epoch. What is drawn at update n depends on the run's key and on n alone, so that a run resumed from
-a `TrainState` is the run that was never stopped.
+Each epoch shuffles the training set, encodes on the device, makes one update per batch, and then
+evaluates the test set. The random numbers of update n depend only on the run's key and on n, so a
+run that is resumed from a `TrainState` equals the run without a stop.
 """
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from stbp_jax import checks
+from stbp_jax import arguments
 from stbp_jax.core import Array, PyTree
 from stbp_jax.training.datasets import check_form, check_numbers, check_pair
 from stbp_jax.training.evaluation import evaluate_unchecked
+from stbp_jax.training.history import History
 from stbp_jax.training.pipeline import (
     Batch,
     Build,
-    History,
     Pipeline,
     TrainConfig,
     TrainState,
@@ -30,40 +30,59 @@ from stbp_jax.training.pipeline import (
 )
 from stbp_jax.training.update import loss_of, make_watched_step
 
+T = TypeVar("T")
 
-class Training(NamedTuple):
-    """A run in its parts, all pure; `make_train` and `epochs` are made of them.
 
-    Attributes:
-      start: `(key, hparams, train_set) -> TrainState`.
-      epoch: `(key, hparams, state, train_set, test_set) -> (state, History without axis E)`;
-        `key` is the run's, the same in every epoch.
-    """
+class _Parts(NamedTuple):
+    """The functions of a run, without checks of their arguments."""
 
     start: Callable[[Array, PyTree, Batch], TrainState]
     epoch: Callable[[Array, PyTree, TrainState, Batch, Batch], tuple[TrainState, History]]
 
 
-def make_training(build: Build, config: TrainConfig) -> Training:
-    """A run's two parts: how it starts, and one epoch of it.
+def init_state(
+    build: Build, config: TrainConfig, key: Array, hparams: PyTree, train_set: Batch
+) -> TrainState:
+    """The initial state of a run of `make_train`, `make_epoch` or `train_epochs`.
 
     Args:
-      build: `(hparams, num_updates) -> Pipeline`; `num_updates` of the whole run, for schedules.
-      config: what shapes the program.
+      build: as in `make_train`.
+      config: as in `make_train`.
+      key: random key of the run.
+      hparams: hyper-parameters of the run.
+      train_set: images and labels.
 
     Returns:
-      A `Training`.
+      A `TrainState` with the initial parameters and `step` 0.
 
     Raises:
-      TypeError, ValueError: a config that is not made of integers of at least 1; when a part is
-        called, what `make_train` refuses.
+      TypeError, ValueError: as in `make_train`.
+    """
+    config = _checked(build, config)
+    _check_run(build, config, key, hparams, {"train_set": train_set})
+    return _parts(build, config).start(key, hparams, train_set)
+
+
+def make_epoch(
+    build: Build, config: TrainConfig
+) -> Callable[[Array, PyTree, TrainState, Batch, Batch], tuple[TrainState, History]]:
+    """Makes one epoch of a run as a pure function, for `jit`, `vmap` and custom loops.
+
+    Args:
+      build: as in `make_train`.
+      config: as in `make_train`.
+
+    Returns:
+      `epoch(key, hparams, state, train_set, test_set) -> (TrainState, History)`. `key` is the key
+      of the run, the same in every epoch. `state` comes from `init_state` or from the previous
+      epoch. The leaves of the history have no axis E.
+
+    Raises:
+      TypeError, ValueError: as in `make_train`. `epoch` also raises them if `state` belongs to a
+        run with other sizes.
     """
     config = _checked(build, config)
     parts = _parts(build, config)
-
-    def start(key: Array, hparams: PyTree, train_set: Batch) -> TrainState:
-        _check_run(build, config, key, hparams, {"train_set": train_set})
-        return parts.start(key, hparams, train_set)
 
     def epoch(
         key: Array, hparams: PyTree, state: TrainState, train_set: Batch, test_set: Batch
@@ -73,11 +92,10 @@ def make_training(build: Build, config: TrainConfig) -> Training:
         _check_state(state, fresh)
         return parts.epoch(key, hparams, state, train_set, test_set)
 
-    return Training(start, epoch)
+    return epoch
 
 
-def _parts(build: Build, config: TrainConfig) -> Training:
-    """A run's two parts, for arguments that are checked."""
+def _parts(build: Build, config: TrainConfig) -> _Parts:
     batch_size = config.batch_size
 
     def start(key: Array, hparams: PyTree, train_set: Batch) -> TrainState:
@@ -96,8 +114,10 @@ def _parts(build: Build, config: TrainConfig) -> Training:
         )[: updates * batch_size]
         step = make_watched_step(loss_of(pipeline), pipeline.optimizer)
 
-        def update(state: TrainState, rows: Array) -> tuple[TrainState, tuple[Array, Array, Array]]:
-            return step(state, (images[rows], labels[rows]))
+        def update(
+            state: TrainState, indices: Array
+        ) -> tuple[TrainState, tuple[Array, Array, Array]]:
+            return step(state, (images[indices], labels[indices]))
 
         state, (losses, accuracies, finite) = lax.scan(
             update, state, order.reshape(updates, batch_size)
@@ -109,16 +129,11 @@ def _parts(build: Build, config: TrainConfig) -> Training:
         return state, History(
             loss=jnp.mean(losses),
             train_accuracy=jnp.mean(accuracies),
-            test_loss=found.loss,
-            test_accuracy=found.accuracy,
-            firing_rate=found.firing_rate,
-            silent_fraction=found.silent_fraction,
-            in_window=found.in_window,
-            operations=found.operations,
+            test=found,
             non_finite_updates=jnp.sum(~finite, dtype=jnp.int32),
         )
 
-    return Training(start, epoch)
+    return _Parts(start, epoch)
 
 
 def _start(pipeline: Pipeline, key: Array, images: Array, batch_size: int) -> TrainState:
@@ -132,28 +147,29 @@ def _start(pipeline: Pipeline, key: Array, images: Array, batch_size: int) -> Tr
 def make_train(
     build: Build, config: TrainConfig
 ) -> Callable[[Array, PyTree, Batch, Batch], tuple[TrainState, History]]:
-    """A whole run as one pure function, for `jit` and `vmap`.
+    """Makes a whole run as one pure function, for `jit` and `vmap`.
 
-    All arguments are checked before anything is computed, as far as they are known. In
-    `jit(make_train(...))` the numbers of hyper-parameters and sets are not: shapes and dtypes are
-    checked, and a pixel outside [0, 1], a label that the network has no class for and a width of 0
-    go through. Sets that the jitted function closes over are known.
+    All concrete arguments are checked before anything is computed. Under `jit(make_train(...))` the
+    hyper-parameters and sets are traced, so only their shapes and dtypes are checked. A pixel
+    outside [0, 1], a label without a class or a width of 0 then raises no error. Sets that the
+    jitted function closes over are concrete.
 
     Args:
       build: `(hparams, num_updates) -> Pipeline`. The numbers in `hparams` may be traced: widths,
         decays, thresholds, learning rates.
-      config: what shapes the program.
+      config: the static sizes of the run.
 
     Returns:
       `train(key, hparams, train_set, test_set) -> (TrainState, History)`; a set is
       `(images [N, ...] uint8, float in [0, 1] or packed events (uint32), labels [N] integers)`.
-      Its attribute `check`, `(hparams, train_set) -> None`, raises what `build` raises for these
-      hyper-parameters, and computes nothing; `sweeps.run` asks it about every point.
+      The attribute `train.check`, `(hparams, train_set) -> None`, computes nothing and raises the
+      error that `build` raises for these hyper-parameters; `sweep` calls it for every point.
 
     Raises:
-      TypeError, ValueError: a config that is not made of integers of at least 1; when `train` is
-        called, a key that is none, hyper-parameters that `build` refuses, fields of a `Pipeline` of
-        a wrong type, sets that do not fit the network, the batch size or each other.
+      TypeError, ValueError: `config` does not consist of integers of at least 1. `train` raises
+        them if the key is not a random key, `build` refuses the hyper-parameters, a field of the
+        `Pipeline` has a wrong type, or the sets do not fit the network, the batch size or each
+        other.
     """
     config = _checked(build, config)
     parts = _parts(build, config)
@@ -186,28 +202,30 @@ def train_epochs(
     *,
     state: TrainState | None = None,
 ) -> Iterator[tuple[TrainState, History]]:
-    """The same run from the host, one compiled call an epoch: for progress bars and checkpoints.
+    """Runs the training of `make_train` from the host, with one compiled call per epoch.
 
-    An epoch is dispatched before the last one is handed out, so that the device does not wait, and
-    all runs of one `build` and `config` share one compiled program. Buffers are not donated: every
-    state handed out stays readable. Images stay on the device as they came, uint8 for one. All
-    arguments are checked by the call itself, before the first epoch is asked for.
+    This form serves progress bars and checkpoints. Each epoch is dispatched before the results of
+    the previous epoch are yielded, so the device does not wait. All runs with the same `build` and
+    `config` share one compiled program. Buffers are not donated, so every yielded state stays
+    readable. Images stay on the device in their own dtype, such as uint8. The call checks all
+    arguments itself, before the first epoch is requested.
 
     Args:
-      build: as `make_train`.
-      config: as `make_train`.
-      key: of the run.
-      hparams: numbers of the run.
+      build: as in `make_train`.
+      config: as in `make_train`.
+      key: random key of the run.
+      hparams: hyper-parameters of the run.
       train_set: images and labels.
       test_set: images and labels.
-      state: where to go on, as an earlier call with the same arguments gave it; None starts anew.
+      state: the state to resume from, yielded by an earlier call with the same arguments; None
+        starts at the first epoch.
 
     Returns:
       An iterator over `(state, history)` after each epoch; the history's leaves have no axis E.
 
     Raises:
-      TypeError, ValueError: as `make_train`, and a `state` from a run of other sizes; before
-        anything is computed.
+      TypeError, ValueError: as in `make_train`, or `state` belongs to a run with other sizes. The
+        errors come before anything is computed.
     """
     config = _checked(build, config)
     sets = {"train_set": train_set, "test_set": test_set}
@@ -224,11 +242,11 @@ def train_epochs(
             )
     remaining = config.epochs - first
     parts = _shared_parts(build, config)
-    return _epochs(parts, key, hparams, (train_set, test_set), state, remaining)
+    return one_ahead(_epochs(parts, key, hparams, (train_set, test_set), state, remaining))
 
 
 def _epochs(
-    parts: Training,
+    parts: _Parts,
     key: Array,
     hparams: PyTree,
     sets: tuple[Batch, Batch],
@@ -239,25 +257,36 @@ def _epochs(
     if state is None:
         state = parts.start(key, hparams, sets[0])
     epoch = jax.jit(parts.epoch)
-    pending = None
     for _ in range(remaining):
         state, history = epoch(key, hparams, state, *sets)
-        if pending is not None:
-            yield pending
-        pending = (state, history)
-    if pending is not None:
-        yield pending
+        yield state, history
 
 
-# jit knows a program again by the function it was made of.
+def one_ahead(items: Iterator[T]) -> Iterator[T]:
+    """Yields each item after the next one is made, so the device works while the host reads."""
+    pending: list[T] = []
+    for item in items:
+        yield from pending
+        pending = [item]
+    yield from pending
+
+
+# jit caches programs by the function object, so the same functions must be reused.
 _shared_parts = functools.lru_cache(maxsize=8)(_parts)
 
 
 def num_updates(config: TrainConfig, train_set: Batch) -> int:
-    """Updates of a whole run; the examples that fill no batch are left out of their epoch.
+    """The number of updates in a whole run: epochs ⌊N / batch_size⌋.
+
+    Args:
+      config: the static sizes of the run.
+      train_set: images `[N, ...]` and labels `[N]`.
+
+    Returns:
+      A Python integer.
 
     Raises:
-      TypeError, ValueError: a `train_set` that is no pair, or too small for a batch.
+      TypeError, ValueError: `train_set` is not a pair, or is smaller than a batch.
     """
     images, labels = check_pair("train_set", train_set)
     check_form(images, labels, of="train_set ", least=config.batch_size)
@@ -268,7 +297,7 @@ def num_updates(config: TrainConfig, train_set: Batch) -> int:
 
 
 def _checked(build: Any, config: Any) -> TrainConfig:
-    """The config with plain integers, of a `build` that `jit` can keep a program for."""
+    """Checks `build` and `config`, and returns the config with Python integers."""
     check_function("build", build)
     try:
         hash(build)
@@ -280,19 +309,26 @@ def _checked(build: Any, config: Any) -> TrainConfig:
 def _check_run(
     build: Build, config: TrainConfig, key: Array, hparams: PyTree, sets: dict[str, Batch]
 ) -> TrainState:
-    """Refuses what a run cannot take, and computes nothing; sets by name, `train_set` among them.
+    """Checks the arguments of a run without computing anything.
+
+    Args:
+      build: as in `make_train`.
+      config: as in `make_train`.
+      key: random key of the run.
+      hparams: hyper-parameters of the run.
+      sets: the sets by name; `train_set` is required.
 
     Returns:
-      Shapes and dtypes of the state at the start.
+      The shapes and dtypes of the initial state.
     """
-    checks.key("key", key)
+    arguments.key("key", key)
     sizes = {"train_set": config.batch_size, "test_set": config.eval_batch_size}
     for name, data in sets.items():
         least = config.batch_size if name == "train_set" else 1
         check_form(*check_pair(name, data), of=f"{name} ", least=least)
     train_set = sets["train_set"]
     pipeline = build_pipeline(build, hparams, num_updates(config, train_set))
-    loss_of(pipeline)  # an objective has numbers of its own
+    loss_of(pipeline)  # the objective checks its own numbers
     fresh = jax.eval_shape(lambda: _start(pipeline, key, train_set[0], config.batch_size))
     for name, (images, labels) in sets.items():
         check_numbers(pipeline, fresh.params, images, labels, batch_size=sizes[name], of=f"{name} ")
@@ -300,10 +336,10 @@ def _check_run(
 
 
 def _check_state(state: Any, fresh: TrainState) -> None:
-    """Refuses a state of another run: other parameters, or another optimizer."""
+    """Raises if a state has the parameters or the optimizer of another run."""
     if not isinstance(state, TrainState):
         raise TypeError(f"state must be a TrainState, got {type(state).__name__}")
-    checks.key("state.key", state.key)
+    arguments.key("state.key", state.key)
     for name in ("params", "opt_state", "step"):
         got, wanted = getattr(state, name), getattr(fresh, name)
         tree: Any = jax.tree.structure(wanted)

@@ -1,4 +1,4 @@
-"""One update of the parameters."""
+"""Updates of the parameters, and the training loss of a pipeline."""
 
 import functools
 from collections.abc import Callable
@@ -23,18 +23,18 @@ from stbp_jax.training.pipeline import (
 def make_train_step(
     loss_fn: LossFn, optimizer: optax.GradientTransformation
 ) -> Callable[[TrainState, PyTree], tuple[TrainState, tuple[Array, PyTree]]]:
-    """One update, as a `lax.scan` body.
+    """Makes one update as a `lax.scan` body.
 
     Args:
       loss_fn: `(params, key, batch) -> (scalar loss, report)`.
-      optimizer: of optax.
+      optimizer: a `GradientTransformation` of optax.
 
     Returns:
-      `(state, batch) -> (state, (loss, report))`.
+      `step(state, batch) -> (state, (loss, report))`.
 
     Raises:
-      TypeError: a loss that cannot be called, an optimizer without `init` and `update`; when it is
-        called, a state that is no `TrainState`.
+      TypeError: `loss_fn` is not callable, or `optimizer` has no `init` or `update`. `step` raises
+        it if the state is not a `TrainState`.
 
     >>> loss_fn = lambda w, key, x: (jnp.sum((w - x) ** 2), None)
     >>> optimizer = optax.sgd(0.25)
@@ -56,7 +56,7 @@ def make_train_step(
 def make_watched_step(
     loss_fn: LossFn, optimizer: optax.GradientTransformation
 ) -> Callable[[TrainState, PyTree], tuple[TrainState, tuple[Array, PyTree, Array]]]:
-    """As `make_train_step`, and whether the update is finite: `(loss, report, finite)`."""
+    """`make_train_step` with a third output `finite`: whether the update has finite numbers."""
     check_function("loss_fn", loss_fn)
     check_optimizer(optimizer)
 
@@ -68,7 +68,7 @@ def make_watched_step(
         (loss, report), grads = value_and_grad(state.params, key, batch)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        # The parameters too: an infinite learning rate is in neither the loss nor the gradient.
+        # An infinite learning rate shows only in the parameters.
         finite = _all_finite((loss, grads, params))
         return TrainState(params, opt_state, state.key, state.step + 1), (loss, report, finite)
 
@@ -81,7 +81,7 @@ def _all_finite(tree: PyTree) -> Array:
 
 
 def loss_of(pipeline: Pipeline) -> LossFn:
-    """What the pipeline learns, as `make_train_step` takes it; its report is the accuracy."""
+    """The training loss of a pipeline, for `make_train_step`; its report is the accuracy."""
 
     def loss_fn(params: Params, key: Array, batch: Batch) -> tuple[Array, Array]:
         images, labels = batch
@@ -96,4 +96,4 @@ def loss_of(pipeline: Pipeline) -> LossFn:
 
     if pipeline.objective is None:
         return loss_fn
-    return check_function("what objective returns", pipeline.objective(loss_fn))
+    return check_function("the result of objective", pipeline.objective(loss_fn))

@@ -41,7 +41,7 @@ class Case:
 
 
 def cases() -> list[Case]:
-    """All cases; a kept reset and its detached twin are neighbours and share their data."""
+    """All cases; a kept reset and its detached twin are neighbors and share their data."""
     grid = [(d, 0.5, w, "hard") for d, w in product((*DYADIC, 0.2), (0.5, 1.0, 2.0))]
     grid += [(0.5, 1.0, 1.0, "hard"), (0.5, 0.5, 1.0, "soft")]
     return [Case(d, v, w, cut, r) for d, v, w, r in grid for cut in (False, True)]

@@ -1,7 +1,7 @@
-"""Further unrolls of the LIF, with the contract of `lif_unroll`, for one kind of device each.
+"""Pallas kernels: further unrolls for `lif(unroll=...)`, with the contract of `lif_unroll`.
 
-The import is explicit: `from stbp_jax.neurons.kernels import lif_pallas`. Nothing else in the
-library imports this package, and Pallas itself is imported when a kernel is called.
+Users import them by `from stbp_jax.neurons.kernels import lif_pallas`. No other module of the
+library imports this package, and a kernel imports Pallas when it is called.
 """
 
 from stbp_jax.neurons.kernels.lif import lif_pallas, lif_pallas_interpreted

@@ -1,13 +1,13 @@
-"""The kernels of the LIF, as one block of neurons runs them.
+"""The bodies of the LIF's two kernels, forward and backward, for one block of neurons.
 
-Decides what is kept between them. The dynamics are a few operations a neuron-step, so the bytes
-decide. Forward reads the currents and writes the spikes. Backward reads the currents again, runs
-`CHUNK` steps of the membrane anew in registers, and walks them back: it reads the currents and the
-spikes' cotangents and writes the currents' gradient. So that it can start anywhere, forward also
-writes the membrane that enters every `CHUNK`-th step. That is 2 + 1/CHUNK arrays of `[T, N]`
-forwards and 3 + 1/CHUNK backwards; keeping every membrane would be 3 and 3.
+A step of a neuron is a few operations, so that memory traffic limits the speed. The forward kernel
+reads the currents and writes the spikes, and before every later chunk of `CHUNK` steps also the
+membrane. The backward kernel goes through the chunks from the last to the first. It reads a chunk's
+currents and cotangents, recomputes the membranes in registers, and writes the currents' gradient.
+The traffic is 2 + 1/CHUNK arrays of `[T, N]` forward and 3 + 1/CHUNK backward; with every membrane
+stored it would be 3 and 3.
 
-Steps are computed in float32 or wider, and the membrane is rounded to its own type after each.
+The kernels compute in float32 or wider, and round the membrane to its own dtype after each step.
 """
 
 import functools
@@ -22,9 +22,9 @@ from stbp_jax.neurons import LIFConstants, LIFState, Reset
 from stbp_jax.neurons.kernels.launch import Block
 from stbp_jax.surrogates import heaviside
 
-# Steps whose loads are issued together and whose membranes stay in registers. At 8 and 4 neurons a
-# thread Triton 3.6 takes, for sm_90 in float32, up to 64 registers forwards and 164 backwards and
-# spills none. Not yet timed.
+# The number of steps whose loads are issued together and whose membranes stay in registers. With 8
+# steps and 4 neurons a thread, Triton 3.6 uses up to 64 registers forward and 164 backward for
+# sm_90 in float32, and spills none. Chosen by counting, not by timing.
 CHUNK = 8
 
 
@@ -36,7 +36,7 @@ def _step(
 
 
 def _fired(constants: LIFConstants, membrane: Array) -> LIFState:
-    # H alone: the surrogate's custom_vjp has no lowering inside a kernel.
+    # Not the surrogate: its custom_vjp has no lowering inside a kernel.
     spikes = heaviside(membrane - constants.threshold)
     return LIFState(membrane, spikes)
 
@@ -44,16 +44,16 @@ def _fired(constants: LIFConstants, membrane: Array) -> LIFState:
 def forward_kernel(
     reset: Reset, tree: Any, block: Block, constants: Any, arrays: Any, outs: Any
 ) -> None:
-    """All steps of one block of neurons.
+    """Compute all T steps of one block of neurons.
 
     Args:
       reset: leak and reset.
-      tree: the structure of `LIFConstants`.
-      block: which neurons.
-      constants: references to its leaves.
-      arrays: to membrane and spikes `[1, N]`, and currents `[T, N]`.
-      outs: to the last membrane `[1, N]` and spikes `[T, N]`; where a gradient will be asked for
-        and there are later chunks, also to the membranes that enter them, `[chunks, N]`.
+      tree: the tree structure of `LIFConstants`.
+      block: the neurons.
+      constants: references to the leaves of the constants.
+      arrays: references to the initial membrane and spikes, `[1, N]`, and the currents `[T, N]`.
+      outs: references to the last membrane `[1, N]` and the spikes `[T, N]`; under differentiation,
+        with more than one chunk, also to the membranes before the later chunks, `[chunks, N]`.
     """
     membrane, spikes, currents = arrays
     last_out, spikes_out, *entering_out = outs
@@ -62,7 +62,7 @@ def forward_kernel(
     head, num_later = chunks(currents.shape[0])
 
     def chunk(start: Any, steps: int, state: LIFState) -> LIFState:
-        # All loads first: they do not wait for the recursion.
+        # All loads come first, so that none waits for the recursion.
         for k, current in enumerate([block.load(currents, start + k, wide) for k in range(steps)]):
             state = _step(reset, numbers, state, current, dtype)
             block.store(spikes_out, start + k, state.spikes)
@@ -83,16 +83,17 @@ def forward_kernel(
 def backward_kernel(
     reset: Reset, tree: Any, block: Block, constants: Any, arrays: Any, outs: Any
 ) -> None:
-    """The gradient to the currents of one block of neurons, from the last step to the first.
+    """Compute the gradient of the currents for one block of neurons, from the last step back.
 
     Args:
       reset: leak and reset.
-      tree: the structure of `LIFConstants`.
-      block: which neurons.
-      constants: references to its leaves.
-      arrays: to what `forward_kernel` read; a tuple that is empty or holds the membranes that
-        enter later chunks; cotangents of the spikes `[T, N]` and of the last state, `[1, N]` each.
-      outs: to the gradient, `[T, N]`.
+      tree: the tree structure of `LIFConstants`.
+      block: the neurons.
+      constants: references to the leaves of the constants.
+      arrays: references to the three arrays of `forward_kernel`; to the membranes before the later
+        chunks, in a tuple that may be empty; to the cotangents of the spikes, `[T, N]`, and of the
+        last state's membrane and spikes, `[1, N]` each.
+      outs: reference to the gradient, `[T, N]`.
     """
     membrane, spikes, currents, entering, spikes_bar, membrane_bar, last_spikes_bar = arrays
     (eps_out,) = outs
@@ -123,13 +124,13 @@ def backward_kernel(
     future = LIFState(block.load(membrane_bar, 0, wide), block.load(last_spikes_bar, 0, wide))
     if num_later:
         future = lax.fori_loop(0, num_later, later, future)
-    # The first step was entered by the caller's state, whose spikes need not follow its membrane.
+    # The spikes of the caller's state need not follow from its membrane.
     initial = LIFState(block.load(membrane, 0, wide), block.load(spikes, 0, wide))
     chunk(0, head, initial, future)
 
 
 def chunks(num_steps: int) -> tuple[int, int]:
-    """Steps of the first chunk, 1 to `CHUNK`, and how many whole chunks follow it."""
+    """Return the length of the first chunk, 1 to `CHUNK`, and the number of later, full chunks."""
     num_later = (num_steps - 1) // CHUNK
     return num_steps - num_later * CHUNK, num_later
 

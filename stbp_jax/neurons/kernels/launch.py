@@ -1,9 +1,9 @@
-"""Runs a kernel over blocks of neurons: which versions and devices, which block, what is masked.
+"""The launch of a kernel over blocks of neurons, with its checks of JAX release and device.
 
-Decides that a kernel instance owns `BLOCK` neighbouring neurons of the flattened `[T, N]` arrays,
-for all T. Pallas is lowered through Triton, which takes one and the same `pallas_call` on JAX 0.10
-to 0.12, under `vmap` and interpreted. JAX deprecates it from 0.11 on, in favour of Mosaic GPU,
-whose kernels are written in another form: hence the upper gate. Leaves out the dynamics.
+A kernel instance computes `BLOCK` neighboring neurons of the flattened `[T, N]` arrays, for all T.
+Pallas lowers through Triton, which accepts the same `pallas_call` on JAX 0.10 to 0.12, under `vmap`
+and interpreted. JAX deprecates Triton from 0.11 on, in favor of Mosaic GPU, which needs kernels of
+another form: hence the upper bound on the release.
 """
 
 import functools
@@ -17,36 +17,36 @@ from jax import lax
 
 from stbp_jax.core import Array, PyTree, Shape
 
-# 64 threads with 4 neurons each: 16-byte loads in float32, and a block for each multiprocessor of
-# an H100 from 34,000 neurons on. Chosen by counting; not yet timed.
+# 64 threads with 4 neurons each: 16-byte loads in float32, and at least one block for each
+# multiprocessor of an H100 from 34,000 neurons on. Chosen by counting, not by timing.
 BLOCK = 256
 WARPS = 2
 
-OLDEST, TOO_NEW = (0, 10), (0, 13)
+TOO_NEW = (0, 13)
 
 
 def check_version(found: str = jax.__version__) -> None:
-    """Refuses a JAX release on which nobody has seen the kernels lower.
+    """Check that the kernels are known to lower on a release of JAX.
 
     Args:
       found: the release, as in `jax.__version__`.
 
     Raises:
-      NotImplementedError: it is not one of 0.10 to 0.12.
+      NotImplementedError: the release is later than 0.12.
     """
     major, minor = (int(part) for part in found.split(".")[:2])
-    if not OLDEST <= (major, minor) < TOO_NEW:
+    if (major, minor) >= TOO_NEW:
         raise NotImplementedError(
-            f"the Pallas kernels need jax 0.10, 0.11 or 0.12, where their lowering through Triton "
-            f"is tested; found jax {found}. lif_unroll computes the same on any release"
+            f"jax must be 0.12 or earlier for the Pallas kernels, which lower through Triton, got "
+            f"jax {found}; lif_unroll computes the same on any release"
         )
 
 
 class Block:
-    """The neurons of one kernel instance: loads and stores that stay inside the arrays.
+    """The neurons of one kernel instance, with loads and stores masked to the arrays.
 
     Attributes:
-      neurons: indices of its neurons, `[BLOCK]`; those from N on do not exist.
+      neurons: indices of the neurons, `[BLOCK]`; indices from N on are masked.
     """
 
     def __init__(self, num_neurons: int) -> None:
@@ -55,20 +55,20 @@ class Block:
 
         self._load, self._store = triton.load, triton.store
         self.neurons = pl.program_id(0) * BLOCK + lax.iota(jnp.int32, BLOCK)
-        # No mask where none is needed: masked loads are harder to widen.
+        # Whole blocks need no mask, and loads without a mask are easier to vectorize.
         self._mask = None if num_neurons % BLOCK == 0 else self.neurons < num_neurons
 
     def load(self, ref: Any, row: Any, dtype: Any) -> Array:
-        """Row `row` of a `[rows, N]` array for this block, as `dtype`."""
+        """Load row `row` of a `[rows, N]` array for this block, as `dtype [BLOCK]`."""
         other = None if self._mask is None else 0.0
         return self._load(_row(ref, row), mask=self._mask, other=other).astype(dtype)
 
     def store(self, ref: Any, row: Any, x: Array) -> None:
-        """Writes `x [BLOCK]` to row `row` of a `[rows, N]` array."""
+        """Store `x [BLOCK]` in row `row` of a `[rows, N]` array."""
         self._store(_row(ref, row), x.astype(ref.dtype), mask=self._mask)
 
     def constant(self, ref: Any, dtype: Any) -> Array:
-        """A constant for this block's neurons: a scalar, or `[BLOCK]`."""
+        """Load a constant for this block's neurons, as a scalar or `[BLOCK]`."""
         (period,) = ref.shape
         if period == 1:
             return ref[0].astype(dtype)
@@ -76,19 +76,19 @@ class Block:
 
 
 def _row(ref: Any, row: Any) -> Any:
-    # The interpreter wants an array, of the type that Python's integers become.
+    # The interpreter needs an array index of JAX's default integer type.
     return ref.at[jnp.asarray(row, int), :]
 
 
 def flat_constant(constant: Array, neurons: Shape) -> Array:
-    """One period of a constant along the flattened neurons.
+    """Flatten a constant to one period along the flattened neurons.
 
     Args:
-      constant: a scalar, or broadcasts to `neurons`.
+      constant: a scalar or an array that broadcasts to `neurons`.
       neurons: `[B, *units]`.
 
     Returns:
-      `[1]` for a scalar, `[prod(units)]` for one number for each unit, else `[N]`.
+      `[1]` for a scalar, `[prod(units)]` for a constant per unit, else `[N]`.
     """
     if constant.size == 1:
         return constant.reshape(1)
@@ -108,22 +108,21 @@ def launch(
     interpreted: bool,
     name: str,
 ) -> tuple[Array, ...]:
-    """Runs `body` once for each block of neurons.
+    """Run a kernel body once for each block of neurons.
 
     Args:
-      body: `(block, constants, arrays, outs)`, all but the first as references.
-      constants: each `[period]`, seen whole by every block.
-      arrays: each `[rows, N]`, seen by a block as `[rows, BLOCK]`.
-      outs: what it writes, each `[rows, N]`.
-      interpreted: step by step in XLA, on any device, instead of compiled for CUDA.
-      name: of the kernel, for profiles.
+      body: `(block, constants, arrays, outs)`; the last three are references.
+      constants: each `[period]`; every block reads them whole.
+      arrays: each `[rows, N]`; a block reads `[rows, BLOCK]`.
+      outs: shapes and dtypes of the results, each `[rows, N]`.
+      interpreted: True interprets the kernel in XLA on any device; False compiles it for CUDA.
+      name: of the kernel, in profiles.
 
     Returns:
-      The arrays written.
+      The results.
 
     Raises:
-      NotImplementedError: the release of JAX; when the program is lowered, a device that is not
-        CUDA's.
+      NotImplementedError: a JAX release later than 0.12; on lowering, a device other than CUDA.
     """
     check_version()
     from jax.experimental import pallas as pl
@@ -153,6 +152,6 @@ def launch(
     )
     if interpreted:
         return call(interpret=True)(constants, arrays)
-    # No default: lowering for any other platform is an error, not another algorithm.
+    # Without a default, lowering for another platform raises instead of changing the algorithm.
     compiled = call(compiler_params=triton.CompilerParams(num_warps=WARPS))
     return lax.platform_dependent(constants, arrays, cuda=compiled)

@@ -1,7 +1,7 @@
-"""The LIF's unroll by Pallas: one kernel over all T forwards, one over all T backwards.
+"""The LIF's unroll in Pallas: one kernel for the forward pass over all T, one for the backward.
 
-Decides what the caller sees: the contract of `lif_unroll`, what is refused, and the gradients that
-need no kernel. The kernels stand in `bodies`, their launch in `launch`.
+The kernel bodies are in `bodies` and their launch is in `launch`. This module checks the arguments,
+binds both passes in a custom_vjp, and computes the gradients of the constants outside the kernels.
 """
 
 import functools
@@ -23,37 +23,38 @@ Residuals = tuple[LIFConstants, LIFState, Array, Array, tuple[Array, ...]]
 def lif_pallas(
     reset: Reset, constants: LIFConstants, state: LIFState, currents: Array
 ) -> tuple[LIFState, Array]:
-    """The unroll for CUDA, by Pallas: `lif_unroll`'s values and gradients in fewer bytes.
+    """Unroll for CUDA in Pallas: the values and gradients of `lif_unroll` in less memory traffic.
 
-    With u, o, f and h as in `lif_unroll`:
+    With u, o, f, g, h, δ and ε as in `lif_unroll`:
 
         uᵗ = f(uᵗ⁻¹, oᵗ⁻¹) + Iᵗ        oᵗ = H(uᵗ - Vth)
-        epsᵗ = (dL/doᵗ + epsᵗ⁺¹ · ∂f/∂oᵗ) · h(uᵗ - Vth) + epsᵗ⁺¹ · ∂f/∂uᵗ        dL/dIᵗ = epsᵗ
+        εᵗ = (gᵗ + εᵗ⁺¹ · ∂f/∂oᵗ) · h(uᵗ - Vth) + εᵗ⁺¹ · ∂f/∂uᵗ        dL/dIᵗ = εᵗ
 
-    A spike sees its own step's input; the reset acts on the next step; gradients cross it unless
-    the reset detaches it. In bfloat16 a step is rounded once, not after each operation.
+    A spike depends on the current of its own step. The reset acts on the next step. Gradients
+    cross the reset unless it is wrapped in `detach_reset` or `detach_time`. In bfloat16 the kernel
+    rounds once per step, not after each operation.
 
-    Whether it is faster than `lif_unroll` is not measured. The gradients to decay and threshold
-    are one pull-back over the trajectory outside the kernel, and cost nothing where nobody asks.
-    Lowering through Triton draws JAX's DeprecationWarning from 0.11 on.
+    Its speed relative to `lif_unroll` is not measured. The gradients of decay and threshold are one
+    pull-back over the trajectory outside the kernel; XLA removes it if they are not used. Lowering
+    through Triton emits JAX's DeprecationWarning from 0.11 on.
 
     Args:
-      reset: leak and reset; must close over no arrays.
-      constants: decay, threshold and surrogate, each leaf a scalar or broadcasting to
+      reset: leak and reset; must not close over arrays.
+      constants: decay, threshold and surrogate; each leaf is a scalar or broadcasts to
         `[B, *units]`; gradients reach decay and threshold.
-      state: of the step before the first, `[B, *units]`.
+      state: before the first step, `[B, *units]`.
       currents: `[T, B, *units]`, T >= 1, in the state's dtype.
 
     Returns:
       `(last state, spikes [T, B, *units])`.
 
     Raises:
-      NotImplementedError: a JAX release other than 0.10 to 0.12; a dtype that is not float16,
-        bfloat16, float32 or float64, or two of them; a reset or curve that closes over arrays;
-        no steps; on lowering, a device that is not CUDA's.
-      ValueError: shapes of state and currents that do not fit.
+      NotImplementedError: a JAX release later than 0.12; state and currents that do not share one
+        dtype of float16, bfloat16, float32 and float64; a reset or a curve that closes over arrays;
+        T = 0; on lowering, a device other than CUDA.
+      ValueError: shapes of state and currents that do not match.
 
-    Source: Wu et al. 2018, equations (10)-(20), with their errata mended.
+    Source: Wu et al. 2018, equations (10)-(20), with their errata corrected.
     """
     return _unroll(reset, False, constants, state, currents)
 
@@ -61,7 +62,7 @@ def lif_pallas(
 def lif_pallas_interpreted(
     reset: Reset, constants: LIFConstants, state: LIFState, currents: Array
 ) -> tuple[LIFState, Array]:
-    """`lif_pallas` on any device, its kernels interpreted by XLA: slow, for tests.
+    """Run `lif_pallas` on any device with interpreted kernels; slow, for tests.
 
     Args:
       reset: as for `lif_pallas`.
@@ -73,13 +74,10 @@ def lif_pallas_interpreted(
       `(last state, spikes [T, B, *units])`.
 
     Raises:
-      NotImplementedError: as `lif_pallas`, but for the device.
-      ValueError: shapes of state and currents that do not fit.
+      NotImplementedError: as `lif_pallas`, except for the device.
+      ValueError: shapes of state and currents that do not match.
     """
     return _unroll(reset, True, constants, state, currents)
-
-
-# The unroll ---------------------------------------------------------------------------------------
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -92,7 +90,8 @@ def _unroll(
 def _forward(
     reset: Reset, interpreted: bool, constants: LIFConstants, state: LIFState, currents: Array
 ) -> tuple[tuple[LIFState, Array], Residuals]:
-    # Membranes and spikes are computed anew from these two, which go by the membranes' name.
+    # The backward pass recomputes membranes and spikes from currents and entering membranes, so
+    # that both have the name by which `keep_membranes` stores them.
     currents = checkpoint_name(currents, MEMBRANE)
     out, entering = _run_forward(reset, interpreted, constants, state, currents, keep=True)
     entering = checkpoint_name(entering, MEMBRANE)
@@ -161,16 +160,17 @@ def _pull_constants(
     cotangents: tuple[LIFState, Array],
     eps: Array,
 ) -> LIFConstants:
-    """Gradients to the constants: all steps share them, so one pull-back over the trajectory.
+    """Compute the gradients of the constants by one pull-back over all steps.
 
-    Runs in XLA, since only its own answer needs the membranes: dead code where nobody asks.
+    This runs outside the kernel, because only these gradients need the membranes of all steps; XLA
+    removes it if they are not used.
     """
     last_bar, spikes_bar = cotangents
     constants = _in_dtype(given, currents)
     spikes_tm1 = jnp.concatenate([initial.spikes[None], spikes[:-1]])
 
     def enter(membrane: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
-        # The kernel's own spikes: near a threshold another compiler may round to the other side.
+        # Spikes come from the kernel: XLA may round a membrane to the other side of a threshold.
         spike, current = now
         return reset(constants, LIFState(membrane, spike)) + current, membrane
 
@@ -184,7 +184,7 @@ def _pull_constants(
         threshold = _in_dtype(c, currents).threshold
         return jax.vmap(lambda u: u - threshold)(membrane)
 
-    # What reached each spike: from above, and from the step that it reset.
+    # The gradient of a spike comes from the output and from the reset of the next step.
     after = LIFState(membrane[:-1], spikes[:-1])
     _, pull = jax.vjp(functools.partial(carried, given), after)
     (future,) = pull(eps[1:])
@@ -202,11 +202,8 @@ def _pull_constants(
 _unroll.defvjp(_forward, _backward)
 
 
-# Shapes and checks --------------------------------------------------------------------------------
-
-
 def _in_dtype(constants: LIFConstants, membrane: Array) -> LIFConstants:
-    """Constants in the membrane's dtype, which they must not widen."""
+    """Convert constants to the membrane's dtype, so that they do not widen it."""
     return jax.tree.map(lambda c: jnp.asarray(c, membrane.dtype), constants)
 
 
@@ -216,12 +213,12 @@ def _flat(constants: LIFConstants, state: LIFState) -> tuple[list[Array], Any]:
 
 
 def _rows(x: Array) -> Array:
-    """`[B, *units]` as `[1, N]`."""
+    """Reshape `[B, *units]` to `[1, N]`."""
     return x.reshape(1, x.size)
 
 
 def _steps(xs: Array) -> Array:
-    """`[T, B, *units]` as `[T, N]`."""
+    """Reshape `[T, B, *units]` to `[T, N]`."""
     return xs.reshape(xs.shape[0], xs[0].size)
 
 
@@ -230,11 +227,13 @@ def _check(reset: Reset, constants: LIFConstants, state: LIFState, currents: Arr
     if len(set(shapes)) > 1:
         raise ValueError(f"membrane, spikes and currents[t] must have one shape, got {shapes}")
     if currents.shape[0] == 0:
-        raise NotImplementedError("the Pallas kernels need at least one step, got T = 0")
+        raise NotImplementedError(
+            "currents must have at least one step in a Pallas kernel, got T = 0"
+        )
     dtypes = {jnp.dtype(x.dtype).name for x in (state.membrane, state.spikes, currents)}
     if len(dtypes) > 1 or not dtypes <= {"float16", "bfloat16", "float32", "float64"}:
         raise NotImplementedError(
-            f"the Pallas kernels take state and currents in one float dtype, got {sorted(dtypes)}"
+            f"state and currents must have one float dtype in a Pallas kernel, got {sorted(dtypes)}"
         )
 
     def one_step(constants: LIFConstants, state: LIFState) -> tuple[Array, Array]:
@@ -242,6 +241,6 @@ def _check(reset: Reset, constants: LIFConstants, state: LIFState, currents: Arr
 
     if jax.make_jaxpr(one_step)(_in_dtype(constants, currents), state).consts:
         raise NotImplementedError(
-            "the reset or the curve closes over arrays, which a Pallas kernel cannot hold; "
-            "write them as Python numbers"
+            "reset and surrogate must use Python numbers in a Pallas kernel, got one that closes "
+            "over arrays"
         )

@@ -1,0 +1,194 @@
+"""Recordings of digits, real and simulated, as several studies train on them.
+
+Decides which recordings are learnt from and which are tested on, and how events become input. Three
+sources: the subset of N-MNIST below `$STBP_DATA`, its 1,100 recordings split by folds; simulated
+recordings of MNIST's training images, tested on all 1,100 real ones; the whole of N-MNIST, which
+`$STBP_NMNIST` names.
+"""
+
+import functools
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import stbp_jax as sj
+from experiments.datasets import named
+from experiments.datasets.saccades import Camera, record
+from experiments.engine.config import Config, UsageError
+from experiments.engine.models import Coding
+from stbp_jax import data
+from stbp_jax.data import NMNIST_SHAPE, PAD, Recordings
+
+SUBSET, SIMULATED, WHOLE = "nmnist_subset", "nmnist_simulated", "nmnist"
+FILE = f"nmnist/{SUBSET}.zip"
+FOLDS = 11
+DURATION = 300_000  # microseconds that the steps share; recordings last 308,000 in the mean
+SIZES = (60_000, 10_000)  # recordings of N-MNIST
+
+Sets = tuple[Recordings, Recordings]
+
+
+# How events become input --------------------------------------------------------------------------
+
+
+def _spikes(key: jax.Array, events: jax.Array, num_steps: int) -> jax.Array:
+    return sj.events.event_spikes(events, num_steps, steps=sj.events.by_time(DURATION // num_steps))
+
+
+def _counts(key: jax.Array, events: jax.Array, num_steps: int) -> jax.Array:
+    return sj.events.event_counts(events, num_steps, steps=sj.events.by_time(DURATION // num_steps))
+
+
+SPIKES = Coding(_spikes)
+COUNTS = Coding(_counts)
+
+
+def moved(key: jax.Array, events: jax.Array, most: int) -> jax.Array:
+    """Each recording shifted by whole pixels, evenly drawn; events that leave the sensor are lost.
+
+    Args:
+      key: of the draw.
+      events: `[B, M]`, as `data.Recordings.events`.
+      most: pixels to either side.
+
+    Returns:
+      `[B, M]`; lost events are `PAD`, in between others too.
+    """
+    rows, columns, polarities = NMNIST_SHAPE
+    draw = jax.random.randint(key, (2, events.shape[0], 1), -most, most + 1)
+    pixel = (events // jnp.uint32(polarities) % jnp.uint32(rows * columns)).astype(jnp.int32)
+    y, x = pixel // columns + draw[0], pixel % columns + draw[1]
+    inside = (y >= 0) & (y < rows) & (x >= 0) & (x < columns) & (events != jnp.uint32(PAD))
+    by = (draw[0] * columns + draw[1]) * polarities
+    # Addition modulo 2^32, so that a step to the left subtracts.
+    return jnp.where(inside, events + by.astype(jnp.uint32), jnp.uint32(PAD))
+
+
+# Where recordings come from -----------------------------------------------------------------------
+
+
+def load_folds(config: Config, seed: int) -> Sets:
+    """The subset's 1,100 recordings, 100 of them held back for the test.
+
+    Args:
+      config: `limit` bounds both sets.
+      seed: fold `seed % 11` of the permutation drawn with `seed // 11`; eleven seeds from a
+        multiple of eleven on test each recording once.
+
+    Returns:
+      `(train, test)`, in mixed order.
+
+    Raises:
+      UsageError: the subset is not there or cannot be read.
+    """
+    named(config, SUBSET)
+    every = _joined(subset())
+    tests, rest = fold(len(every.labels), seed)
+    return _cut(_chosen(every, rest), config), _cut(_chosen(every, tests), config)
+
+
+def fold(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the fold's tests and of the rest, in mixed order."""
+    order = np.random.default_rng(seed // FOLDS).permutation(count)
+    parts = np.array_split(order, FOLDS)
+    tests = parts.pop(seed % FOLDS)
+    return tests, np.concatenate(parts)
+
+
+def load_simulated(camera: Camera, config: Config, seed: int) -> Sets:
+    """Simulated recordings of MNIST's training images, and all 1,100 real recordings.
+
+    Args:
+      camera: that records.
+      config: `num_train` says how many; `limit` bounds both sets.
+      seed: of the choice of images and of what the camera draws. No image is chosen that has a real
+        recording.
+
+    Returns:
+      `(train, test)`.
+
+    Raises:
+      UsageError: MNIST or the subset is not there; more images than there are.
+    """
+    named(config, SIMULATED)
+    real = subset()
+    train = mnist()
+    first, total = len(real[0].labels), len(train.labels)
+    count = min(config.data.num_train, config.data.limit or total)
+    if not 1 <= count <= total - first:
+        raise UsageError(
+            f"data.num_train must be from 1 to {total - first}, got {config.data.num_train}"
+        )
+    chosen = first + np.random.default_rng(seed).permutation(total - first)[:count]
+    events = record(train.images[chosen], seed, camera)
+    return Recordings(events, train.labels[chosen]), _cut(_joined(real), config)
+
+
+def load_whole(config: Config, seed: int) -> Sets:
+    """N-MNIST as it was released.
+
+    Raises:
+      UsageError: `$STBP_NMNIST` is not set or does not hold it, or holds another number of
+        recordings where all are asked for.
+    """
+    named(config, WHOLE)
+    path = os.environ.get("STBP_NMNIST")
+    if not path:
+        raise UsageError(
+            "set STBP_NMNIST to N-MNIST's folder, with Train/ and Test/ or their zip archives "
+            "(60,000 and 10,000 recordings, https://www.garrickorchard.com/datasets/n-mnist)"
+        )
+    sets = _read(Path(path).expanduser(), "STBP_NMNIST")
+    sizes = tuple(len(s.labels) for s in sets)
+    if sizes != SIZES and not config.data.limit:
+        raise UsageError(
+            f"STBP_NMNIST must hold {SIZES[0]} and {SIZES[1]} recordings, got {sizes[0]} and "
+            f"{sizes[1]}; part of them can serve with --data.limit N"
+        )
+    train, test = (_cut(s, config) for s in sets)
+    return train, test
+
+
+def subset() -> Sets:
+    """The 1,000 and 100 recordings below `$STBP_DATA`, those of MNIST's first images, in order."""
+    root = os.environ.get("STBP_DATA")
+    if not root:
+        raise UsageError(f"set STBP_DATA to a folder that holds {FILE}")
+    return _read(Path(root).expanduser() / FILE, "STBP_DATA")
+
+
+def mnist() -> data.Dataset:
+    """MNIST's training images."""
+    try:
+        return data.load("mnist")[0]
+    except (ValueError, OSError, ImportError) as error:
+        raise UsageError(f"MNIST is needed: {error}") from None
+
+
+@functools.lru_cache(maxsize=1)  # eleven folds read one file
+def _read(path: Path, variable: str) -> Sets:
+    try:
+        return data.read_nmnist(path)
+    except (ValueError, OSError) as error:
+        raise UsageError(f"{variable}: {error}") from None
+
+
+def _joined(sets: Sets) -> Recordings:
+    longest = max(s.events.shape[1] for s in sets)
+    events = [
+        np.pad(s.events, ((0, 0), (0, longest - s.events.shape[1])), constant_values=PAD)
+        for s in sets
+    ]
+    return Recordings(np.concatenate(events), np.concatenate([s.labels for s in sets]))
+
+
+def _chosen(recordings: Recordings, indices: Any) -> Recordings:
+    return Recordings(*(array[indices] for array in recordings))
+
+
+def _cut(recordings: Recordings, config: Config) -> Recordings:
+    return _chosen(recordings, slice(config.data.limit)) if config.data.limit else recordings

@@ -1,0 +1,1 @@
+"""What every study shares: numbers, models, runs and their rows."""

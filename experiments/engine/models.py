@@ -1,0 +1,260 @@
+"""From a config to a pipeline: input, network, neurons, loss and Adam, as most studies use them."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import optax
+
+import stbp_jax as sj
+from experiments.engine.config import Config, UsageError
+from experiments.engine.notation import Conv, Dense, Part, Pool, parse
+from stbp_jax import layers, presets
+from stbp_jax.initializers import Initializer, Weights
+from stbp_jax.neurons import Reset
+from stbp_jax.training import Build
+
+HParams = dict[str, Any]
+Loss = Callable[[jax.Array, jax.Array], jax.Array]
+Augment = Callable[[jax.Array, jax.Array], jax.Array]
+Schedule = Callable[[Any, int, int], optax.Schedule]
+
+
+# How an example becomes input --------------------------------------------------------------------
+
+
+class Coding(NamedTuple):
+    """How examples become input.
+
+    Attributes:
+      encode: `(key, examples [B, ...], num_steps) -> xs [T, B, ...]`.
+      inputs: of the first layer: `layers.varying_input` or `layers.static_input`.
+    """
+
+    encode: Callable[[jax.Array, jax.Array, int], jax.Array]
+    inputs: Any = layers.varying_input
+
+
+BERNOULLI = Coding(sj.bernoulli)  # the paper's
+DIRECT = Coding(  # the authors' MLP code's, and most later work's
+    lambda key, images, num_steps: sj.constant(images, num_steps), layers.static_input
+)
+ONCE = Coding(lambda key, images, num_steps: sj.constant(images, 1))  # the ANN baseline's
+
+
+# Neurons -----------------------------------------------------------------------------------------
+
+
+class Units(NamedTuple):
+    """Hidden and output units, from hyper-parameters; None for a linear output."""
+
+    hidden: Callable[[HParams], sj.Neuron]
+    output: Callable[[HParams], sj.Neuron | None]
+
+
+Curve = Callable[[Any], sj.Surrogate]
+
+
+def _lif(reset: Reset, curve: Curve, hparams: HParams) -> sj.Neuron:
+    return sj.lif(
+        decay=hparams["decay"],
+        threshold=hparams["threshold"],
+        surrogate=curve(hparams["width"]),
+        reset=reset,
+    )
+
+
+def lif_units(reset: Reset = sj.hard_reset, curve: Curve = sj.rectangular) -> Units:
+    """LIF in all layers; the reset decides which paths through time gradients take."""
+    neuron = functools.partial(_lif, reset, curve)
+    return Units(neuron, neuron)
+
+
+STBP = lif_units()
+SDBP = lif_units(sj.detach_time(sj.hard_reset))
+RESET_DETACHED = lif_units(sj.detach_reset(sj.hard_reset))
+INTEGRATING = Units(STBP.hidden, lambda hparams: None)  # the output layer sums its currents
+RELU = Units(lambda hparams: sj.neurons.activation(jax.nn.relu), lambda hparams: None)
+
+
+# Learning rates ----------------------------------------------------------------------------------
+
+
+def cosine(learning_rate: Any, num_updates: int, epochs: int) -> optax.Schedule:
+    """From the learning rate to 0 over the run."""
+    return optax.cosine_decay_schedule(learning_rate, num_updates)
+
+
+def released_schedule(learning_rate: Any, num_updates: int, epochs: int) -> optax.Schedule:
+    """The released MNIST code's: times 0.1 every 40 epochs."""
+    code = presets.code.mnist_cnn
+    steps = code.decay_epochs * num_updates // epochs
+    return optax.exponential_decay(learning_rate, steps, code.decay_factor, staircase=True)
+
+
+# Networks ----------------------------------------------------------------------------------------
+
+
+def hparams(config: Config) -> HParams:
+    """The numbers that may be traced and swept."""
+    model = config.model
+    return {
+        "learning_rate": config.train.learning_rate,
+        "decay": model.decay,
+        "threshold": model.threshold,
+        "width": model.width,
+    }
+
+
+def points(config: Config, **axes: Any) -> list[HParams]:
+    """Hyper-parameters of each point of a grid; a number that no axis names is the config's."""
+    fixed = {name: [value] for name, value in hparams(config).items() if name not in axes}
+    return sj.grid(**fixed, **axes)[1]
+
+
+def parts(config: Config) -> tuple[list[Part], Dense]:
+    """The config's hidden layers and its output layer.
+
+    Raises:
+      UsageError: `layers` is not in the field's notation, or does not end in a dense layer.
+    """
+    try:
+        found = parse(config.model.layers)
+    except ValueError as error:
+        raise UsageError(f"model.layers: {error}") from None
+    *hidden, output = found
+    if not isinstance(output, Dense):
+        raise UsageError(f"model.layers must end in a dense layer, got {config.model.layers!r}")
+    return hidden, output
+
+
+def network_name(config: Config, shape: tuple[int, ...]) -> str:
+    """The field's name for examples of that shape; a perceptron's begins with its inputs."""
+    name = config.model.layers
+    return name if _sees_images(config) else f"{math.prod(shape)}-{name}"
+
+
+def multiply_accumulates(config: Config, shape: tuple[int, ...]) -> int:
+    """Products of the ANN baseline for one example: every synapse once, no pooling, no biases."""
+    shape = (*shape, 1) if _sees_images(config) and len(shape) == 2 else shape
+    total = 0
+    for layer in _layers(config, RELU, {}, layers.varying_input, layers.full_matmul):
+        params, shape = layer.init(jax.random.key(0), shape)
+        kernels = [leaf for leaf in jax.tree.leaves(params) if leaf.ndim > 1]
+        # All places of an image share a convolution's kernel.
+        total += sum(kernel.size * math.prod(shape[:-1]) for kernel in kernels)
+    return total
+
+
+def _sees_images(config: Config) -> bool:
+    hidden, output = parts(config)
+    return not isinstance([*hidden, output][0], Dense)
+
+
+def _layers(
+    config: Config, units: Units, hparams: HParams, inputs: Any, matmul: Any
+) -> list[sj.Layer]:
+    model = config.model
+    init = sj.initializers.fan_in_uniform(model.gain)
+    conv = functools.partial(sj.conv, padding=model.padding, init=init)
+    dense = functools.partial(sj.dense, matmul=matmul, init=init)
+    hidden, output = parts(config)
+    made = [sj.dropout(model.input_dropout)] if model.input_dropout else []
+    flat = False
+    neuron = units.hidden(hparams)
+    for part in hidden:
+        match part:
+            case Conv(features, kernel):
+                made.append(conv(features, kernel, neuron, inputs=inputs))
+                inputs = layers.varying_input
+            case Pool(window):
+                made.append(sj.avg_pool(window))
+            case Dense(features):
+                made += [] if flat else [sj.flatten()]
+                made.append(dense(features, neuron, inputs=inputs))
+                made += [sj.dropout(model.dropout)] if model.dropout else []
+                flat, inputs = True, layers.varying_input
+    made += [] if flat else [sj.flatten()]
+    if model.output_bias:
+        dense = functools.partial(dense, init=_raised(init, model.output_bias))
+    return [*made, dense(output.features, units.output(hparams))]
+
+
+def _raised(init: Initializer, bias: float) -> Initializer:
+    """The weights of `init`, every bias higher by that much."""
+
+    def raised(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> Weights:
+        kernel, first = init(key, shape, dtype)
+        return Weights(kernel, None if first is None else first + bias)
+
+    return raised
+
+
+# Pipelines ---------------------------------------------------------------------------------------
+
+
+@functools.cache  # all seeds share a compiled program
+def build(
+    config: Config,
+    *,
+    coding: Coding = BERNOULLI,
+    units: Units = STBP,
+    schedule: Schedule = cosine,
+    loss: Loss = sj.half_squared_error,
+    matmul: Any = layers.full_matmul,
+    augment: Augment | None = None,
+) -> Build:
+    """The pipeline of a config, with the paper's input, neurons and loss where none are named.
+
+    Args:
+      config: the numbers.
+      coding: how examples become input.
+      units: hidden and output units.
+      schedule: of the learning rate.
+      loss: `(scores [B, C], labels [B]) -> [B]`.
+      matmul: of dense layers.
+      augment: `(key, examples) -> examples` while training; None for the config's distortion and
+        mirroring of images.
+
+    Returns:
+      `(hparams, num_updates) -> Pipeline`, as `sj.make_train` takes it.
+
+    Raises:
+      UsageError: adversarial steps with Bernoulli input, through which no gradient passes.
+    """
+    data, train = config.data, config.train
+    if train.epsilon and coding is BERNOULLI:
+        raise UsageError("epsilon needs direct input: no gradient passes through drawn spikes")
+
+    def encode(key: jax.Array, images: jax.Array) -> jax.Array:
+        if _sees_images(config) and images.ndim == 3:
+            images = images[..., None]  # gray images come without channels
+        return coding.encode(key, images, data.num_steps)
+
+    def distort(key: jax.Array, images: jax.Array) -> jax.Array:
+        if train.elastic:
+            images = sj.augment.elastic(key, images, alpha=train.elastic)
+        if train.flip:  # a key of its own, and elastic's the one it always had
+            images = sj.augment.horizontal_flip(
+                jax.random.fold_in(key, 1), images, probability=train.flip
+            )
+        return images
+
+    def pipeline(hparams: HParams, num_updates: int) -> sj.Pipeline:
+        adversary = functools.partial(
+            sj.training.adversarial, epsilon=train.epsilon, share=train.share
+        )
+        rates = schedule(hparams["learning_rate"], num_updates, train.epochs)
+        return sj.Pipeline(
+            encode=encode,
+            network=sj.serial(*_layers(config, units, hparams, coding.inputs, matmul)),
+            readout=sj.rate,
+            loss=loss,
+            optimizer=optax.adam(rates),
+            augment=augment or (distort if train.elastic or train.flip else None),
+            objective=adversary if train.epsilon else None,
+        )
+
+    return pipeline

@@ -1,0 +1,59 @@
+"""Pictures of a run: accuracy over epochs, surrogate curves, output spikes before and after."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import matplotlib
+import numpy as np
+
+import stbp_jax as sj
+from stbp_jax import plots
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+STYLE = matplotlib.rc_context(
+    {"figure.dpi": 140, "axes.spines.top": False, "axes.spines.right": False}
+)
+
+
+@STYLE
+def learning_curve(folder: Path, title: str, history: sj.training.History) -> None:
+    """`learning_curve.png`: leaves of the history are `[E]`."""
+    figure, axes = plt.subplots(figsize=(5, 3.2), layout="constrained")
+    plots.learning_curve(axes, history).set_title(title)
+    figure.savefig(folder / "learning_curve.png")
+    plt.close(figure)
+
+
+@STYLE
+def surrogates(folder: Path, width: float) -> None:
+    """`surrogates.png`: the rectangle of that width, and the paper's other curves as wide."""
+    fwhm = sj.rectangular(width).fwhm
+    families = (sj.rectangular, sj.polynomial, sj.sigmoid, sj.gaussian)
+    figure, axes = plt.subplots(figsize=(6, 3.2), layout="constrained")
+    plots.curves(axes, [sj.matched(family, fwhm) for family in families])
+    axes.set_title("surrogate derivative")
+    figure.savefig(folder / "surrogates.png")
+    plt.close(figure)
+
+
+@STYLE
+def raster(folder: Path, pipeline: sj.Pipeline, before_after: Sequence[Any], test: Any) -> None:
+    """`raster.png`: output spikes for one example, by the first and the last parameters."""
+    # The paper shows a nine (Fig. 4D); where the set has none, its last class.
+    label = min(9, int(test.labels.max()))
+    example = test[0][int(np.argmax(test.labels == label))][None]
+    xs = pipeline.encode(jax.random.key(0), example)
+    figure, pair = plt.subplots(1, 2, figsize=(8, 3), layout="constrained", sharey=True)
+    for axes, params, title in zip(pair, before_after, ("before", "after"), strict=True):
+        outs = sj.apply(pipeline.network, params, xs)[1][:, 0]
+        plots.raster(axes, outs, label=label)
+        axes.set_title(f"{title} training ({int(outs.sum())} spikes)", fontsize="medium")
+    pair[0].set_ylabel("output unit")
+    pair[1].set_ylabel("")
+    figure.suptitle(f"Output spikes for a {label}", fontsize="medium")
+    figure.savefig(folder / "raster.png")
+    plt.close(figure)

@@ -1,0 +1,126 @@
+"""Pictures of the studies: learning curves, and what their own figures share."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.engine.studies import Study
+from experiments.report import frames, targets
+from experiments.report.frames import Frame
+
+CURVES = "learning_curves.png"
+MOST = 8  # lines that one picture can hold
+
+
+def panels(columns: int, *, size: tuple[float, float], **shared: Any) -> tuple[Figure, list[Axes]]:
+    """A figure and its axes, side by side, without the upper and right frame.
+
+    Args:
+      columns: how many.
+      size: of the figure, in inches.
+      **shared: as `Figure.subplots` takes them.
+    """
+    figure = Figure(figsize=size, dpi=140, layout="constrained")
+    found = list(figure.subplots(1, columns, squeeze=False, **shared)[0])
+    for axes in found:
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, found
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes the picture; the same figure gives the same bytes."""
+    figure.savefig(path, metadata={"Software": None})
+
+
+def band(axes: Axes, runs: Frame, **style: Any) -> np.ndarray:
+    """Test accuracy over epochs: mean and s.d. over seeds.
+
+    Returns:
+      `[2, E]`, the lower and the upper edge of the band, in percent.
+    """
+    values = 100 * np.array(runs["test_accuracy"].tolist(), np.float64)  # [S, E]
+    epochs, mean = np.arange(1, values.shape[1] + 1), values.mean(0)
+    deviation = values.std(0, ddof=1) if len(values) > 1 else np.zeros_like(mean)
+    (line,) = axes.plot(epochs, mean, **style)
+    edges = np.array([mean - deviation, mean + deviation])
+    axes.fill_between(epochs, *edges, color=line.get_color(), alpha=0.2, lw=0)
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+    return edges
+
+
+def points(axes: Axes, xs: Any, runs: list[Frame], **style: Any) -> None:
+    """Mean accuracies at some places, with their 95 % intervals."""
+    found = [frames.difference(frames.by_seed(part), 0.0) for part in runs]
+    halves = [0.0 if np.isnan(d.low) else d.high - d.mean for d in found]
+    axes.errorbar(xs, [d.mean for d in found], halves, fmt="o-", ms=4, capsize=3, **style)
+
+
+def shown(study: Study, runs: Frame) -> list[tuple[str, Frame]]:
+    """The experiments of several seeds whose rows have learning curves, with their labels."""
+    parts = [
+        part
+        for part in frames.experiments(runs)
+        if part["variant"].iloc[0] in study.variants
+        and len(part) > 1
+        and part["test_accuracy"].map(_length).nunique() == 1
+        and _length(part["test_accuracy"].iloc[0])
+    ]
+    if len(parts) > MOST:
+        return []
+    parts.sort(key=lambda part: [*study.variants].index(part["variant"].iloc[0]))
+    labels = [
+        ", ".join(filter(None, (part["variant"].iloc[0], part["budget"].iloc[0], text)))
+        for part, text in zip(parts, frames.labels(parts), strict=True)
+    ]
+    return list(zip(labels, parts, strict=True))
+
+
+def _length(values: Any) -> int:
+    return len(values) if isinstance(values, list) else 0
+
+
+def learning_curves(study: Study, runs: Frame, folder: Path) -> None:
+    """`learning_curves.png`: test accuracy over epochs, and the paper's as a dashed line."""
+    lines = shown(study, runs)
+    if not lines:
+        return
+    figure, (axes,) = panels(1, size=(6.4, 4.6))
+    reported = {
+        t.variant: t.wanted
+        for t in targets.PAPER
+        if t.study == study.name and not (t.than or t.measure or t.stand_in)
+    }
+    bounds, drawn = [], set()
+    for i, (label, part) in enumerate(lines):
+        edges = band(axes, part, color=f"C{i}", label=f"{label} ({len(part)} seeds)")
+        # The first tenth climbs from anywhere; it must not squeeze what is compared.
+        settled = slice(min(edges.shape[1] - 1, max(1, edges.shape[1] // 10)), None)
+        bounds += [edges[0, settled].min(), edges[1, settled].max()]
+        variant = part["variant"].iloc[0]
+        if variant in reported and variant not in drawn:
+            drawn.add(variant)
+            bounds.append(reported[variant])
+            text = f"the paper's {variant}: {reported[variant]:g}"
+            axes.axhline(reported[variant], color=f"C{i}", lw=1, ls=(0, (4, 3)), label=text)
+    margin = 0.06 * (max(bounds) - min(bounds)) or 0.5
+    axes.set(
+        title=f"{study.name} on {', '.join(runs['dataset'].unique())}: mean ± s.d. over seeds",
+        xlabel="epoch",
+        ylabel="test accuracy (%)",
+        ylim=(min(bounds) - margin, max(bounds) + margin),
+    )
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize="small")
+    save(figure, folder / CURVES)
+
+
+def setting(runs: Frame) -> str:
+    """Network, data, examples, T and seeds, for a title."""
+    row = frames.newest(runs)
+    return (
+        f"{row['network']} on {row['dataset']}, {row['num_train']:,} training examples, "
+        f"T = {row['num_steps']}, {runs['seed'].nunique()} seeds"
+    )

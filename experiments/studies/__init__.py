@@ -1,0 +1,1 @@
+"""One folder a study; `study.py` opens with claim, command, result and time."""

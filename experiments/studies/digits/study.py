@@ -1,0 +1,20 @@
+"""The main job: embedded digits.
+
+Claim:   A 64-400-10 spiking perceptron learns the digits that scikit-learn embeds in seconds
+         (98 % or more).
+Command: python -m experiments run digits
+Result:  98.66 ± 0.31 (5 seeds), wanted 98, difference +0.66 [+0.28, +1.04]: surpassed.
+Time:    6 s a run, budget quick, AMD EPYC, 1 of 2 cores.
+"""
+
+from experiments.engine.config import Config, Data, Model, Train
+from experiments.engine.runs import variant
+from experiments.engine.studies import Plan
+
+FULL = Config(
+    Data("digits", num_steps=30),
+    Model("400-10", output_bias=0.3),  # fires before it has learned, as in the paper's Fig. 4D
+    Train(epochs=40, batch_size=50, learning_rate=2e-3),
+)
+
+VARIANTS = {"stbp": variant("LIF, STBP", quick=Plan(5, FULL), full=Plan(5, FULL))}

@@ -1,0 +1,85 @@
+"""The Free Spoken Digit Dataset: who says which digit, and the sound of it.
+
+Decides the names that recordings must have and their order. Leaves out which recordings are learned
+from: speakers and indices are there to choose by.
+"""
+
+import contextlib
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..archives import File, files
+from .wav import decode_wav
+
+_LAYOUT = "recordings/<digit>_<speaker>_<index>.wav"
+
+
+class SpokenDigits(NamedTuple):
+    """Recordings of single digits, in order of digit, speaker and index.
+
+    Attributes:
+      sounds: `[E]` float32 in [-1, 1] each, 8000 samples a second.
+      labels: `[N]`, int32, the digits.
+      speakers: `[N]`, names.
+      indices: `[N]`, int32, counted from 0 for each digit of each speaker. The official test set
+        holds 0 to 4, the training set all others.
+    """
+
+    sounds: list[NDArray[np.float32]]
+    labels: NDArray[np.int32]
+    speakers: NDArray[np.str_]
+    indices: NDArray[np.int32]
+
+
+def read_fsdd(path: str | os.PathLike[str]) -> SpokenDigits:
+    """Reads the Free Spoken Digit Dataset, from a folder or from zip archives.
+
+    The official split:
+
+        digits = read_fsdd(path)
+        test = digits.indices < 5
+
+    Args:
+      path: A folder with `recordings/`, or with the archives that hold it; or one archive. GitHub's
+        has a folder around it: unpack that one.
+
+    Returns:
+      All recordings.
+
+    Raises:
+      ValueError: A file is not called `<digit>_<speaker>_<index>.wav`, breaks a rule of `read_wav`
+        at 8000 samples a second, or stands twice; an archive is damaged or has absolute or parent
+        paths; there is no recording. The text names file and rule.
+      FileNotFoundError: Nothing is at `path`, or the folder holds neither.
+
+    Source: Jackson et al. 2018, Jakobovski/free-spoken-digit-dataset.
+    """
+    path = Path(path).expanduser()
+    found: dict[tuple[int, str, int], File] = {}
+    with contextlib.ExitStack() as stack:
+        for file in files(path, stack, _LAYOUT, ("recordings",)):
+            name = _named(file)
+            twin = found.setdefault(name, file)
+            if twin is not file:
+                raise ValueError(f"{file.where}: stands twice; the other is {twin.where}")
+        if not found:
+            raise ValueError(f"{path}: no recording; expected {_LAYOUT}")
+        ordered = [found[name] for name in sorted(found)]
+        sounds = [decode_wav(file.read(), file.where, 8000) for file in ordered]
+    labels, speakers, indices = zip(*sorted(found), strict=True)
+    return SpokenDigits(
+        sounds, np.array(labels, np.int32), np.array(speakers), np.array(indices, np.int32)
+    )
+
+
+def _named(file: File) -> tuple[int, str, int]:
+    """Digit, speaker and index."""
+    match = re.fullmatch(r"([0-9])_([A-Za-z]+)_([0-9]{1,9})\.wav", file.parts[-1])
+    if len(file.parts) != 2 or not match:
+        raise ValueError(f"{file.where}: not a recording; expected {_LAYOUT}")
+    return int(match[1]), match[2], int(match[3])

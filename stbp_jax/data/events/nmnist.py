@@ -1,0 +1,170 @@
+"""N-MNIST in its original layout, from folders and zip archives.
+
+Decides the layout of the set and the rules that a recording must keep. Leaves out the packed form
+(`events`). No event is dropped, moved, sorted or stabilized; a recording that breaks a rule is
+refused.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import archives
+from .packed import Events, Recordings, check_times, padded, place, unpack_events
+
+NMNIST_SHAPE = (34, 34, 2)
+"""Cells of the N-MNIST sensor: rows y, columns x, polarity (1 is on)."""
+
+_SPLITS = ("Train", "Test")
+_LAYOUT = "Train/<0..9>/<number>.bin and Test/<0..9>/<number>.bin"
+_OVERFLOW_ROW, _OVERFLOW = 240, 2**13  # a row below the sensor: the clock has wrapped
+_TOGETHER = 1000  # recordings decoded at once: enough for long vectors, little memory
+
+
+def read_nmnist_file(path: str | os.PathLike[str]) -> Events:
+    """Reads one N-MNIST recording.
+
+    Five bytes an event: x, y, then one bit of polarity (1 is on) and 23 bits of time in
+    microseconds, big-endian. An entry with y = 240 is no event: the clock has wrapped, and 2¹³ us
+    are added to all times from there on.
+
+    Args:
+      path: a `.bin` file.
+
+    Returns:
+      Its events.
+
+    Raises:
+      ValueError: a length that is no multiple of 5, no event at all, coordinates outside the
+        34x34 sensor, times that run backwards or pass 1.857683 s.
+      OSError: the file cannot be opened.
+
+    Source: Orchard, Jayawant, Cohen, Thakor 2015, and the reader that its authors published.
+    """
+    path = Path(path).expanduser()
+    return unpack_events(_decode([path.read_bytes()], [str(path)])[0])
+
+
+def read_nmnist(path: str | os.PathLike[str]) -> tuple[Recordings, Recordings]:
+    """Reads N-MNIST in its original layout, from a folder or from zip archives.
+
+    Recordings come in order of their numbers, which count MNIST's images from 1: of a whole split,
+    or of its first part, row i is the recording of image i. A recording takes four bytes an event
+    and as many as the longest one of its split: 28.6 kB where that has 7,152 events, 1.7 GB for
+    60,000 recordings.
+
+    Args:
+      path: A folder with `Train/` and `Test/`, or with the archives that together hold them; or
+        one archive.
+
+    Returns:
+      `(train, test)`.
+
+    Raises:
+      ValueError: A recording breaks a rule of `read_nmnist_file`; a label folder is not one of 0
+        to 9, a file is no `<number>.bin`, a number stands twice in a split, or a split is empty;
+        an archive is damaged or has absolute or parent paths. The text names file and rule.
+      FileNotFoundError: Nothing is at `path`, or the folder holds neither.
+
+    Source: Orchard, Jayawant, Cohen, Thakor 2015, Converting Static Image Datasets to Spiking
+    Neuromorphic Datasets Using Saccades, Frontiers in Neuroscience 9:437.
+    """
+    path = Path(path).expanduser()
+    with contextlib.ExitStack() as stack:
+        entries: dict[str, dict[int, _Entry]] = {split: {} for split in _SPLITS}
+        for file in archives.files(path, stack, _LAYOUT, _SPLITS):
+            split, entry = _entry(file)
+            twin = entries[split].setdefault(entry.number, entry)
+            if twin is not entry:
+                raise ValueError(
+                    f"{entry.where}: recording {entry.number} of {split} stands twice, expected "
+                    f"each number once; the other is {twin.where}"
+                )
+        for split in _SPLITS:
+            if not entries[split]:
+                raise ValueError(f"{path}: no recording under {split}/; expected {_LAYOUT}")
+        train, test = (
+            _read([part[number] for number in sorted(part)]) for part in entries.values()
+        )
+    return train, test
+
+
+# Where recordings lie ----------------------------------------------------------------------------
+
+
+class _Entry(NamedTuple):
+    number: int
+    label: int
+    where: str
+    read: Callable[[], bytes]
+
+
+def _entry(file: archives.File) -> tuple[str, _Entry]:
+    where = file.where
+    if len(file.parts) != 3:
+        raise ValueError(f"{where}: expected {_LAYOUT}, one folder deep for each label")
+    split, label, name = file.parts
+    if not re.fullmatch("[0-9]", label):
+        raise ValueError(f"{where}: unknown label folder {label!r}, expected 0 to 9")
+    number = re.fullmatch(r"([0-9]{1,9})\.bin", name)
+    if not number:
+        raise ValueError(f"{where}: not a recording, expected a name like 00001.bin")
+    return split, _Entry(int(number[1]), int(label), where, file.read)
+
+
+# What recordings hold ----------------------------------------------------------------------------
+
+
+def _read(entries: Sequence[_Entry]) -> Recordings:
+    rows: list[NDArray[np.uint32]] = []
+    for first in range(0, len(entries), _TOGETHER):
+        some = entries[first : first + _TOGETHER]
+        rows += _decode([entry.read() for entry in some], [entry.where for entry in some])
+    return Recordings(padded(rows), np.array([entry.label for entry in entries], np.int32))
+
+
+def _decode(contents: Sequence[bytes], names: Sequence[str]) -> list[NDArray[np.uint32]]:
+    """Words of each file; all files are decoded together, for most of them are short."""
+    for content, name in zip(contents, names, strict=True):
+        if len(content) % 5:
+            raise ValueError(
+                f"{name}: {len(content)} bytes, expected a multiple of 5: five bytes an event"
+            )
+    raw = np.frombuffer(b"".join(contents), np.uint8).reshape(-1, 5)
+    x, y, first, second, third = np.ascontiguousarray(raw.T)
+    counts = np.array([len(content) // 5 for content in contents])
+    times = np.left_shift(first & 127, 16, dtype=np.int32)
+    times |= np.left_shift(second, 8, dtype=np.int32)
+    times |= third
+    polarity = first >> 7
+    if (wraps := y == _OVERFLOW_ROW).any():
+        owner = np.repeat(np.arange(len(counts)), counts)
+        total = np.cumsum(wraps)
+        before = np.concatenate([[0], total])[np.cumsum(counts) - counts]
+        times = (times + _OVERFLOW * (total - before[owner]))[~wraps]
+        x, y, polarity, owner = x[~wraps], y[~wraps], polarity[~wraps], owner[~wraps]
+        counts = np.bincount(owner, minlength=len(counts))
+    if not counts.all():
+        raise ValueError(
+            f"{names[int(np.argmin(counts))]}: an empty recording, expected at least one event"
+        )
+    starts = np.cumsum(counts) - counts
+    rows, columns, _ = NMNIST_SHAPE
+    if (outside := (x >= columns) | (y >= rows)).any():
+        at, event, name = place(outside, starts, names)
+        raise ValueError(
+            f"{name}: event {event} lies at x = {x[at]}, y = {y[at]}, outside the sensor; expected "
+            f"x in 0..{columns - 1}, y in 0..{rows - 1} (or y = {_OVERFLOW_ROW} where the clock "
+            "wraps)"
+        )
+    num_cells = int(np.prod(NMNIST_SHAPE))
+    check_times(times, starts, names, num_cells)
+    cells = y.astype(np.uint32) * (2 * columns) + np.left_shift(x, 1) + polarity
+    cells += times.astype(np.uint32) * np.uint32(num_cells)
+    return np.split(cells, starts[1:])

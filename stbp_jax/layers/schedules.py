@@ -1,0 +1,145 @@
+"""Schedules that unroll a layer over time: step by step, in chunks, or with gradients cut."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from stbp_jax import arguments, core
+from stbp_jax.core import Array, Layer, LayerStats, Params, State, scan
+
+
+def stepwise(layer: Layer) -> Layer:
+    """The same layer, unrolled by a scan of its `step`, for feedback, delays and comparison.
+
+    Args:
+      layer: a layer or a network.
+
+    Returns:
+      A `Layer` with `unroll` = `scan(layer.step)`.
+
+    Raises:
+      TypeError: `layer` is not a `Layer`.
+    """
+    arguments.instance("layer", layer, Layer, "a Layer, such as dense(10)")
+    return layer._replace(unroll=scan(layer.step))
+
+
+def chunked(layer: Layer, steps: int, *, policy: Callable[..., Any] | None = None) -> Layer:
+    """The same layer, unrolled `steps` time steps at a time, for long sequences.
+
+    A scan over chunks carries the state, and gradients cross from chunk to chunk. The backward pass
+    keeps the input sequence and the state that enters each chunk, and recomputes everything else
+    chunk by chunk. It needs the memory of one chunk and the time of one more forward pass. With
+    `policy=keep_membranes` the backward pass also keeps the membranes of all steps and recomputes
+    no product. This schedule is also faster once the arrays of all steps outgrow the caches.
+
+    Args:
+      layer: a layer or a network.
+      steps: steps in a chunk; the last chunk may be shorter. 15 to 30 is a good start.
+      policy: selects the values that the backward pass keeps, as in `jax.checkpoint`; None keeps
+        nothing within a chunk.
+
+    Returns:
+      A `Layer` with the same outputs and gradients.
+
+    Raises:
+      TypeError: `layer` is not a `Layer`, or `steps` is not a static integer.
+      ValueError: `steps` is below 1.
+
+    >>> from stbp_jax import apply, dense, lif, serial
+    >>> from stbp_jax.neurons import keep_membranes
+    >>> net = chunked(serial(dense(20, lif()), dense(10, lif())), 30, policy=keep_membranes)
+    >>> params, _ = net.init(jax.random.key(0), (16,))
+    >>> apply(net, params, jnp.ones((100, 2, 16)))[1].shape
+    (100, 2, 10)
+    """
+    return _in_chunks(layer, steps, functools.partial(jax.checkpoint, policy=policy))
+
+
+def truncated(layer: Layer, steps: int) -> Layer:
+    """The same layer with gradients cut every `steps` time steps.
+
+    This is truncated backpropagation through time: gradients treat the state that enters a segment
+    of `steps` as a constant. The cut applies to the whole state: membranes, recurrent spikes,
+    synaptic currents and readouts. If all layers are `lif`, `steps=1` is SDBP (`detach_time`), and
+    any `steps` of at least T is STBP.
+
+    Args:
+      layer: a layer or a network.
+      steps: steps in a segment, counted from the first step; the last segment may be shorter.
+
+    Returns:
+      A `Layer` with the same outputs.
+
+    Raises:
+      TypeError: `layer` is not a `Layer`, or `steps` is not a static integer.
+      ValueError: `steps` is below 1.
+
+    >>> from stbp_jax import dense, lif, serial
+    >>> net = truncated(serial(dense(20, lif()), dense(10, lif())), 4)
+    """
+
+    def cut(run: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda params, state, xs: run(params, lax.stop_gradient(state), xs)
+
+    return _in_chunks(layer, steps, cut)
+
+
+def _in_chunks(
+    layer: Layer, steps: int, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]
+) -> Layer:
+    """The same layer, unrolled by a scan over segments of `steps` time steps.
+
+    Args:
+      layer: a layer or a network.
+      steps: steps in a segment.
+      wrap: transforms the run of one segment, `(params, state, xs) -> (state, ...)`.
+    """
+    arguments.instance("layer", layer, Layer, "a Layer, such as dense(10)")
+    steps = arguments.count("steps", steps)
+
+    def through(
+        run: Callable[..., Any], params: Params, state: State, xs: Array
+    ) -> tuple[State, Array, tuple[LayerStats, ...]]:
+        arguments.sequence("xs", xs)
+        run = wrap(run)
+        whole, rest = divmod(xs.shape[0], steps)
+        if not whole:
+            return run(params, state, xs)
+
+        def body(state: State, xs: Array) -> tuple[State, tuple[Array, tuple[LayerStats, ...]]]:
+            state, *outs = run(params, state, xs)
+            return state, tuple(outs)
+
+        head = xs[: whole * steps].reshape((whole, steps, *xs.shape[1:]))
+        state, (ys, reports) = lax.scan(body, state, head)
+        ys, shares = ys.reshape((whole * steps, *ys.shape[2:])), [steps / len(xs)] * whole
+        if rest:
+            state, last, stats = run(params, state, xs[whole * steps :])
+            ys, shares = jnp.concatenate([ys, last]), [*shares, rest / len(xs)]
+            reports = jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), reports, stats)
+        return state, ys, tuple(_over(report, shares) for report in reports)
+
+    def unroll(params: Params, state: State, xs: Array) -> tuple[State, Array]:
+        return through(lambda *args: (*layer.unroll(*args), ()), params, state, xs)[:2]
+
+    def unroll_with_stats(
+        params: Params, state: State, xs: Array
+    ) -> tuple[State, Array, tuple[LayerStats, ...]]:
+        return through(functools.partial(core.unroll_with_stats, layer), params, state, xs)
+
+    return layer._replace(unroll=unroll, unroll_with_stats=unroll_with_stats)
+
+
+def _over(report: LayerStats, shares: list[float]) -> LayerStats:
+    """The statistics of all segments in one, weighted by each segment's share of the steps."""
+    weights = jnp.asarray(shares, report.in_window.dtype)
+    return LayerStats(
+        firing_rate=jnp.tensordot(weights, report.firing_rate, 1),
+        in_window=jnp.dot(weights, report.in_window),
+        operations=jnp.sum(report.operations, axis=0),
+    )

@@ -1,0 +1,7 @@
+"""Sweeps: many runs over hyper-parameter points and seeds in one compiled program."""
+
+from stbp_jax.sweeps.grid import grid
+from stbp_jax.sweeps.summary import summarize
+from stbp_jax.sweeps.sweep import sweep, sweep_epochs
+
+__all__ = ["grid", "summarize", "sweep", "sweep_epochs"]

@@ -1,0 +1,76 @@
+"""Summaries of a sweep: means and standard deviations over seeds, and counts of diverged runs."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from stbp_jax.training import History
+
+# The entries that `summarize` adds to a point.
+_SUMMARY = ("seeds", "diverged", "last_mean", "last_sd", "best_mean", "best_sd")
+
+
+def summarize(history: History, points: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
+    """Mean and standard deviation of the test accuracy over seeds, for each point.
+
+    A run has diverged if its last epoch has a non-finite update, loss, test loss or test accuracy.
+    Diverged runs are left out of means and deviations. An earlier update that the optimizer skips
+    (`optax.apply_if_finite`) does not count as divergence.
+
+    Args:
+      history: a `History` from `sweep`, with leaves `[H, S, E]`.
+      points: H dicts, the list that `grid` returns.
+
+    Returns:
+      A list of H dicts: each point with the number of `seeds`, the number of `diverged` runs,
+      `last_mean` and `last_sd` (last epoch), and `best_mean` and `best_sd` (each run's best epoch,
+      chosen on the test set as in the literature). The mean of no runs and the deviation of fewer
+      than two runs are NaN.
+
+    Raises:
+      ValueError: the number of points is not H, a point has an entry that the summary adds, or the
+        history has no points, seeds or epochs.
+      TypeError: a point is not a dict.
+    """
+    accuracy = np.asarray(history.test.accuracy, np.float64)
+    if accuracy.ndim != 3 or len(points) != len(accuracy):
+        raise ValueError(
+            f"points must have H entries for test.accuracy [H, S, E], got {len(points)} and "
+            f"{list(accuracy.shape)}"
+        )
+    if 0 in accuracy.shape:
+        raise ValueError(
+            f"test.accuracy [H, S, E] must have at least one of each, got {list(accuracy.shape)}"
+        )
+    for point in points:
+        if not isinstance(point, Mapping):
+            raise TypeError(f"points must be dicts, got {point!r} among them")
+        taken = [name for name in point if name in _SUMMARY]
+        if taken:
+            raise ValueError(f"points must not have entries that summarize adds, got {taken}")
+    diverged = _diverged(history, accuracy)
+    return [
+        {
+            **point,
+            "seeds": len(lost),
+            "diverged": int(lost.sum()),
+            **_moments("last", runs[~lost, -1]),
+            **_moments("best", runs[~lost].max(axis=1)),
+        }
+        for point, runs, lost in zip(points, accuracy, diverged, strict=True)
+    ]
+
+
+def _diverged(history: History, accuracy: np.ndarray) -> np.ndarray:
+    """Whether each run has diverged, `[H, S]`."""
+    lost = ~np.isfinite(accuracy[..., -1])
+    for losses in (history.loss, history.test.loss):
+        lost = lost | ~np.isfinite(np.asarray(losses, np.float64)[..., -1])
+    return lost | (np.asarray(history.non_finite_updates)[..., -1] > 0)
+
+
+def _moments(name: str, values: np.ndarray) -> dict[str, float]:
+    """Mean and standard deviation; NaN if there are too few values."""
+    mean = float(values.mean()) if len(values) else float("nan")
+    deviation = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+    return {f"{name}_mean": mean, f"{name}_sd": deviation}

@@ -1,0 +1,81 @@
+"""Rows of every layout are read in today's, and merged once."""
+
+import json
+
+import pytest
+
+from experiments.engine import rows, studies
+from experiments.engine.config import Config, UsageError
+
+FIRST = {  # a row of the first layout
+    "study": "mnist_mlp",
+    "variant": "twin",
+    "budget": "cpu",
+    "dataset": "mnist",
+    "seed": 0,
+    "hparams": {},
+    "settings": {
+        "data": "mnist", "hidden": "800", "classes": 10, "num_steps": 5, "epochs": 2,
+        "alpha": 34.0, "train_limit": 100, "fwhms": "1,2",
+    },
+}  # fmt: skip
+
+
+def test_an_old_row_is_upgraded():
+    row = rows.upgrade(FIRST)
+    assert (row["variant"], row["budget"]) == ("ann", "quick")
+    assert "settings" not in row
+    wanted = Config().but(
+        name="mnist", layers="800-10", num_steps=5, epochs=2, elastic=34.0, num_train=100
+    )
+    assert row["config"] == wanted.asdict()
+    assert rows.upgrade(row) == row
+    assert FIRST["variant"] == "twin"  # the row itself is as it was
+
+
+def test_a_field_that_is_newer_than_a_row_has_its_default():
+    config = Config().asdict()
+    del config["train"]["chunk"]
+    assert rows.upgrade({"config": config})["config"] == Config().asdict()
+
+
+def test_a_row_without_settings_has_no_config():
+    row = {name: value for name, value in FIRST.items() if name != "settings"}
+    assert rows.upgrade(row)["config"] is None
+
+
+def test_merge_appends_each_row_once(tmp_path):
+    file, below = tmp_path / "rows.jsonl", tmp_path / "studies"
+    (below / "mnist_mlp").mkdir(parents=True)
+    (below / "mnist_mlp" / "study.py").write_text("")
+    rows.append(file, FIRST)
+    rows.append(file, FIRST | {"seed": 1})
+    assert rows.merge(file, below) == 2
+    assert rows.merge(file, below) == 0
+    written = rows.home("mnist_mlp", "mnist", below).read_text().splitlines()
+    assert json.loads(written[0]) == FIRST  # rows are never edited
+
+
+@pytest.mark.parametrize("change", [{"budget": "smoke"}, {"study": "unknown"}])
+def test_merge_refuses(change, tmp_path):
+    rows.append(tmp_path / "rows.jsonl", FIRST | change)
+    with pytest.raises(UsageError, match="merge takes rows of studies"):
+        rows.merge(tmp_path / "rows.jsonl")
+    with pytest.raises(UsageError, match="merge takes a file of rows"):
+        rows.merge(tmp_path / "nowhere.jsonl")
+
+
+@pytest.mark.parametrize("name", studies.NAMES)
+def test_recorded_rows_meet_their_plans(name):
+    """No committed row is lost by a change of settings, but for those of replaced plans."""
+    found = rows.of_study(name)
+    for variant in studies.load(name).variants:
+        for budget in ("quick", "long", "full"):
+            job = studies.job(name, variant, budget)
+            have = {
+                row["seed"]
+                for row in found
+                if (row["variant"], row["budget"]) == (variant, budget) and row["config"]
+            }
+            assert job is not None or not have
+            assert not have or set(studies.recorded(job, found)) == have & set(job.seeds)

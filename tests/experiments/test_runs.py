@@ -1,0 +1,175 @@
+"""From a job to rows: lone runs and sweeps, folders, and runs that go on where they stopped."""
+
+import time
+
+import jax
+import numpy as np
+import pytest
+
+import stbp_jax as sj
+from experiments.engine import folders, models, rows, runs, studies
+from experiments.engine.config import Config, UsageError
+from experiments.engine.runs import variant
+from experiments.engine.studies import Job, Plan
+from stbp_jax import data
+
+CONFIG = Config().but(
+    name="digits",
+    layers="16-10",
+    gain=3.0,
+    num_steps=3,
+    epochs=2,
+    batch_size=20,
+    limit=100,
+    validation=40,
+)
+TIMES = ("wall_seconds", "compile_seconds", "peak_bytes", "date")
+
+
+@pytest.fixture
+def job(monkeypatch):
+    """`(config, points, seeds, **recipe) -> Job` of a variant made for it."""
+
+    def make(config=CONFIG, points=None, seeds=(0,), **recipe):
+        made = variant("tiny", quick=Plan(1, config), **recipe)
+        monkeypatch.setattr(Job, "chosen", made)
+        return Job("tiny", "tiny", "quick", list(seeds), config, points)
+
+    return make
+
+
+def alike(one, other):
+    """Whether rows agree in all but times."""
+    one, other = ({k: v for k, v in row.items() if k not in TIMES} for row in (one, other))
+    return rows.same(one, other)
+
+
+def test_a_lone_run_leaves_a_folder_and_goes_on_bit_for_bit(job, tmp_path):
+    (whole,) = runs.train(job(), tmp_path / "whole")
+    names = {path.name for path in (tmp_path / "whole").iterdir()}
+    assert names == {
+        "config.json", "metrics.jsonl", "params.npz", "row.jsonl", "learning_curve.png",
+        "surrogates.png", "raster.png",
+    }  # fmt: skip
+    epochs = list(rows.read_lines(tmp_path / "whole" / "metrics.jsonl"))
+    assert [epoch["epoch"] for epoch in epochs] == [1, 2]
+    assert whole["test_accuracy_last"] == pytest.approx(epochs[-1]["test_accuracy"], abs=1e-6)
+    chosen = int(np.argmax([epoch["validation_accuracy"] for epoch in epochs]))
+    assert whole["test_accuracy_selected"] == pytest.approx(
+        epochs[chosen]["test_accuracy"], abs=1e-6
+    )
+    assert (whole["network"], whole["num_train"], whole["num_test"]) == ("64-16-10", 60, 100)
+
+    part = tmp_path / "part"
+    assert runs.train(job(), part, time.monotonic()) == []  # one epoch, then out of time
+    assert (part / "state.npz").exists()
+    assert (part / "raster.png").exists()
+    # A kill between the two files leaves a line of metrics too many.
+    rows.append(part / "metrics.jsonl", {"epoch": 2, "seconds": 1.0})
+    (resumed,) = runs.train(job(), part)
+    assert alike(whole, resumed)
+    with np.load(part / "params.npz") as one, np.load(tmp_path / "whole" / "params.npz") as other:
+        assert all((one[name] == other[name]).all() for name in one.files)
+    with pytest.raises(UsageError, match="has ended"):
+        runs.train(job(), part)
+
+
+def test_a_sweep_is_its_lone_runs(job, tmp_path):
+    config = CONFIG.but(validation=0)
+    points = models.points(config, decay=(0.2, 0.8))
+    found = runs.train(job(config, points, (0, 3)), tmp_path / "sweep")
+    assert [(row["hparams"]["decay"], row["seed"]) for row in found] == [
+        (0.2, 0), (0.2, 3), (0.8, 0), (0.8, 3),
+    ]  # fmt: skip
+    assert {row["cells"] for row in found} == {4}
+    (lone,) = runs.train(job(config.but(decay=0.8), None, (3,)), tmp_path / "lone")
+    assert lone.keys() == found[-1].keys()
+    assert lone["hparams"] == found[-1]["hparams"]
+    assert found[-1]["test_accuracy_last"] == pytest.approx(lone["test_accuracy_last"], abs=0.03)
+    part = tmp_path / "part"
+    assert runs.train(job(config, points, (0, 3)), part, time.monotonic()) == []
+    resumed = runs.train(job(config, points, (0, 3)), part)
+    assert all(alike(one, other) for one, other in zip(found, resumed, strict=True))
+
+
+def test_seeds_may_have_sets_of_their_own(job, tmp_path):
+    def load(config, seed):
+        rng = np.random.default_rng(seed)
+        images = rng.integers(0, 256, (60, 8, 8)).astype(np.uint8)
+        labels = rng.integers(0, 10, 60).astype(np.int32)
+        return data.Dataset(images, labels), data.Dataset(images[:20], labels[:20])
+
+    config = CONFIG.but(validation=0, epochs=1)
+    points = models.points(config, decay=(0.2, 0.8))
+    found = runs.train(job(config, points, (0, 1), load=load), tmp_path / "sweep")
+    alone = job(config, points[:1], (1,), load=load)
+    (lone,) = runs.train(alone, tmp_path / "lone")
+    assert found[1]["hparams"] == lone["hparams"]
+    assert found[1]["test_accuracy_last"] == pytest.approx(lone["test_accuracy_last"], abs=0.1)
+    np.testing.assert_allclose(found[1]["firing_rate"], lone["firing_rate"], rtol=0.1)
+
+
+def test_an_interrupt_leaves_a_folder_that_goes_on(job, tmp_path, monkeypatch):
+    def interrupted(*args, **kwargs):
+        yield next(sj.train_epochs(*args, **kwargs))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            runs,
+            "_epochs",
+            lambda program, state: interrupted(
+                program.build, program.train_config, *_lone(program), state=state
+            ),
+        )
+        with pytest.raises(KeyboardInterrupt):
+            runs.train(job(), tmp_path)
+    assert (tmp_path / "params.npz").exists()
+    assert not (tmp_path / folders.ROW).exists()  # an unfinished run is no result
+    assert len(runs.train(job(), tmp_path)) == 1
+
+
+def _lone(program):
+    train, _, test = program.sets[0]
+    return jax.random.key(program.seeds[0]), program.points[0], train, test
+
+
+def test_an_ann_does_not_spike(job, tmp_path):
+    chosen = job(CONFIG.but(epochs=1), coding=models.ONCE, units=models.RELU)
+    (row,) = runs.train(chosen, tmp_path)
+    assert row["operations"].size == 0
+    assert row["multiply_accumulates"] == 64 * 16 + 16 * 10
+    assert not (tmp_path / "raster.png").exists()
+
+
+def test_a_silent_layer_is_named(job, tmp_path):
+    with pytest.warns(UserWarning, match="spiking layer 0 fires nowhere on the test set"):
+        runs.train(job(CONFIG.but(threshold=100.0, epochs=1)), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"decay": 1.5}, "decay must be between 0 and 1, got 1.5"),
+        ({"num_steps": 0}, "num_steps must be at least 1, got 0"),
+        ({"batch_size": 5000}, "train_set images must have shape"),
+        ({"width": 0.0}, "width must be positive"),
+        ({"validation": 100}, "data.validation must be from 0 to fewer than the 100 training"),
+        ({"validation": -1}, "data.validation must be from 0"),
+        ({"name": "digts"}, "data.name digts"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_the_run(changes, message, job, tmp_path):
+    with pytest.raises(UsageError, match=message):
+        runs.train(job(CONFIG.but(**changes)), tmp_path)
+    assert not (tmp_path / "metrics.jsonl").exists()
+
+
+def test_every_plan_can_be_asked_for():
+    for name in studies.NAMES:
+        study = studies.load(name)
+        assert study.claim
+        for variant_name in study.variants:
+            assert studies.job(name, variant_name, "full").seeds
+            smoke = studies.job(name, variant_name, "smoke")
+            assert smoke.config.train.epochs <= 2
