@@ -19,7 +19,7 @@ from stbp_jax.layers import LayerParams
 from tests import reference as ref
 from tests.contracts import quick_jit
 
-FILE = np.load(Path(__file__).parent / "golden" / "spikingjelly.npz", allow_pickle=False)
+FILE = np.load(Path(__file__).parents[1] / "golden" / "spikingjelly.npz", allow_pickle=False)
 CASES = json.loads(str(FILE["meta"]))["cases"]
 IDS = [
     f"{i}-{c['reset']}-{'detached' if c['detach_reset'] else 'kept'}"
