@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from tests.neurons.test_kernels import known, lowered
 
 import stbp_jax as sj
 from experiments.benchmarks import __main__ as command
@@ -22,7 +23,6 @@ from experiments.benchmarks import (
     worker,
 )
 from experiments.engine import rows as result_rows
-from tests.test_kernels import known, lowered
 
 SMALL = {name: shapes.tiny(w) for name, w in shapes.WORKLOADS.items()}
 DISTINCT = [name for name in SMALL if name not in ("step-784-400-10-T30-B100", "linear-lif-N2048")]

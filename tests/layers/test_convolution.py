@@ -8,7 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import stbp_jax as sj
+from stbp_jax.layers import LayerParams
 from stbp_jax.layers import _convolution as convolution
+from tests import reference as ref
 from tests.contracts import assert_near, assert_same, dyadic, like, quick_jit, random_like
 
 # batch, height, width, channels; kernel's height and width, features
@@ -114,3 +117,28 @@ def test_the_platform_chooses(platform: str, channels: int, convolutions: int) -
 )
 def test_tiles_are_cut_evenly(columns: int, kw: int, tile: int) -> None:
     assert convolution.tile_width(columns, kw) == tile
+
+
+def a_key() -> jax.Array:
+    return jax.random.key(7)
+
+
+def padded(x: np.ndarray, kernel: tuple[int, int]) -> np.ndarray:
+    """Zeros around images [B, h, w, c], so that a valid convolution keeps their size."""
+    pads = [((k - 1) // 2, k - 1 - (k - 1) // 2) for k in kernel]
+    return np.pad(x, ((0, 0), *pads, (0, 0)))
+
+
+@pytest.mark.parametrize(
+    ("padding", "kernel"), [("valid", (2, 4)), ("same", (3, 3)), ("same", (2, 4)), ("same", (5, 1))]
+)
+def test_conv_is_a_cross_correlation(padding: str, kernel: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    x, w, b = (dyadic(rng, -1, 1, s) for s in ((3, 2, 5, 6, 2), (*kernel, 2, 3), (3,)))
+    layer = sj.conv(3, kernel, padding=padding)
+    params = LayerParams(like(sj.initializers.Weights(w, b), jnp.float32), ())
+    _, ys = layer.unroll(params, (), like(x, jnp.float32))
+    flat = x.reshape(-1, 5, 6, 2)
+    wanted = ref.convolve(padded(flat, kernel) if padding == "same" else flat, w) + b
+    np.testing.assert_array_equal(ys.reshape(wanted.shape), wanted)
+    assert layer.init(a_key(), (5, 6, 2))[1] == wanted.shape[1:]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import stbp_jax as sj
+from tests.contracts import quick_jit
 
 MATMULS = [
     sj.layers.full_matmul,
@@ -71,3 +72,30 @@ def test_nan_reaches_the_product(matmul):
     run = jax.jit(matmul)
     assert np.isnan(run(X, KERNEL * np.nan)).all()
     assert np.isnan(run(X * np.nan, KERNEL)).all()
+
+
+@pytest.mark.parametrize("size", [1, 32, 33])
+def test_gathered_product(size):
+    rng = np.random.default_rng(size)
+    x = np.where(rng.random((4, size)) < 0.3, rng.integers(1, 9, (4, size)) / 4, 0)
+    x[0], x[1] = 0, 1
+    kernel = jnp.asarray(rng.integers(-256, 256, (size, 5)) / 256)
+    np.testing.assert_array_equal(sj.layers.event_driven_matmul(x, kernel), x @ np.asarray(kernel))
+
+    @quick_jit
+    def run(x, kernel):
+        matmuls = sj.layers.event_driven_matmul, sj.layers.full_matmul
+        bars = [jax.vjp(matmul, x, kernel)[1](jnp.ones((4, 5))) for matmul in matmuls]
+        return bars, jax.vmap(sj.layers.event_driven_matmul, (0, None))(x[:, None], kernel)[:, 0]
+
+    bars, each = run(jnp.asarray(x), kernel)
+    jax.tree.map(np.testing.assert_array_equal, *bars)
+    np.testing.assert_array_equal(each, x @ np.asarray(kernel))
+
+
+def test_gathered_product_sums_in_float32():
+    ones = jnp.ones((1, 1000), jnp.bfloat16)
+    kernel = jnp.ones((1000, 2), jnp.bfloat16)
+    got = sj.layers.event_driven_matmul(ones, kernel)
+    assert got.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(got, jnp.full((1, 2), 1000, jnp.bfloat16))

@@ -1,6 +1,7 @@
 """Reports of networks: places that are kept, numbers that are not known, operations that count."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,8 @@ import optax
 import pytest
 
 import stbp_jax as sj
-from tests.contracts import quick_jit
+from tests import reference as ref
+from tests.contracts import dyadic, like, quick_jit
 
 XS = jnp.ones((10, 4, 6))
 
@@ -181,3 +183,122 @@ def test_a_constraint_acts_in_both_schedules_and_passes_gradients():
 def test_constraints_that_are_none(constraint, error, message):
     with pytest.raises(error, match=message):
         sj.dense(8, constraint=constraint).init(jax.random.key(0), (6,))
+
+
+def neuron(threshold: float = 0.25, **kwargs: Any) -> sj.Neuron:
+    """Dyadic constants; a wide curve, so that no gradient is 0 by chance."""
+    return sj.lif(decay=0.5, threshold=threshold, surrogate=sj.gaussian(0.5), **kwargs)
+
+
+def a_key() -> jax.Array:
+    return jax.random.key(7)
+
+
+def padded(x: np.ndarray, kernel: tuple[int, int]) -> np.ndarray:
+    """Zeros around images [B, h, w, c], so that a valid convolution keeps their size."""
+    pads = [((k - 1) // 2, k - 1 - (k - 1) // 2) for k in kernel]
+    return np.pad(x, ((0, 0), *pads, (0, 0)))
+
+
+def conv_fan_out(
+    shape: tuple[int, int, int], kernel: tuple[int, int], features: int, padding: str
+) -> np.ndarray:
+    """Synapses that each pixel drives, counted one by one."""
+    count = np.zeros(shape)
+    tops = [(k - 1) // 2 if padding == "same" else 0 for k in kernel]
+    out = [n if padding == "same" else n - k + 1 for n, k in zip(shape[:2], kernel, strict=True)]
+    for r in range(out[0]):
+        for c in range(out[1]):
+            for i in range(kernel[0]):
+                for j in range(kernel[1]):
+                    row, column = r + i - tops[0], c + j - tops[1]
+                    if 0 <= row < shape[0] and 0 <= column < shape[1]:
+                        count[row, column] += features
+    return count
+
+
+@pytest.mark.parametrize(("padding", "kernel"), [("valid", (3, 3)), ("same", (2, 4))])
+def test_activity_counts_spikes_window_and_operations(
+    padding: str, kernel: tuple[int, int]
+) -> None:
+    """A convolution, a pool and a dense layer against loops over all of it."""
+    rng = np.random.default_rng(3)
+    surrogate = sj.matched(sj.gaussian, 0.375)
+    lif = sj.lif(decay=0.5, threshold=0.25, surrogate=surrogate)
+    net = sj.serial(
+        sj.conv(3, kernel, lif, padding=padding),
+        sj.avg_pool(2),
+        sj.flatten(),
+        sj.dense(4, lif),
+    )
+    params = jax.tree.map(lambda w: jnp.round(256 * w) / 256, net.init(a_key(), (5, 6, 2))[0])
+    xs = rng.integers(0, 2, (4, 3, 5, 6, 2)).astype(np.float32)
+    run = quick_jit(lambda params, xs: sj.apply_with_stats(net, params, xs))
+    _, _, (first, second) = run(params, jnp.asarray(xs))
+
+    conv, dense = (
+        jax.tree.map(np.float64, params[n].synapse, is_leaf=lambda x: x is None) for n in (0, 3)
+    )
+    shared = {"curve": "h4", "width": 1.0, "gate": "linear", "tau": 0.5, "vth": 0.25}
+    images = np.stack([padded(x, kernel) if padding == "same" else x for x in xs])
+    (path,) = ref.forward([ref.Layer(conv.kernel, conv.bias, **shared)], images)
+    spikes = path.o[1:]
+    rows, columns = (n // 2 for n in spikes.shape[2:4])
+    cut = spikes[:, :, : 2 * rows, : 2 * columns]
+    pooled = cut.reshape(4, 3, rows, 2, columns, 2, 3).mean((3, 5)).reshape(4, 3, -1)
+    (later,) = ref.forward([ref.Layer(dense.kernel, dense.bias, **shared)], pooled)
+
+    drives = conv_fan_out((5, 6, 2), kernel, 3, padding)
+    for report, p, operations in (
+        (first, path, ((xs != 0) * drives).sum() / 3),
+        (second, later, (pooled != 0).sum() * 4 / 3),
+    ):
+        np.testing.assert_allclose(report.firing_rate, p.o[1:].mean((0, 1)), rtol=1e-6)
+        inside = (np.abs(p.u[1:] - 0.25) < 0.375 / 2).mean()
+        np.testing.assert_allclose(report.in_window, inside, rtol=1e-6)
+        np.testing.assert_allclose(report.operations, operations, rtol=1e-6)
+        assert 0 < inside < 1
+        assert 0 < p.o[1:].mean() < 1
+
+
+def test_activity_of_recurrent_neurons() -> None:
+    """Their window looks at the inner membrane; recurrent synapses are not counted."""
+    net = sj.dense(5, sj.recurrent(neuron()))
+    params = jax.tree.map(lambda w: jnp.round(256 * w) / 256, net.init(a_key(), (4,))[0])
+    xs = like(dyadic(np.random.default_rng(0), 0, 1, (4, 3, 4)), jnp.float32).at[0].set(0)
+    _, outs, (report,) = quick_jit(lambda xs: sj.apply_with_stats(net, params, xs))(xs)
+    state, inside, step = net.initial_state(params, (3, 4))[0], [], quick_jit(net.step)
+    for x in xs:
+        state, _ = step(params, state, x)
+        half = 2 * np.sqrt(2 * np.log(2)) * np.sqrt(0.5) / 2  # of gaussian(0.5)
+        inside.append(np.abs(state.neuron.membrane - 0.25) < half)
+    np.testing.assert_allclose(report.in_window, np.mean(inside), rtol=1e-6)
+    np.testing.assert_allclose(report.firing_rate, outs.mean((0, 1)), rtol=1e-6)
+    np.testing.assert_allclose(report.operations, (np.asarray(xs) != 0).sum() * 5 / 3, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("features", "dtype"), [(3, jnp.float32), (257, jnp.bfloat16)])
+def test_fan_out_is_exact(features: int, dtype: Any) -> None:
+    """257 has nine bits, bfloat16 eight."""
+
+    def apply(weights: sj.initializers.Weights, x: jax.Array) -> jax.Array:
+        return x.astype(weights.kernel.dtype) @ weights.kernel
+
+    weights = sj.initializers.Weights(jnp.zeros((2, features), dtype))
+    counted = sj.layers.linear_fan_out(apply)(weights, (2,))
+    np.testing.assert_array_equal(counted, [features, features])
+
+
+def test_activity_of_layers_with_nothing_to_tell() -> None:
+    net = sj.serial(sj.flatten(), sj.dense(3, sj.leaky_integrator(decay=0.5)))
+    params, _ = net.init(a_key(), (2, 2))
+    assert sj.apply_with_stats(net, params, jnp.ones((2, 1, 2, 2)))[2] == ()
+
+
+def test_still_inputs_cost_their_operations_once():
+    xs = sj.constant(jnp.ones((2, 6)), 4)
+    for inputs, times in ((sj.layers.static_input, 1), (sj.layers.varying_input, 4)):
+        layer = sj.dense(3, sj.lif(), inputs=inputs)
+        params, _ = layer.init(jax.random.key(0), (6,))
+        (report,) = quick_jit(functools.partial(sj.apply_with_stats, layer))(params, xs)[2]
+        assert float(report.operations) == times * 6 * 3

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 
 import stbp_jax as sj
-from stbp_jax.neurons import RecurrentParams
-from tests import reference as ref
 from tests.contracts import NeuronContract, UnrollContract
 
 
@@ -80,36 +78,6 @@ class TestLifImage(NeuronContract):
     )
 
 
-class TestLeaky(NeuronContract):
-    spikes = False
-    make = staticmethod(lambda: sj.leaky_integrator(decay=0.5))
-
-
-class TestLeakyPerUnit(NeuronContract):
-    spikes = False
-    make = staticmethod(lambda: sj.leaky_integrator(decay=jnp.asarray(DECAYS)))
-
-
-class TestStateless(NeuronContract):
-    spikes = False
-    units = (5, 2)
-    make = staticmethod(lambda: sj.neurons.activation(jax.nn.relu))
-
-
-class TestRecurrentLif(NeuronContract):
-    learns = True
-    make = staticmethod(
-        lambda: sj.recurrent(sj.lif(decay=0.5, threshold=0.25, surrogate=sj.gaussian(0.3)))
-    )
-
-
-class TestRecurrentLeaky(NeuronContract):
-    learns = True
-    spikes = False
-    exact = False  # products of membranes and weights outgrow 24 bits
-    make = staticmethod(lambda: sj.recurrent(sj.leaky_integrator(decay=0.5)))
-
-
 # By hand ------------------------------------------------------------------------------------------
 
 
@@ -128,74 +96,6 @@ def test_a_spike_sees_its_own_step_and_resets_the_next() -> None:
     outs, membranes = run(sj.lif(decay=0.5, threshold=1.0), [0.75, 0.75, 0.75, 0.0, 1.0])
     np.testing.assert_array_equal(membranes, [0.75, 1.125, 0.75, 0.375, 1.1875])
     np.testing.assert_array_equal(outs, [0, 1, 0, 0, 1])
-
-
-def test_the_subtractive_reset_keeps_the_excess() -> None:
-    neuron = sj.lif(decay=0.5, threshold=1.0, reset=sj.soft_reset)
-    outs, membranes = run(neuron, [1.5, 0.0, 2.5, 0.0])
-    np.testing.assert_array_equal(membranes, [1.5, 0.25, 2.625, 0.8125])
-    np.testing.assert_array_equal(outs, [1, 0, 1, 0])
-
-
-@pytest.mark.parametrize(("decay", "left"), [(0.1, 4.5e-5), (0.5, 0.135)])
-def test_the_exponential_gate_leaves_a_share(decay: float, left: float) -> None:
-    """The two gates differ by exp(-1 / decay) of the leaked membrane: PAPER.md, section 2."""
-    neuron = sj.lif(decay=decay, threshold=1.0, reset=sj.exponential_reset)
-    outs, membranes = run(neuron, [1.0, 0.0])
-    np.testing.assert_array_equal(outs, [1, 0])
-    np.testing.assert_allclose(membranes[1] / decay, left, rtol=0.01)
-
-
-def test_the_exponential_gate_carries_nothing_at_decay_zero() -> None:
-    _, membranes = run(sj.lif(decay=0.0, reset=sj.exponential_reset), [0.25, 0.5, 0.125])
-    np.testing.assert_array_equal(membranes, [0.25, 0.5, 0.125])
-
-
-@pytest.mark.parametrize("decay", [0.0, 0.25, 1.0, DECAYS], ids=["0", "1/4", "1", "per unit"])
-def test_leaky_is_a_decaying_sum(decay: Any) -> None:
-    """Its output is its membrane, sum over s <= t of decay^(t - s) I^s."""
-    currents = np.random.default_rng(0).integers(-64, 65, (4, 2, 5)) / 64
-    neuron = sj.leaky_integrator(decay=decay if np.ndim(decay) == 0 else jnp.asarray(decay))
-    rest = neuron.initial_state((2, 5), jnp.float32)
-    last, outs = neuron.unroll((), rest, jnp.asarray(currents, jnp.float32))
-    for t in range(4):
-        wanted = sum(decay ** (t - s) * currents[s] for s in range(t + 1))
-        np.testing.assert_array_equal(outs[t], wanted)
-    np.testing.assert_array_equal(last, outs[-1])
-
-
-def test_stateless_is_its_function() -> None:
-    currents = jnp.array([[[-1.0, 0.5]], [[2.0, -0.25]]])
-    state, outs = sj.neurons.activation(jax.nn.relu).unroll((), (), currents)
-    assert state == ()
-    np.testing.assert_array_equal(outs, [[[0, 0.5]], [[2, 0]]])
-
-
-def test_recurrent_spikes_come_back_one_step_later() -> None:
-    """A chain: unit 0 is driven, 0 excites 1, 1 inhibits 0."""
-    weights = sj.initializers.Weights(jnp.array([[0.0, 1.0], [-4.0, 0.0]]), jnp.array([0.0, 0.25]))
-    neuron = sj.recurrent(sj.lif(decay=0.5, threshold=1.0))
-    state = neuron.initial_state((1, 2), jnp.float32)
-    currents = jnp.zeros((4, 1, 2)).at[:, 0, 0].set(1.0)
-    state, outs = neuron.unroll(RecurrentParams(weights, ()), state, currents)
-    np.testing.assert_array_equal(outs[:, 0], [[1, 0], [1, 1], [0, 1], [0, 0]])
-    np.testing.assert_array_equal(state.neuron.membrane[0], [-4.5, 0.25])
-    np.testing.assert_array_equal(state.out[0], [0, 0])
-
-
-def test_recurrent_is_the_recursion() -> None:
-    rng = np.random.default_rng(1)
-    back, bias = rng.uniform(-0.7, 0.7, (5, 5)), rng.uniform(-0.1, 0.1, 5)
-    currents = rng.uniform(-0.2, 0.9, (6, 2, 5))
-    layer = ref.Layer(None, None, "h4", 0.3, "linear", 0.6, 0.5, "kept", back, bias)
-    (path,) = ref.forward([layer], currents)
-    neuron = sj.recurrent(sj.lif(decay=0.6, threshold=0.5, surrogate=sj.gaussian(0.3)))
-    with jax.enable_x64(True):
-        state = neuron.initial_state((2, 5), jnp.float64)
-        params = RecurrentParams(sj.initializers.Weights(jnp.asarray(back), jnp.asarray(bias)), ())
-        state, outs = neuron.unroll(params, state, jnp.asarray(currents))
-    np.testing.assert_array_equal(outs, path.o[1:])
-    np.testing.assert_allclose(state.neuron.membrane, path.u[-1], atol=1e-14)
 
 
 def test_in_window_is_half_the_fwhm_each_way() -> None:
@@ -246,15 +146,3 @@ def test_constants_that_do_not_fit_the_units(name: str, shape: tuple[int, ...]) 
 def test_constants_out_of_range(arguments: dict[str, Any], name: str) -> None:
     with pytest.raises(ValueError, match=name):
         sj.lif(**arguments)
-
-
-def test_recurrent_needs_one_axis_of_units() -> None:
-    with pytest.raises(ValueError, match=r"flatten\(\)"):
-        sj.recurrent(sj.lif()).init(jax.random.key(0), (3, 3, 2))
-
-
-def test_detached_carries_are_one_object() -> None:
-    """Else every call would compile anew: a reset is static."""
-    for cut in (sj.detach_reset, sj.detach_time):
-        assert cut(sj.hard_reset) is cut(sj.hard_reset)
-        assert cut(sj.hard_reset) is not cut(sj.exponential_reset)

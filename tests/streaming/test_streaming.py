@@ -363,28 +363,6 @@ def test_bad_arguments_are_refused():
         sj.streaming.with_clock([], timeout=0)
 
 
-# A product for few spikes ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("size", [1, 32, 33])
-def test_gathered_product(size):
-    rng = np.random.default_rng(size)
-    x = np.where(rng.random((4, size)) < 0.3, rng.integers(1, 9, (4, size)) / 4, 0)
-    x[0], x[1] = 0, 1
-    kernel = jnp.asarray(rng.integers(-256, 256, (size, 5)) / 256)
-    np.testing.assert_array_equal(sj.layers.event_driven_matmul(x, kernel), x @ np.asarray(kernel))
-
-    @quick_jit
-    def run(x, kernel):
-        matmuls = sj.layers.event_driven_matmul, sj.layers.full_matmul
-        bars = [jax.vjp(matmul, x, kernel)[1](jnp.ones((4, 5))) for matmul in matmuls]
-        return bars, jax.vmap(sj.layers.event_driven_matmul, (0, None))(x[:, None], kernel)[:, 0]
-
-    bars, each = run(jnp.asarray(x), kernel)
-    jax.tree.map(np.testing.assert_array_equal, *bars)
-    np.testing.assert_array_equal(each, x @ np.asarray(kernel))
-
-
 # Real recordings ---------------------------------------------------------------------------------
 
 
@@ -430,14 +408,6 @@ def test_very_many_events_count_as_many():
     for counts in (np.array([[0.5]]), np.array([[-1]])):
         with pytest.raises(TypeError, match="counts must be integers of at least 0"):
             stream.advance(stream.start(), counts)
-
-
-def test_gathered_product_sums_in_float32():
-    ones = jnp.ones((1, 1000), jnp.bfloat16)
-    kernel = jnp.ones((1000, 2), jnp.bfloat16)
-    got = sj.layers.event_driven_matmul(ones, kernel)
-    assert got.dtype == jnp.bfloat16
-    np.testing.assert_array_equal(got, jnp.full((1, 2), 1000, jnp.bfloat16))
 
 
 @pytest.mark.parametrize(

@@ -203,3 +203,67 @@ def test_mutated_files_are_refused_or_read_as_the_standard_library_does(tmp_path
             agreed += 1
     assert agreed > 150
     assert refused > 30
+
+
+def wav(samples, width=2, rate=RATE, channels=1):
+    """Bytes of a wav file; samples are integers of that width."""
+    stream = io.BytesIO()
+    with wave.open(stream, "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(width)
+        file.setframerate(rate)
+        signed = width > 1
+        file.writeframes(b"".join(int(s).to_bytes(width, "little", signed=signed) for s in samples))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("width", "samples"),
+    [
+        (1, [0, 128, 192]),
+        (2, [-(2**15), 0, 2**14]),
+        (3, [-(2**23), 0, 2**22]),
+        (4, [-(2**31), 0, 2**30]),
+    ],
+)
+def test_all_widths_have_one_scale(tmp_path, width, samples):
+    path = tmp_path / "one.wav"
+    path.write_bytes(wav(samples, width))
+    found = data.read_wav(path, rate=RATE)
+    assert found.dtype == np.float32
+    assert found.tolist() == [-1, 0, 0.5]
+
+
+GOOD = wav([0, 1, 2, 3])
+
+
+BAD_FILES = {
+    "11025 samples a second, expected 8000; nothing is resampled": wav([1], rate=11025),
+    "2 channels, expected 1; nothing is mixed": wav([1, 2], channels=2),
+    "samples of 40 bits, expected 8, 16, 24 or 32": wav([1], 2).replace(
+        (2).to_bytes(2, "little") + (16).to_bytes(2, "little"), b"\5\0\x28\0"
+    ),
+    "truncated: 3 samples, expected 4": GOOD[:-1],
+    "no samples, expected at least one": wav([]),
+    "not a readable wav file of plain PCM": b"RIFF and no more",
+    "not a readable wav file of plain PCM .*starts with b''": b"",
+    "not a readable wav file of plain PCM .*unknown format: 3": GOOD.replace(
+        b"fmt \x10\0\0\0\1", b"fmt \x10\0\0\0\3"
+    ),
+}
+
+
+@pytest.mark.parametrize("message", BAD_FILES)
+def test_bad_wav_is_named(tmp_path, message):
+    path = tmp_path / "bad.wav"
+    path.write_bytes(BAD_FILES[message])
+    with pytest.raises(ValueError, match=rf"bad\.wav: .*{message}"):
+        data.read_wav(path, rate=RATE)
+
+
+def test_every_cut_of_a_wav_is_refused(tmp_path):
+    path = tmp_path / "cut.wav"
+    for length in range(len(GOOD)):
+        path.write_bytes(GOOD[:length])
+        with pytest.raises(ValueError, match=r"cut\.wav: "):
+            data.read_wav(path, rate=RATE)
