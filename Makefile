@@ -8,12 +8,12 @@ STUDY_mnist := mnist_mlp
 STUDY_fashion_mnist := mnist_mlp
 BUDGET ?= quick
 ARGS ?=
-# Two workers fill two cores; what shares compiled programs, a class or a file, stays on one.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope -q
-CORE_TESTS := $(patsubst %,tests/test_%.py,surrogates neurons dynamics gradients layers convolution golden coding losses training sweeps)
+# Two workers fill two cores; a file, whose tests share compiled programs, stays on one.
+PYTEST := -m pytest -n 2 --dist loadfile -q
+CORE_TESTS := $(addprefix tests/,neurons layers training sweeps $(patsubst %,test_%.py,surrogates encoders readouts losses metrics))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast test-lowest lint format bench bench-peers bench-gpu wheels report reproduce smoke clean
+.PHONY: help run test test-fast test-all test-lowest lint format bench bench-peers bench-gpu wheels report reproduce smoke clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -21,17 +21,19 @@ help: ## list the targets
 run: $(VENV)/.ready ## train a spiking network by STBP: DATA=digits (default), mnist or fashion_mnist; ARGS="--seeds 3"
 	@$(BIN)/python -m experiments run $(or $(STUDY_$(DATA)),$(error DATA must be digits, mnist or fashion_mnist, got $(DATA))) --data.name $(DATA) $(ARGS)
 
-test: lint ## lint, types, doctests and all tests
-	$(PYTEST)
+test: lint test-fast ## lint, types, doctests and tests: five minutes on two cores
 
-test-fast: $(VENV)/.ready ## doctests and the tests that take seconds
-	$(PYTEST) -m "not slow"
+test-fast: $(VENV)/.ready ## the same without lint and types
+	$(BIN)/python $(PYTEST) -m "not heavy"
 
-test-lowest: ## the fast tests of the core on the oldest releases that pyproject.toml allows
+test-all: lint ## the same with heavy tests, all compiled with the code generator that users get
+	XLA_FLAGS= $(BIN)/python $(PYTEST)
+
+test-lowest: ## the core's tests on the oldest releases that pyproject.toml allows
 	@test -d .venv-lowest || $(PYTHON) -m venv .venv-lowest
 	@sed -n '/^dependencies/,/^]/s/.*"\([a-z]*\)>=\([0-9.]*\)".*/\1==\2/p' pyproject.toml > .venv-lowest/lowest.txt
 	@.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -r .venv-lowest/lowest.txt pytest pytest-xdist scikit-learn chex
-	.venv-lowest/bin/python -m pytest -n 2 --dist loadscope -q -m "not slow" $(CORE_TESTS)
+	.venv-lowest/bin/python $(PYTEST) -m "not heavy" $(CORE_TESTS)
 
 lint: $(VENV)/.ready ## ruff and mypy
 	$(BIN)/ruff check --quiet .
@@ -64,7 +66,7 @@ smoke: $(VENV)/.ready ## run every variant of every study for seconds, recording
 	$(BIN)/python -m experiments reproduce --budget smoke --results $$(mktemp -d) --afresh $(ARGS)
 
 clean: ## remove the environment and caches; run folders stay
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache
 
 # The environment is made anew when what it should hold has changed.
 $(VENV)/.ready: pyproject.toml
