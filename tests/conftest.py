@@ -1,4 +1,4 @@
-"""What every test stands on: strict numerics, two host devices, quick compilation, real data."""
+"""Settings of all tests: strict numerics, two host devices, quick compilation, real data."""
 
 import os
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
-"""The data room: every source, the order of the search, and every way that files can be wrong.
+"""`stbp_jax.data`: every source, the order of the search, and damaged files of every kind.
 
-No test opens a connection. Those on the real sets need STBP_DATA and say so where they are left
-out; all others make small files of their own.
+No test opens a connection. Tests on real data sets need STBP_DATA and are skipped without it; all
+others write small files.
 """
 
 import gzip
@@ -29,7 +29,7 @@ CODES = {"uint8": 8, "int8": 9, "int16": 11, "int32": 12, "float32": 13, "float6
 
 @pytest.fixture(autouse=True)
 def _nothing_around(monkeypatch):
-    """No variable set and no TFDS to import: what a test wants, it sets."""
+    """No variable set and no TFDS to import: each test sets what it needs."""
     monkeypatch.delenv("STBP_DATA", raising=False)
     monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
@@ -128,7 +128,7 @@ def assert_same(sets, arrays):
 
 
 def attempt(read, *args, **kwargs):
-    """What `read` returns, or the ValueError that it raises; any other error is a failure."""
+    """The result of `read`, or the ValueError that it raises; any other error is a failure."""
     try:
         return read(*args, **kwargs)
     except ValueError as error:
@@ -213,7 +213,7 @@ class TestReadIdx:
 
     @pytest.mark.parametrize("seed", range(8))
     def test_fuzz(self, tmp_path, seed):
-        """A mutated file is refused, or read as exactly the numbers that its bytes spell."""
+        """A mutated file raises an error, or is read as exactly the numbers in its bytes."""
         rng = np.random.default_rng(seed)
         path = tmp_path / "mutated"
         read = 0
@@ -242,7 +242,7 @@ def mutate(rng, content):
         kind = rng.integers(0, 5)
         if kind == 0 and at < len(out):
             out[at] = rng.integers(0, 256)
-        elif kind == 1 and len(out):  # in the header, where it hurts
+        elif kind == 1 and len(out):  # in the header, which every read depends on
             out[int(rng.integers(0, min(12, len(out))))] ^= 1 << int(rng.integers(0, 8))
         elif kind == 2:
             del out[at : at + int(rng.integers(1, 9))]
@@ -515,7 +515,7 @@ class TestImageFiles:
 
 
 class StubBuilder:
-    """A TFDS builder over arrays; `events` tells what was asked of it."""
+    """A TFDS builder over arrays; `events` logs its calls."""
 
     def __init__(self, arrays, events, data_dir, *, prepared, fault=None, random_access=True):
         self.arrays, self.events, self.data_dir = arrays, events, f"{data_dir}/stub/1.0.0"
@@ -558,7 +558,7 @@ class StubBuilder:
 
 @pytest.fixture
 def stub_tfds(monkeypatch):
-    """Puts a stub in place of tensorflow-datasets; returns the list of what was asked of it."""
+    """Put a stub in place of tensorflow-datasets; return the log of its calls."""
 
     def install(arrays, *, tensorflow=True, **options):
         events = []
@@ -710,7 +710,7 @@ class TestSearch:
             part.labels[0] = 0
 
     def test_imports_no_framework(self):
-        """The room itself costs NumPy alone; `stbp_jax/__init__.py` is kept out by a stand-in."""
+        """The package imports NumPy alone; a stub replaces `stbp_jax/__init__.py`."""
         package = pathlib.Path(data.__file__).parent.parent
         code = f"""
 import sys, types

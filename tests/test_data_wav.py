@@ -49,7 +49,7 @@ def read(tmp_path, content):
 
 
 def attempt(tmp_path, content):
-    """Samples, or None where the file is refused by name; other errors get through."""
+    """Samples, or None if the reader raises a ValueError that names the file."""
     try:
         return read(tmp_path, content)
     except ValueError as error:

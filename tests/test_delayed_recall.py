@@ -1,4 +1,4 @@
-"""The task of delayed recall: what the network is shown, and when."""
+"""The task of delayed recall: the network's input at every step."""
 
 from dataclasses import replace
 

@@ -1,6 +1,6 @@
 """Adaptive thresholds, synaptic currents and learned decays: the contract, and NumPy loops by hand.
 
-The loops are written from the equations in float64 without JAX, backwards too.
+The loops follow the equations in float64 without JAX, forward and backward.
 """
 
 import functools
@@ -353,14 +353,14 @@ def test_truncated_gradients_stay_in_their_stretch() -> None:
 
 
 def test_truncated_tells_what_the_network_does() -> None:
-    """Its report is the whole one; gradients through it are cut as those of `apply`."""
+    """Statistics cover the whole sequence; their gradients are cut as those of `apply`."""
     net = sj.serial(sj.dense(8, hidden()), sj.dense(5, hidden()))
     params, _ = net.init(jax.random.key(0), (6,))
     xs = sj.bernoulli(jax.random.key(1), jnp.full((2, 6), 0.6), 7)
-    _, outs, told = sj.apply_with_stats(sj.truncated(net, 3), params, xs)
+    _, outs, stats = sj.apply_with_stats(sj.truncated(net, 3), params, xs)
     _, wanted_outs, wanted = sj.apply_with_stats(net, params, xs)
     np.testing.assert_array_equal(outs, wanted_outs)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), told, wanted)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), stats, wanted)
 
     def gradient(run: Any) -> Any:
         return quick_jit(jax.grad(lambda p: run(sj.truncated(net, 3), p, xs)[1].sum()))(params)
@@ -389,7 +389,7 @@ def test_cross_entropy_over_time_is_that_of_every_step() -> None:
         sj.losses.negative_log_likelihood(outs, labels)
 
 
-# Resets that close over numbers of their own ------------------------------------------------------
+# Resets that close over numbers -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("transform", ["grad", "vmap of grad", "jit of grad"])

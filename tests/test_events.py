@@ -1,4 +1,4 @@
-"""Event data: files by their rules, damaged ones refused by name, and binning against NumPy."""
+"""Event data: rules of the files, errors for damaged files, and binning against NumPy."""
 
 import zipfile
 
@@ -12,7 +12,7 @@ import stbp_jax as sj
 from stbp_jax import data
 from tests import fuzz_events as fuzz
 
-CELLS = 34 * 34 * 2
+ADDRESSES = 34 * 34 * 2
 
 
 def event(x, y, polarity, microseconds):
@@ -74,7 +74,7 @@ def test_folder_and_zips_give_the_same_in_order_of_numbers(tmp_path):
     assert train.labels.tolist() == [5, 0, 4]
     assert train.labels.dtype == np.int32
     assert train.events.shape == (3, 3)
-    assert train.events[1].tolist() == [5 * CELLS + (4 * 34 + 3) * 2, data.PAD, data.PAD]
+    assert train.events[1].tolist() == [5 * ADDRESSES + (4 * 34 + 3) * 2, data.PAD, data.PAD]
     assert test.events.shape == (1, 4)
     folder = write_folder(tmp_path / "set", FILES | {"Train/5/.hidden": b"", "README": b"x"})
     assert_same(data.read_nmnist(folder), (train, test))
@@ -172,29 +172,29 @@ def test_missing_places(tmp_path):
 
 
 def test_fuzz(tmp_path):
-    told = fuzz.fuzz(400, 1, tmp_path)
-    assert told.total() == 400
-    assert min(told["recording, accepted"], told["recording in an archive, accepted"]) > 5
-    assert min(told["recording, refused"], told["archive, refused"]) > 20
+    counts = fuzz.fuzz(400, 1, tmp_path)
+    assert counts.total() == 400
+    assert min(counts["recording, accepted"], counts["recording in an archive, accepted"]) > 5
+    assert min(counts["recording, refused"], counts["archive, refused"]) > 20
 
 
 @pytest.mark.parametrize(
-    ("times", "cells", "message"),
+    ("times", "addresses", "message"),
     [
         ([], [], r"\[E\] with E >= 1"),
         ([1], [1, 2], r"one shape .*\[1\] and \[2\]"),
         ([1.0], [1], "must be integers, got float64"),
-        ([1], [7], r"cells must lie in \[0, 7\), got 7"),
+        ([1], [7], r"addresses must lie in \[0, 7\), got 7"),
         ([1], [-1], "got -1 to -1"),
         ([-1], [1], "must not run backwards"),
         ([2, 1], [1, 1], "event 1 at 1 us comes after 2 us"),
         ([613_566_756], [1], "at most 613566755 us"),
     ],
 )
-def test_packing_names_the_recording(times, cells, message):
+def test_packing_names_the_recording(times, addresses, message):
     good = (np.array([1]), np.array([1]))
     with pytest.raises(ValueError, match=rf"recordings\[1\]: .*{message}"):
-        data.pack_events([good, (np.array(times), np.array(cells))], 7)
+        data.pack_events([good, (np.array(times), np.array(addresses))], 7)
 
 
 @pytest.mark.slow
@@ -218,7 +218,7 @@ def test_real_recordings(data_dir):
 
 
 def made(seed=0, batch=3, shape=(3, 4, 2), longest=60):
-    """Recordings of several lengths with many coincidences, as (times, cells) and packed."""
+    """Recordings of several lengths with many coincidences, as (times, addresses) and packed."""
     rng, size = np.random.default_rng(seed), int(np.prod(shape))
     lengths = [longest, *rng.integers(1, longest, batch - 1)]
     pairs = [(np.sort(rng.integers(0, 40_000, n)), rng.integers(0, size // 2, n)) for n in lengths]
@@ -227,11 +227,11 @@ def made(seed=0, batch=3, shape=(3, 4, 2), longest=60):
 
 def binned(pairs, num_steps, shape, step_of):
     out = np.zeros((num_steps, len(pairs), int(np.prod(shape))), np.int64)
-    for b, (times, cells) in enumerate(pairs):
-        for rank, (when, cell) in enumerate(zip(times.tolist(), cells, strict=True)):
+    for b, (times, addresses) in enumerate(pairs):
+        for rank, (when, address) in enumerate(zip(times.tolist(), addresses, strict=True)):
             step = step_of(when, rank)
             if 0 <= step < num_steps:
-                out[step, b, cell] += 1
+                out[step, b, address] += 1
     return out.reshape((num_steps, len(pairs), *shape))
 
 
@@ -288,9 +288,9 @@ def test_counts_stop_at_the_largest_number_of_their_type():
 
 @pytest.mark.slow
 def test_extremes_of_a_word():
-    # The last time and cell that fit, beside the word that means no event.
-    last = (2**32 - 1) // CELLS - 1
-    events = data.pack_events([(np.array([0, last]), np.array([0, CELLS - 1]))], CELLS)
+    # The last time and address that fit, next to the word that means no event.
+    last = (2**32 - 1) // ADDRESSES - 1
+    events = data.pack_events([(np.array([0, last]), np.array([0, ADDRESSES - 1]))], ADDRESSES)
     events = np.concatenate([events, np.full((1, 2), data.PAD)])
     spikes = sj.events.event_spikes(events, 186)
     assert spikes.shape == (186, 2, 34, 34, 2)

@@ -22,7 +22,7 @@ def neuron(threshold: float = 0.25, **kwargs: Any) -> sj.Neuron:
 
 LOUD = sj.initializers.fan_in_normalized(
     gain=2.0
-)  # and no bias: units neither sleep nor fire all the time
+)  # and no bias: units are neither silent nor always firing
 
 
 def a_key() -> jax.Array:
@@ -132,7 +132,7 @@ class TestChunkLongerThanTheSequence(LayerContract):
 
 
 class TestNetwork(LayerContract):
-    """All kinds at once, a network inside a network among them."""
+    """All kinds of layers in one network, a nested network included."""
 
     shape = (6, 5, 1)
     reports = 3
@@ -201,7 +201,7 @@ def test_avg_pool_keeps_the_float_type() -> None:
 
 
 def test_avg_pool_of_bytes_does_not_round() -> None:
-    """A first layer on uint8 frames: bfloat16 has no room for a mean of bytes."""
+    """A first layer on uint8 frames: bfloat16 cannot hold a mean of bytes."""
     x = jnp.array([254, 255, 255, 255], jnp.uint8).reshape(1, 1, 2, 2, 1)
     _, ys = sj.avg_pool(2).unroll(LayerParams((), ()), (), x)
     assert float(ys[0, 0, 0, 0, 0]) == 254.75
@@ -230,7 +230,7 @@ def test_dropout_without_a_key_is_the_identity() -> None:
 
 @pytest.mark.parametrize("dtype", [jnp.uint8, jnp.bool_])
 def test_dropout_scales_integer_spikes_too(dtype: Any) -> None:
-    """Events come as uint8: what is left is 1 / (1 - rate), not 1."""
+    """Events are uint8: a kept event becomes 1 / (1 - rate), not 1."""
     layer, xs = sj.dropout(0.3), jnp.ones((2, 2, 8))
     _, wanted = sj.apply(layer, (), xs, key=a_key())
     _, ys = sj.apply(layer, (), xs.astype(dtype), key=a_key())
@@ -285,7 +285,7 @@ def test_apply_needs_time_and_batch(shape: tuple[int, ...]) -> None:
         sj.apply(net, params, jnp.zeros(shape))
 
 
-# Activity -----------------------------------------------------------------------------------------
+# Statistics ---------------------------------------------------------------------------------------
 
 
 def conv_fan_out(

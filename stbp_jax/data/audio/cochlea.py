@@ -51,7 +51,7 @@ class Cochlea(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Of the cells that events come from: channels, thresholds."""
+        """Of the addresses that events come from: channels, thresholds."""
         return int(self.channels), len(self.thresholds)  # a narrow integer wraps in a product
 
     @property
@@ -106,7 +106,7 @@ def cochlea_events(sounds: Sequence[NDArray[Any]], cochlea: Cochlea) -> NDArray[
       cochlea: the ear.
 
     Returns:
-      `[N, M]` uint32, as `Recordings.events`; the cells are of shape `cochlea.shape`.
+      `[N, M]` uint32, as `Recordings.events`; the addresses are of shape `cochlea.shape`.
 
     Raises:
       TypeError, ValueError: as `cochleagram`; a sound without any spike, such as silence; a spike
@@ -119,18 +119,18 @@ def cochlea_events(sounds: Sequence[NDArray[Any]], cochlea: Cochlea) -> NDArray[
     """
     cochlea = _checked(cochlea)
     rows: dict[int, NDArray[np.uint32]] = {}
-    hop, num_cells = _hop(cochlea), int(np.prod(cochlea.shape))
+    hop, num_addresses = _hop(cochlea), int(np.prod(cochlea.shape))
     for which, lengths, envelopes in _envelopes(sounds, cochlea):
         spikes = _spikes(envelopes, cochlea, hop / cochlea.rate)
         for n, length, own in zip(which, lengths, spikes, strict=True):
-            frames, cells = np.nonzero(own[:length])
+            frames, addresses = np.nonzero(own[:length])
             if not len(frames):
                 raise ValueError(
                     f"sounds[{n}]: no spike, expected at least one; it is silent or too faint for "
                     f"a floor of {cochlea.floor:g} and a threshold of {cochlea.thresholds[0]:g}"
                 )
             times = (frames + 1) * hop * 1_000_000 // cochlea.rate
-            rows[n] = pack_row(times, cells, num_cells, f"sounds[{n}]")
+            rows[n] = pack_row(times, addresses, num_addresses, f"sounds[{n}]")
     return padded([rows[n] for n in range(len(sounds))])
 
 
@@ -189,7 +189,7 @@ def _gammatone(frequency: float, rate: int) -> NDArray[np.float64]:
 
 
 def _spikes(envelopes: NDArray[np.float32], cochlea: Cochlea, frame: float) -> NDArray[np.bool_]:
-    """`[some, frames, channels]` to `[some, frames, cells]`, frames of so many seconds."""
+    """`[some, frames, channels]` to `[some, frames, addresses]`, frames of so many seconds."""
     drives = np.log1p(envelopes / np.float32(cochlea.floor))
     thresholds = np.array(cochlea.thresholds, np.float32)
     pull = np.float32(1 - np.exp(-frame / cochlea.leak))

@@ -163,8 +163,8 @@ def _decode(contents: Sequence[bytes], names: Sequence[str]) -> list[NDArray[np.
             f"x in 0..{columns - 1}, y in 0..{rows - 1} (or y = {_OVERFLOW_ROW} where the clock "
             "wraps)"
         )
-    num_cells = int(np.prod(NMNIST_SHAPE))
-    check_times(times, starts, names, num_cells)
-    cells = y.astype(np.uint32) * (2 * columns) + np.left_shift(x, 1) + polarity
-    cells += times.astype(np.uint32) * np.uint32(num_cells)
-    return np.split(cells, starts[1:])
+    num_addresses = int(np.prod(NMNIST_SHAPE))
+    check_times(times, starts, names, num_addresses)
+    addresses = y.astype(np.uint32) * (2 * columns) + np.left_shift(x, 1) + polarity
+    addresses += times.astype(np.uint32) * np.uint32(num_addresses)
+    return np.split(addresses, starts[1:])

@@ -213,12 +213,12 @@ def _decode(
         if not count:
             raise ValueError(f"{name}: an empty recording, expected at least one event")
     starts = np.cumsum(counts) - counts
-    cells = np.concatenate(units)
-    if (outside := (cells < 0) | (cells >= SHD_SHAPE[0])).any():
+    addresses = np.concatenate(units)
+    if (outside := (addresses < 0) | (addresses >= SHD_SHAPE[0])).any():
         at, event, name = place(outside, starts, names)
         raise ValueError(
-            f"{name}: event {event} is of unit {cells[at]}, outside the cochlea; expected units in "
-            f"0..{SHD_SHAPE[0] - 1}"
+            f"{name}: event {event} is of unit {addresses[at]}, outside the cochlea; expected "
+            f"units in 0..{SHD_SHAPE[0] - 1}"
         )
     with np.errstate(invalid="ignore"):  # a cast may say that it has met a NaN
         seconds = np.concatenate(times).astype(np.float64)
@@ -230,7 +230,7 @@ def _decode(
             f"{last / 1e6} s"
         )
     microseconds = np.rint(seconds * 1e6).astype(np.uint32)
-    words = microseconds * np.uint32(SHD_SHAPE[0]) + cells.astype(np.uint32)
+    words = microseconds * np.uint32(SHD_SHAPE[0]) + addresses.astype(np.uint32)
     rows = np.split(words, starts[1:])
     backwards = np.append(False, microseconds[1:] < microseconds[:-1])
     backwards[starts] = False
