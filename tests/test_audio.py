@@ -53,8 +53,8 @@ def test_all_widths_have_one_scale(tmp_path, width, samples):
 
 GOOD = wav([0, 1, 2, 3])
 BAD_FILES = {
-    "11025 samples a second, expected 8000; nothing is resampled": wav([1], rate=11025),
-    "2 channels, expected 1; nothing is mixed": wav([1, 2], channels=2),
+    "11025 samples per second, expected 8000; sounds are not resampled": wav([1], rate=11025),
+    "2 channels, expected 1; channels are not mixed": wav([1, 2], channels=2),
     "samples of 40 bits, expected 8, 16, 24 or 32": wav([1], 2).replace(
         (2).to_bytes(2, "little") + (16).to_bytes(2, "little"), b"\5\0\x28\0"
     ),
@@ -238,7 +238,7 @@ BAD_NAMES = {
     "recordings/3_a-n_1.wav": "not a recording",
     "recordings/3_ann_1.mp3": "not a recording",
     "recordings/more/3_ann_1.wav": "not a recording",
-    "recordings/3_ann_09.wav": "stands twice",
+    "recordings/3_ann_09.wav": "occurs twice",
 }
 
 

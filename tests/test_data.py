@@ -486,7 +486,7 @@ class TestImageFiles:
         path = write_zip(tmp_path / "b.zip", image_files())
         with zipfile.ZipFile(path, "a") as archive:
             archive.writestr("train/ant/0000.png", b"")
-        with pytest.raises(ValueError, match=r"train/ant/0000.png: stands twice"):
+        with pytest.raises(ValueError, match=r"train/ant/0000.png: occurs twice"):
             data.load("bugs", path=path)
 
     @pytest.mark.parametrize("kind", ["zip", "npz"])
@@ -594,7 +594,7 @@ class TestTfds:
 
     def test_no_download_without_tensorflow(self, stub_tfds):
         events = stub_tfds(made(), prepared=False, tensorflow=False)
-        with pytest.raises(FileNotFoundError, match="download only where tensorflow is installed"):
+        with pytest.raises(FileNotFoundError, match="download only if tensorflow is installed"):
             data.load("mnist")
         assert "download" not in events
 

@@ -145,7 +145,7 @@ BAD = {
     "starts with b'RF64": b"RF64" + formed(plain(), 2, [0])[4:],
     "starts with b'RIFX": b"RIFX" + formed(plain(), 2, [0])[4:],
     "2 channels, expected 1": formed(extensible(channels=2), 3, [0, 0]),
-    "44100 samples a second, expected 8000": formed(extensible(rate=44100), 3, [0]),
+    "44100 samples per second, expected 8000": formed(extensible(rate=44100), 3, [0]),
     "7 bytes of samples, expected a multiple of 2": riff(
         chunk(b"fmt ", plain()), chunk(b"data", bytes(7))
     ),

@@ -117,7 +117,7 @@ BAD_NAMES = {
     "Train/3/00007.txt": "not a recording",
     "Train/00007.bin": "one folder deep for each label",
     "Train/3/3/00007.bin": "one folder deep",
-    "Train/3/00001.bin": "recording 1 of Train stands twice, expected each number once",
+    "Train/3/00001.bin": "recording 1 of Train occurs twice, expected each number once",
 }
 
 
