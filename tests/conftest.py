@@ -1,4 +1,4 @@
-"""What all tests share: strict numerics, two host devices, quick compilation, real data."""
+"""Settings of all tests: strict numerics, two host devices, quick compilation, real data."""
 
 import ctypes
 import os

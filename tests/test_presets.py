@@ -1,4 +1,4 @@
-"""Presets hold what PAPER.md, sections 3 and 4, restores from the sources, and they train."""
+"""Presets hold the settings of PAPER.md, sections 3 and 4, and they train."""
 
 import functools
 

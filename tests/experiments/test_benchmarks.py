@@ -1,4 +1,4 @@
-"""The benchmarks: what is timed computes the same, the protocol holds, tables show their rows."""
+"""The benchmarks: timed programs compute the same, the protocol holds, tables match their rows."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Recordings as studies train on them: the simulated camera, folds, moved events, whole sets."""
+"""Recordings in the studies: the simulated camera, folds, moved events, whole sets."""
 
 import jax
 import numpy as np
@@ -16,8 +16,6 @@ from stbp_jax.data import PAD, Recordings, unpack_events
 
 QUIET = Camera(noise=(0.0, 0.0), hot_pixels=0.0)
 ADDRESSES = 34 * 34 * 2
-CONFIG = Config(Data(recordings.SUBSET))
-SIMULATED = CONFIG.but(name=recordings.SIMULATED)
 
 
 def bar(ink=255):

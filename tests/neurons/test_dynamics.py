@@ -1,6 +1,6 @@
 """Adaptive thresholds, synaptic currents and learned decays: the contract, and NumPy loops by hand.
 
-The loops are written from the equations in float64 without JAX, backwards too.
+The loops follow the equations in float64 without JAX, forward and backward.
 """
 
 from typing import Any
@@ -307,3 +307,107 @@ def test_numbers_out_of_range(make: Any, name: str) -> None:
 def test_constants_that_do_not_fit_the_units(neuron: sj.Neuron, name: str) -> None:
     with pytest.raises(ValueError, match=name):
         neuron.init(jax.random.key(0), (5,))
+
+
+# Truncated gradients ------------------------------------------------------------------------------
+
+
+def gradient_of(net: sj.Layer, steps: int = 7) -> Any:
+    params, _ = net.init(jax.random.key(0), (6,))
+    xs = sj.bernoulli(jax.random.key(1), jnp.full((2, 6), 0.6), steps)
+    loss = lambda p: jnp.sum(sj.apply(net, p, xs)[1] ** 2 @ jnp.arange(5.0))  # noqa: E731
+    return quick_jit(jax.grad(loss))(params)
+
+
+def hidden(reset: Any = sj.hard_reset, threshold: float = 0.3) -> sj.Neuron:
+    return sj.lif(decay=0.8, threshold=threshold, reset=reset, surrogate=sj.gaussian(0.3))
+
+
+def test_truncated_between_its_ends() -> None:
+    """At 1 it is SDBP, from T on STBP; in between neither."""
+    net = sj.serial(sj.dense(8, hidden()), sj.dense(5, hidden()))
+    cut = sj.detach_time(sj.hard_reset)
+    space = gradient_of(sj.serial(sj.dense(8, hidden(cut)), sj.dense(5, hidden(cut))))
+    whole = gradient_of(net)
+    near = lambda a, b: jax.tree.all(jax.tree.map(lambda x, y: jnp.allclose(x, y, atol=1e-5), a, b))  # noqa: E731
+    assert near(gradient_of(sj.truncated(net, 1)), space)
+    assert near(gradient_of(sj.truncated(net, 7)), whole)
+    assert near(gradient_of(sj.truncated(net, 100)), whole)
+    middle = gradient_of(sj.truncated(net, 3))
+    assert not near(middle, space)
+    assert not near(middle, whole)
+
+
+def test_truncated_gradients_stay_in_their_stretch() -> None:
+    """Recurrent weights too: inputs of one stretch have no gradient from outputs of the next."""
+    net = sj.truncated(sj.dense(5, sj.recurrent(hidden())), 3)
+    params, _ = net.init(jax.random.key(0), (6,))
+    xs = jnp.ones((8, 1, 6))
+    slopes_at = quick_jit(jax.grad(lambda xs, t: sj.apply(net, params, xs)[1][t].sum()))
+    for t in (3, 5, 7):
+        slopes = slopes_at(xs, t)
+        seen = np.flatnonzero(np.abs(slopes).sum((1, 2)))
+        assert seen[0] == t // 3 * 3
+        assert seen[-1] == t
+
+
+def test_truncated_tells_what_the_network_does() -> None:
+    """Statistics cover the whole sequence; their gradients are cut as those of `apply`."""
+    net = sj.serial(sj.dense(8, hidden()), sj.dense(5, hidden()))
+    params, _ = net.init(jax.random.key(0), (6,))
+    xs = sj.bernoulli(jax.random.key(1), jnp.full((2, 6), 0.6), 7)
+    _, outs, stats = sj.apply_with_stats(sj.truncated(net, 3), params, xs)
+    _, wanted_outs, wanted = sj.apply_with_stats(net, params, xs)
+    np.testing.assert_array_equal(outs, wanted_outs)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), stats, wanted)
+
+    def gradient(run: Any) -> Any:
+        return quick_jit(jax.grad(lambda p: run(sj.truncated(net, 3), p, xs)[1].sum()))(params)
+
+    near = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
+    jax.tree.map(near, gradient(sj.apply_with_stats), gradient(sj.apply))
+
+
+def test_truncated_needs_a_step() -> None:
+    with pytest.raises(ValueError, match="steps"):
+        sj.truncated(sj.dense(3), 0)
+
+
+# Cross-entropy over time --------------------------------------------------------------------------
+
+
+def test_cross_entropy_over_time_is_that_of_every_step() -> None:
+    outs = jnp.asarray(RNG.normal(size=(6, 3, 4)), jnp.float32)
+    labels = jnp.array([1, 3, 0])
+    loss = sj.losses.negative_log_likelihood(sj.readouts.mean_log_probability(outs), labels)
+    wanted = np.mean([sj.cross_entropy(o, labels) for o in outs], axis=0)
+    np.testing.assert_allclose(loss, wanted, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"labels must lie in \[0, 4\)"):
+        sj.losses.negative_log_likelihood(outs[0], jnp.array([1, 4, 0]))
+    with pytest.raises(ValueError, match="log_probabilities"):
+        sj.losses.negative_log_likelihood(outs, labels)
+
+
+# Resets that close over numbers -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("transform", ["grad", "vmap of grad", "jit of grad"])
+def test_a_reset_may_close_over_traced_numbers(transform):
+    xs = jnp.asarray(dyadic(np.random.default_rng(0), 0, 1, (5, 4, 6)), jnp.float32)
+
+    def total(b, unroll):
+        def reset(constants, state):
+            return constants.decay * state.membrane - b * state.spikes
+
+        neuron = sj.lif(decay=0.5, reset=reset, unroll=unroll)
+        return neuron.unroll((), neuron.initial_state((4, 6), jnp.float32), xs)[1].sum()
+
+    def slope(unroll):
+        grad = jax.grad(lambda b: total(b, unroll))
+        if transform == "grad":
+            return grad(0.125)
+        return jax.jit(grad)(0.125) if "jit" in transform else jax.vmap(grad)(jnp.ones(2) / 8)
+
+    wanted = slope(sj.neurons.lif_scan)
+    assert np.abs(wanted).max() > 1
+    np.testing.assert_allclose(slope(sj.neurons.lif_unroll), wanted, rtol=1e-5)

@@ -1,4 +1,4 @@
-"""Kernels: the unroll contract interpreted, and their lowering for CUDA without a GPU."""
+"""Kernels: the unroll contract in interpret mode, and the lowering for CUDA without a GPU."""
 
 import contextlib
 import functools

@@ -1,4 +1,4 @@
-"""Training and evaluation refuse bad arguments by name; updates that are not finite are counted."""
+"""Training and evaluation raise on bad arguments, and count updates that are not finite."""
 
 import re
 
@@ -49,7 +49,7 @@ def run(*sets, build=build, config=CONFIG, key=KEY, hparams=()):
 def from_host(*sets, build=build, config=CONFIG, key=KEY, hparams=(), state=None):
     return sj.train_epochs(
         build, config, key, hparams, *sets, state=state
-    )  # the call itself refuses
+    )  # the call itself raises
 
 
 def start(train_set, *, build=build, config=CONFIG, key=KEY, hparams=()):

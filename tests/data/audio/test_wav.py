@@ -49,7 +49,7 @@ def read(tmp_path, content):
 
 
 def attempt(tmp_path, content):
-    """Samples, or None where the file is refused by name; other errors get through."""
+    """Samples, or None if the reader raises a ValueError that names the file."""
     try:
         return read(tmp_path, content)
     except ValueError as error:
@@ -145,7 +145,7 @@ BAD = {
     "starts with b'RF64": b"RF64" + formed(plain(), 2, [0])[4:],
     "starts with b'RIFX": b"RIFX" + formed(plain(), 2, [0])[4:],
     "2 channels, expected 1": formed(extensible(channels=2), 3, [0, 0]),
-    "44100 samples a second, expected 8000": formed(extensible(rate=44100), 3, [0]),
+    "44100 samples per second, expected 8000": formed(extensible(rate=44100), 3, [0]),
     "7 bytes of samples, expected a multiple of 2": riff(
         chunk(b"fmt ", plain()), chunk(b"data", bytes(7))
     ),
