@@ -23,7 +23,7 @@ from stbp_jax import (
     sweeps,
     training,
 )
-from stbp_jax.core import Layer, Neuron, scan
+from stbp_jax.core import Layer, Neuron, make_neuron, scan
 from stbp_jax.encoders import bernoulli, constant, latency
 from stbp_jax.layers import (
     Synapse,
@@ -35,6 +35,7 @@ from stbp_jax.layers import (
     dense,
     dropout,
     flatten,
+    record,
     serial,
     stepwise,
     truncated,
@@ -98,6 +99,7 @@ __all__ = [
     # contracts
     "Neuron",
     "Layer",
+    "make_neuron",
     "scan",
     # surrogates
     "Surrogate",
@@ -133,6 +135,7 @@ __all__ = [
     "truncated",
     "apply",
     "apply_with_stats",
+    "record",
     # encoders, readouts, losses
     "bernoulli",
     "constant",

@@ -15,7 +15,7 @@ from stbp_jax.layers.dense import dense
 from stbp_jax.layers.dropout import dropout
 from stbp_jax.layers.pooling import avg_pool
 from stbp_jax.layers.reshaping import flatten, unpack
-from stbp_jax.layers.running import apply, apply_with_stats
+from stbp_jax.layers.running import apply, apply_with_stats, record
 from stbp_jax.layers.schedules import chunked, stepwise, truncated
 from stbp_jax.layers.summary import summary
 from stbp_jax.layers.synapse import (
@@ -49,6 +49,7 @@ __all__ = [
     "full_matmul",
     "linear_fan_out",
     "pointwise",
+    "record",
     "serial",
     "spiking",
     "split_bfloat16_matmul",

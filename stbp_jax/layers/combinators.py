@@ -51,25 +51,39 @@ def serial(*layers: Layer) -> Layer:
         return tuple(state), shape
 
     def through(
-        run: Callable[..., tuple[Any, ...]], params: Params, state: State, x: Array
+        run: Callable[..., tuple[Any, ...]],
+        params: Params,
+        state: State,
+        x: Array,
+        is_first: Array | None,
     ) -> tuple[State, Array, tuple[LayerStats, ...]]:
         after, reports = [], ()
         for layer, p, s in zip(layers, params, state, strict=True):
-            s, x, report = run(layer, p, s, x)
+            s, x, report = run(layer, p, s, x, is_first)
             after.append(s)
             reports += report
         return tuple(after), x, reports
 
-    def step(params: Params, state: State, x: Array) -> tuple[State, Array]:
-        return through(lambda layer, *args: (*layer.step(*args), ()), params, state, x)[:2]
+    def step(
+        params: Params, state: State, x: Array, is_first: Array | None = None
+    ) -> tuple[State, Array]:
+        def run(*args: Any) -> tuple[Any, ...]:
+            return (*core.step_layer(*args), ())
 
-    def unroll(params: Params, state: State, xs: Array) -> tuple[State, Array]:
-        return through(lambda layer, *args: (*layer.unroll(*args), ()), params, state, xs)[:2]
+        return through(run, params, state, x, is_first)[:2]
+
+    def unroll(
+        params: Params, state: State, xs: Array, is_first: Array | None = None
+    ) -> tuple[State, Array]:
+        def run(*args: Any) -> tuple[Any, ...]:
+            return (*core.unroll_layer(*args), ())
+
+        return through(run, params, state, xs, is_first)[:2]
 
     def unroll_with_stats(
-        params: Params, state: State, xs: Array
+        params: Params, state: State, xs: Array, is_first: Array | None = None
     ) -> tuple[State, Array, tuple[LayerStats, ...]]:
-        return through(core.unroll_with_stats, params, state, xs)
+        return through(core.unroll_with_stats, params, state, xs, is_first)
 
     def named() -> dict[str, Any]:
         return {"layer": "serial", "layers": [core.constants_of(layer) for layer in layers]}

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from stbp_jax import arguments
-from stbp_jax.core import Array, Neuron, Params, Shape, name_of
+from stbp_jax.core import Array, Neuron, Params, Probe, Shape, name_of
 from stbp_jax.neurons import unrolling
 from stbp_jax.neurons.resets import AdaptiveReset, adaptive_reset, hard_reset
 from stbp_jax.neurons.units import check_constants, check_surrogate, with_batch
@@ -125,17 +125,20 @@ def alif(
         spikes = c.surrogate(_distance(c, (membrane, adaptation)))
         return ALIFState(membrane, spikes, adaptation), spikes
 
-    def unroll(params: Params, state: ALIFState, currents: Array) -> tuple[ALIFState, Array]:
-        return unrolling.unroll(_dynamics(entered), with_batch(constants), state, currents)
+    def unroll(
+        params: Params, state: ALIFState, currents: Array, is_first: Array | None = None
+    ) -> tuple[ALIFState, Array]:
+        dynamics = _dynamics(entered)
+        return unrolling.unroll(dynamics, with_batch(constants), state, currents, is_first)
 
-    def in_window(params: Params, state: ALIFState) -> Array:
+    def probe(params: Params, state: ALIFState) -> Probe:
         c = with_batch(constants)
-        return c.surrogate.in_window(_distance(c, (state.membrane, state.adaptation)))
+        return c.surrogate.probe(_distance(c, (state.membrane, state.adaptation)))
 
     def named() -> dict[str, Any]:
         return {"neuron": "alif", **constants._asdict(), "reset": name_of(reset)}
 
-    return Neuron(init, initial_state, step, unroll, in_window, constants=named)
+    return Neuron(init, initial_state, step, unroll, probe, constants=named)
 
 
 @functools.lru_cache
