@@ -1,5 +1,7 @@
 """Restarts within a sequence: an example enters a step at rest where `is_first` is set."""
 
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 
 import stbp_jax as sj
 from stbp_jax import layers, neurons
-from stbp_jax.core import Layer, make_neuron, restart_where
+from stbp_jax.core import Layer, make_neuron, restart_where, scan
 from stbp_jax.neurons.kernels import lif_pallas
 
 T, B = 7, 3
@@ -180,3 +182,64 @@ def test_a_probe_is_the_distance_the_curve_and_the_window():
     assert probe.distance.tolist() == [[-0.25, 1.5]]
     assert probe.slope.tolist() == [[1.0, 0.0]]
     assert probe.in_window.tolist() == [[True, False]]
+
+
+# A user's own dynamics ---------------------------------------------------------------------------
+
+
+class OwnConstants(NamedTuple):
+    decay: Any
+    floor: Any
+    threshold: Any
+    surrogate: sj.Surrogate
+
+
+OWN = neurons.Dynamics(
+    reset=lambda c, s: (c.decay * s.membrane * (1 - s.spikes) + c.floor * s.spikes,),
+    distance=lambda c, hidden: jnp.tanh(hidden[0]) - c.threshold,
+    state=lambda hidden, spikes: neurons.LIFState(hidden[0], spikes),
+    hidden=lambda state: (state.membrane,),
+)
+
+
+def own(decay=0.5):
+    rest = sj.lif().initial_state
+    return neurons.from_dynamics(OWN, OwnConstants(decay, -0.1, 0.4, sj.gaussian(0.5)), rest)
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_own_dynamics_have_the_gradient_of_the_scan(restarts):
+    first = jnp.asarray(FIRST) if restarts else None
+    currents = jnp.asarray(RNG.normal(0, 1, (T, B, 4)), jnp.float32)
+    weights = jnp.asarray(RNG.normal(size=currents.shape), jnp.float32)
+
+    def loss(unroll):
+        def run(decay, currents):
+            neuron = own(decay)
+            state = neuron.initial_state((B, 4), jnp.float32)
+            by = scan(neuron.step, neuron.initial_state) if unroll is None else neuron.unroll
+            return jnp.sum(by((), state, currents, first)[1] * weights)
+
+        return run
+
+    by_scan, fast = (
+        jax.jit(jax.value_and_grad(loss(unroll), (0, 1)))(jnp.full(4, 0.5), currents)
+        for unroll in (None, "fast")
+    )
+    assert_close(fast, by_scan, rtol=1e-4, atol=1e-5)
+    assert np.any(fast[1][0] != 0)
+
+
+def test_own_dynamics_are_a_neuron_like_any_other():
+    neuron = own()
+    assert "threshold=0.4" in repr(neuron)
+    network = sj.chunked(sj.serial(sj.dense(4, neuron), sj.dense(3)), 3)
+    params, _ = network.init(jax.random.key(0), (5,))
+    stats = sj.apply_with_stats(network, params, jnp.ones((T, B, 5)))[2]
+    assert np.isfinite(stats[0].in_window)
+    with pytest.raises(TypeError, match="constants must have a surrogate"):
+        neurons.from_dynamics(OWN, (0.5,), neuron.initial_state)
+    wrong = OwnConstants(0.5, np.zeros(3), 0.4, sj.gaussian(0.5))
+    narrow = neurons.from_dynamics(OWN, wrong, neuron.initial_state)
+    with pytest.raises(ValueError, match="floor must be a scalar or have the units' shape"):
+        narrow.init(jax.random.key(0), (4,))

@@ -109,6 +109,7 @@ def record(
     Raises:
       TypeError, ValueError: as `apply`.
 
+    >>> import jax
     >>> from stbp_jax import dense, lif, serial
     >>> net = serial(dense(8, lif()), dense(10, lif()))
     >>> params, _ = net.init(jax.random.key(0), (4,))
