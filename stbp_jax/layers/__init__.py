@@ -9,11 +9,11 @@ from stbp_jax.layers._matmul import (
     full_matmul,
     split_bfloat16_matmul,
 )
-from stbp_jax.layers.combinators import serial
+from stbp_jax.layers.combinators import concatenate, residual, serial
 from stbp_jax.layers.conv import conv
 from stbp_jax.layers.dense import dense
 from stbp_jax.layers.dropout import dropout
-from stbp_jax.layers.pooling import avg_pool
+from stbp_jax.layers.pooling import avg_pool, max_pool
 from stbp_jax.layers.reshaping import flatten, unpack
 from stbp_jax.layers.running import apply, apply_with_stats, record
 from stbp_jax.layers.schedules import chunked, stepwise, truncated
@@ -38,6 +38,9 @@ __all__ = [
     "apply",
     "apply_with_stats",
     "avg_pool",
+    "concatenate",
+    "max_pool",
+    "residual",
     "bfloat16_matmul",
     "chunked",
     "conv",
