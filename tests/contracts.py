@@ -571,9 +571,9 @@ class NeuronContract:
 
     def test_window(self) -> None:
         s = self.s
-        assert (s.neuron.in_window is not None) == self.spikes
-        if s.neuron.in_window is not None:
-            inside = s.neuron.in_window(s.params, s.state)
+        assert (s.neuron.probe is not None) == self.spikes
+        if s.neuron.probe is not None:
+            inside = s.neuron.probe(s.params, s.state).in_window
             assert inside.shape == (BATCH, *self.units)
             assert inside.dtype == bool
 
