@@ -1,4 +1,4 @@
-"""Settings of all tests: strict numerics, two host devices, quick compilation, real data."""
+"""What all tests share: strict numerics, two host devices, quick compilation, real data."""
 
 import ctypes
 import os

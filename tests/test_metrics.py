@@ -47,7 +47,7 @@ def test_rates_of_many_bfloat16_spikes_are_exact():
 
 
 def fan_out(layer, params, shape):
-    """As the report of a spiking layer counts it, by the inputs' own operations."""
+    """The count of a spiking layer's statistics, from the operations of each input."""
     spikes = jnp.eye(math.prod(shape)).reshape((1, -1, *shape))
     report = jax.vmap(lambda x: apply_with_stats(layer, params, x[None, None])[2][0].operations)
     return jax.jit(report)(spikes[0]).reshape(shape)

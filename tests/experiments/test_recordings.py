@@ -16,6 +16,8 @@ from stbp_jax.data import PAD, Recordings, unpack_events
 
 QUIET = Camera(noise=(0.0, 0.0), hot_pixels=0.0)
 ADDRESSES = 34 * 34 * 2
+CONFIG = Config(Data(recordings.SUBSET))
+SIMULATED = CONFIG.but(name=recordings.SIMULATED)
 
 
 def bar(ink=255):

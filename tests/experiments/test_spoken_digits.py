@@ -1,4 +1,4 @@
-"""The study of spoken digits: splits, level of recordings, moved events."""
+"""Spoken digits: splits, loudness of recordings, moved events, figures."""
 
 import io
 import wave
@@ -15,8 +15,9 @@ from experiments.report import frames
 from experiments.studies.spoken_digits import figures
 from stbp_jax import data
 
-ADDRESSES = int(np.prod(EAR.shape))
-SMALL = Settings(limit=40)
+SIZE = int(np.prod(EAR.shape))
+CONFIG = Config(Data(spoken.NAME))
+SMALL = CONFIG.but(limit=40)
 
 
 def wav(level, frequency):
@@ -48,19 +49,19 @@ def root(tmp_path, monkeypatch):
 @pytest.mark.parametrize("seed", [0, 5, 7])
 def test_splits(root, monkeypatch, seed):
     # The number of each recording replaces its spikes.
-    monkeypatch.setattr(study, "_few", lambda path, chosen: chosen[:, None].astype(np.uint32))
+    monkeypatch.setattr(spoken, "_few", lambda path, chosen: chosen[:, None].astype(np.uint32))
     digits = data.read_fsdd(root / "fsdd")
     for load, tested in (
         (official, digits.indices < 5),
         (one_speaker_out, digits.speakers == SPEAKERS[seed % 6]),
     ):
-        train, test = load(Settings(), seed)
-        trained, held_out = train.events[:, 0], test.events[:, 0]
-        assert sorted(held_out.tolist()) == np.flatnonzero(tested).tolist()
-        assert sorted(trained.tolist()) == np.flatnonzero(~tested).tolist()
-        np.testing.assert_array_equal(train.labels, digits.labels[trained])
-        np.testing.assert_array_equal(test.labels, digits.labels[held_out])
-        late = (digits.indices[trained] >= 5) & (digits.indices[trained] < 10)
+        train, test = load(CONFIG, seed)
+        numbers, tests = train.events[:, 0], test.events[:, 0]
+        assert sorted(tests.tolist()) == np.flatnonzero(tested).tolist()
+        assert sorted(numbers.tolist()) == np.flatnonzero(~tested).tolist()
+        np.testing.assert_array_equal(train.labels, digits.labels[numbers])
+        np.testing.assert_array_equal(test.labels, digits.labels[tests])
+        late = (digits.indices[numbers] >= 5) & (digits.indices[numbers] < 10)
         assert (np.diff(late.astype(int)) >= 0).all()  # for validation, at the end
         few = load(SMALL, seed)
         np.testing.assert_array_equal(few[0].events, train.events[-40:])
@@ -82,9 +83,9 @@ def test_sounds_are_cut(root):
     assert spoken._heard(sound).shape == (5600,)
 
 
-def test_what_cannot_be_read_raises(root, monkeypatch):
-    with pytest.raises(UsageError, match="data must be fsdd, got mnist"):
-        official(dataclasses.replace(SMALL, data="mnist"), 0)
+def test_what_cannot_be_read_is_named(root, monkeypatch):
+    with pytest.raises(UsageError, match="data.name must be fsdd in this variant, got mnist"):
+        official(SMALL.but(name="mnist"), 0)
     (root / "fsdd" / "recordings" / "0_george_0.wav").write_bytes(b"")
     with pytest.raises(UsageError, match=r"0_george_0\.wav: not a readable wav"):
         official(SMALL, 0)
@@ -99,14 +100,14 @@ def test_what_cannot_be_read_raises(root, monkeypatch):
 def test_jittered_events():
     rng = np.random.default_rng(0)
     times = np.sort(rng.integers(100_000, 500_000, (64, 50)))
-    addresses = rng.integers(3 * 3, ADDRESSES - 3 * 3, (64, 50))
-    events = data.pack_events(list(zip(times, addresses, strict=True)), ADDRESSES)
+    addresses = rng.integers(3 * 3, SIZE - 3 * 3, (64, 50))
+    events = data.pack_events(list(zip(times, addresses, strict=True)), SIZE)
     events = np.concatenate([events, np.full((64, 5), data.PAD)], 1)
     moved = np.asarray(jax.jit(spoken.jittered)(jax.random.key(1), events))
     assert moved.dtype == np.uint32
     assert (moved[:, 50:] == data.PAD).all()
     assert (moved[:, :50] != data.PAD).all()
-    after, where = np.divmod(moved[:, :50].astype(np.int64), ADDRESSES)
+    after, where = np.divmod(moved[:, :50].astype(np.int64), SIZE)
     channels = (where - addresses) / EAR.shape[1]
     assert (channels == channels[:, :1]).all()  # a recording moves as a whole
     assert set(np.unique(channels)) == {-1, 0, 1}
@@ -115,10 +116,8 @@ def test_jittered_events():
         assert np.abs(speed * before + shift - now).max() < 2
         assert np.exp(-0.1) <= speed <= np.exp(0.1)
         assert abs(shift) <= 30_001
-    early = data.pack_events(
-        [(np.zeros(8, int), np.arange(0, ADDRESSES, ADDRESSES // 8))] * 64, ADDRESSES
-    )
-    kept = np.asarray(study.spoken_anew(jax.random.key(2), early)) != data.PAD
+    early = data.pack_events([(np.zeros(8, int), np.arange(0, SIZE, SIZE // 8))] * 64, SIZE)
+    kept = np.asarray(spoken.jittered(jax.random.key(2), early)) != data.PAD
     assert 0 < kept.mean() < 1  # what lies before the beginning or beside the ear is no event
 
 

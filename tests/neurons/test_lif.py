@@ -146,15 +146,3 @@ def test_constants_that_do_not_fit_the_units(name: str, shape: tuple[int, ...]) 
 def test_constants_out_of_range(arguments: dict[str, Any], name: str) -> None:
     with pytest.raises(ValueError, match=name):
         sj.lif(**arguments)
-
-
-def test_recurrent_needs_one_axis_of_units() -> None:
-    with pytest.raises(ValueError, match=r"flatten\(\)"):
-        sj.recurrent(sj.lif()).init(jax.random.key(0), (3, 3, 2))
-
-
-def test_detached_carries_are_one_object() -> None:
-    """A reset is static: an unequal one would make every call compile again."""
-    for cut in (sj.detach_reset, sj.detach_time):
-        assert cut(sj.hard_reset) is cut(sj.hard_reset)
-        assert cut(sj.hard_reset) is not cut(sj.exponential_reset)

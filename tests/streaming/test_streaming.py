@@ -64,7 +64,15 @@ def scores(network, read):
     return quick_jit(run)
 
 
-def whole(network, params, times, addresses, num_steps, readout=None):
+RATE = sj.streaming.running_rate()
+
+
+def scores_of(network, params, xs, readout=RATE):
+    """Scores `[T, C]` of all prefixes, from `apply`."""
+    return np.asarray(scores(network, readout)(params, xs))
+
+
+def whole(network, params, times, addresses, num_steps, readout=RATE):
     """The same on the bins that the library makes of events."""
     words = data.pack_events([(times, addresses)], ADDRESSES)
     xs = sj.events.event_spikes(words, num_steps, steps=sj.events.by_time(BIN), shape=SHAPE)

@@ -49,7 +49,7 @@ def run(*sets, build=build, config=CONFIG, key=KEY, hparams=()):
 def from_host(*sets, build=build, config=CONFIG, key=KEY, hparams=(), state=None):
     return sj.train_epochs(
         build, config, key, hparams, *sets, state=state
-    )  # the call itself raises
+    )  # the call itself refuses
 
 
 def start(train_set, *, build=build, config=CONFIG, key=KEY, hparams=()):

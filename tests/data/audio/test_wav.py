@@ -238,8 +238,8 @@ GOOD = wav([0, 1, 2, 3])
 
 
 BAD_FILES = {
-    "11025 samples a second, expected 8000; nothing is resampled": wav([1], rate=11025),
-    "2 channels, expected 1; nothing is mixed": wav([1, 2], channels=2),
+    "11025 samples per second, expected 8000; sounds are not resampled": wav([1], rate=11025),
+    "2 channels, expected 1; channels are not mixed": wav([1, 2], channels=2),
     "samples of 40 bits, expected 8, 16, 24 or 32": wav([1], 2).replace(
         (2).to_bytes(2, "little") + (16).to_bytes(2, "little"), b"\5\0\x28\0"
     ),
