@@ -218,7 +218,7 @@ def test_cuda_needs_a_device(capsys):
 def test_no_time_is_told(capsys):
     argv = ["--smoke", "--seconds", "1e-9", "--workload", "lif-T32-64x16384"]
     assert command.main(argv) == 1
-    assert "no time is left for lif-T32-64x16384" in capsys.readouterr().err
+    assert "no time left for lif-T32-64x16384" in capsys.readouterr().err
 
 
 def test_worker_tells_what_failed():
@@ -231,7 +231,7 @@ def test_worker_tells_what_failed():
 
 def test_a_worker_that_takes_too_long_is_ended():
     slow = worker.Worker(Path(sys.executable), "ours", "nobody", "lif-T32-64x16384", smoke=True)
-    with pytest.raises(worker.WorkerError, match="nobody was not through after 0 s"):
+    with pytest.raises(worker.WorkerError, match="nobody was not done after 0 s"):
         slow.hear(limit=0.01)  # without a word to it, it waits
     slow.close()
 
