@@ -310,7 +310,7 @@ def test_live_clock_is_held_back_and_stands_still_never_backwards():
     assert chunks == [(10**9, 1), (10**9, 2)]
 
 
-# What is refused ---------------------------------------------------------------------------------
+# Errors -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
