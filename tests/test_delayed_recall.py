@@ -1,4 +1,4 @@
-"""The task of delayed recall: the network's input at every step."""
+"""The task of delayed recall: what the network is shown, and when."""
 
 from dataclasses import replace
 

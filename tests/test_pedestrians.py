@@ -16,7 +16,7 @@ COUNT = 40
 
 
 def stamped(place):
-    """Dark patches with one bright row, which identifies the set, also after resizing."""
+    """Patches that are dark but for one bright row, which tells the set, also after resizing."""
     patches = np.zeros((COUNT, 36, 18), np.uint8)
     patches[:, 6 * place - 3] = 200
     return patches
@@ -48,7 +48,7 @@ def few(**changes):
 
 
 def origins(images):
-    """The number, 1 to 5, of the set of each image."""
+    """Places of the sets that images are of, 1 to 5."""
     rows = images.sum(2, dtype=int).argmax(1) * 36 / 28
     return set(np.round((rows + 3) / 6).astype(int).tolist())
 
@@ -157,8 +157,8 @@ def test_figure_of_a_run(data_dir, tmp_path):
     assert (run / figure.FIGURE).stat().st_size > 1000
     patch, before, after = figure.trains(run)
     assert (patch.shape, before.shape, after.shape) == ((6, 25), (6, 10), (6, 10))
-    spikes_drawn = figure.draw(run, tmp_path / "again.png")
+    told = figure.draw(run, tmp_path / "again.png")
     assert (tmp_path / "again.png").read_bytes() == (run / figure.FIGURE).read_bytes()
-    assert spikes_drawn["output_spikes_after"] == after.sum(0).astype(int).tolist()
+    assert told["output_spikes_after"] == after.sum(0).astype(int).tolist()
     (row,) = harness.read_rows(run / "row.jsonl")
     assert row["network"] == "784-20-10"

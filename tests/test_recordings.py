@@ -1,4 +1,4 @@
-"""Recordings in the studies: the simulated camera, folds, moved events, whole sets."""
+"""Recordings as studies train on them: the simulated camera, folds, moved events, whole sets."""
 
 import dataclasses
 
@@ -15,7 +15,7 @@ from experiments.simulated_recordings import camera, figures
 from stbp_jax.data import PAD, Recordings, unpack_events
 
 QUIET = Camera(noise=(0.0, 0.0), hot_pixels=0.0)
-ADDRESSES = 34 * 34 * 2
+CELLS = 34 * 34 * 2
 
 
 def bar(ink=255):
@@ -179,8 +179,8 @@ def test_the_whole_set_is_named_by_a_variable(data_dir, monkeypatch, tmp_path, c
 
 
 def test_recordings_become_steps_of_equal_length():
-    def word(ms, address):
-        return np.uint32(1000 * ms * ADDRESSES + address)
+    def word(ms, cell):
+        return np.uint32(1000 * ms * CELLS + cell)
 
     row = [word(0, 5), word(29, 5), word(30, 6), word(299, 7), word(301, 8), PAD]
     events = np.array([row], np.uint32)
@@ -218,7 +218,7 @@ def test_moved_recordings():
 
 
 def test_events_that_are_moved_off_the_sensor_are_lost():
-    corner = np.full((64, 1), 50 * ADDRESSES, np.uint32)  # x = y = 0, off
+    corner = np.full((64, 1), 50 * CELLS, np.uint32)  # x = y = 0, off
     out = np.asarray(recordings.moved(jax.random.key(0), corner, 1))
     assert PAD in out
     left = unpack_events(out[out != PAD])

@@ -1,4 +1,4 @@
-"""The study of spoken digits: splits, level of recordings, moved events."""
+"""The study of spoken digits: its splits, the level of recordings, events moved anew."""
 
 import dataclasses
 import io
@@ -13,7 +13,7 @@ from experiments.spoken_digits import figures, study
 from experiments.spoken_digits.study import EAR, SPEAKERS, Settings, official, one_speaker_out
 from stbp_jax import data
 
-ADDRESSES = int(np.prod(EAR.shape))
+CELLS = int(np.prod(EAR.shape))
 SMALL = Settings(limit=40)
 
 
@@ -45,7 +45,7 @@ def root(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_splits(root, monkeypatch, seed):
-    # The number of each recording replaces its spikes.
+    # In place of spikes, the number of each recording.
     monkeypatch.setattr(study, "_few", lambda path, chosen: chosen[:, None].astype(np.uint32))
     digits = data.read_fsdd(root / "fsdd")
     for load, tested in (
@@ -53,12 +53,12 @@ def test_splits(root, monkeypatch, seed):
         (one_speaker_out, digits.speakers == SPEAKERS[seed]),
     ):
         train, test = load(Settings(), seed)
-        trained, held_out = train.events[:, 0], test.events[:, 0]
-        assert sorted(held_out.tolist()) == np.flatnonzero(tested).tolist()
-        assert sorted(trained.tolist()) == np.flatnonzero(~tested).tolist()
-        np.testing.assert_array_equal(train.labels, digits.labels[trained])
-        np.testing.assert_array_equal(test.labels, digits.labels[held_out])
-        late = (digits.indices[trained] >= 5) & (digits.indices[trained] < 10)
+        numbers, told = train.events[:, 0], test.events[:, 0]
+        assert sorted(told.tolist()) == np.flatnonzero(tested).tolist()
+        assert sorted(numbers.tolist()) == np.flatnonzero(~tested).tolist()
+        np.testing.assert_array_equal(train.labels, digits.labels[numbers])
+        np.testing.assert_array_equal(test.labels, digits.labels[told])
+        late = (digits.indices[numbers] >= 5) & (digits.indices[numbers] < 10)
         assert (np.diff(late.astype(int)) >= 0).all()  # for validation, at the end
         few = load(SMALL, seed)
         np.testing.assert_array_equal(few[0].events, train.events[-40:])
@@ -80,7 +80,7 @@ def test_sounds_are_cut(root):
     assert study._heard(sound).shape == (5600,)
 
 
-def test_what_cannot_be_read_raises(root, monkeypatch):
+def test_what_cannot_be_read_is_told(root, monkeypatch):
     with pytest.raises(UsageError, match="data must be fsdd, got mnist"):
         official(dataclasses.replace(SMALL, data="mnist"), 0)
     (root / "fsdd" / "recordings" / "0_george_0.wav").write_bytes(b"")
@@ -97,15 +97,15 @@ def test_what_cannot_be_read_raises(root, monkeypatch):
 def test_events_spoken_anew():
     rng = np.random.default_rng(0)
     times = np.sort(rng.integers(100_000, 500_000, (64, 50)))
-    addresses = rng.integers(3 * 3, ADDRESSES - 3 * 3, (64, 50))
-    events = data.pack_events(list(zip(times, addresses, strict=True)), ADDRESSES)
+    cells = rng.integers(3 * 3, CELLS - 3 * 3, (64, 50))
+    events = data.pack_events(list(zip(times, cells, strict=True)), CELLS)
     events = np.concatenate([events, np.full((64, 5), data.PAD)], 1)
     moved = np.asarray(jax.jit(study.spoken_anew)(jax.random.key(1), events))
     assert moved.dtype == np.uint32
     assert (moved[:, 50:] == data.PAD).all()
     assert (moved[:, :50] != data.PAD).all()
-    after, where = np.divmod(moved[:, :50].astype(np.int64), ADDRESSES)
-    channels = (where - addresses) / EAR.shape[1]
+    after, where = np.divmod(moved[:, :50].astype(np.int64), CELLS)
+    channels = (where - cells) / EAR.shape[1]
     assert (channels == channels[:, :1]).all()  # a recording moves as a whole
     assert set(np.unique(channels)) == {-1, 0, 1}
     for before, now in zip(times, after, strict=True):
@@ -113,9 +113,7 @@ def test_events_spoken_anew():
         assert np.abs(speed * before + shift - now).max() < 2
         assert np.exp(-0.1) <= speed <= np.exp(0.1)
         assert abs(shift) <= 30_001
-    early = data.pack_events(
-        [(np.zeros(8, int), np.arange(0, ADDRESSES, ADDRESSES // 8))] * 64, ADDRESSES
-    )
+    early = data.pack_events([(np.zeros(8, int), np.arange(0, CELLS, CELLS // 8))] * 64, CELLS)
     kept = np.asarray(study.spoken_anew(jax.random.key(2), early)) != data.PAD
     assert 0 < kept.mean() < 1  # what lies before the beginning or beside the ear is no event
 

@@ -57,8 +57,8 @@ def test_page_from_a_row(tmp_path):
 def test_decisions_made_early():
     scores = np.array([[[0, 0.2], [0.5, 0.1]], [[0.3, 0.1], [0.3, 0.2]]])  # [N, T, C]
     right = scores.argmax(2) == [[0], [0]]
-    early = [measure._early(scores, right, least, 10_000) for least in (0.15, 0.3)]
-    assert [(e["accuracy"], e["milliseconds"]) for e in early] == [(0.5, 10), (1, 20)]
+    told = [measure._early(scores, right, least, 10_000) for least in (0.15, 0.3)]
+    assert [(e["accuracy"], e["milliseconds"]) for e in told] == [(0.5, 10), (1, 20)]
 
 
 def test_a_bin_in_characters():
