@@ -137,8 +137,8 @@ def test_the_report_agrees_with_the_metrics():
 
     @jax.jit
     def run(params):
-        _, outs, told = apply_with_stats(network, params, xs)
-        return outs, told, apply(hidden, params[:1], xs)[1]
+        _, outs, stats = apply_with_stats(network, params, xs)
+        return outs, stats, apply(hidden, params[:1], xs)[1]
 
     outs, (first, second), spikes = run(params)
     pooled = np.asarray(spikes).reshape(T, B, 2, 2, 2, 2, 2).mean(axis=(3, 5)).reshape(T, B, 8)

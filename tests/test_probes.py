@@ -137,8 +137,8 @@ CALLS: dict[str, tuple[Any, dict[str, np.ndarray]]] = {
     "derivative": (lambda v: sj.rectangular().derivative(v), {"v": floats(B, N)}),
     "evaluate": (evaluated, {"images": floats(B, N), "labels": LABELS}),
     "pack_events": (
-        lambda times, cells: data.pack_events([(times, cells)], 10),
-        {"times": np.array([0, 3, 9], np.int32), "cells": np.array([7, 1, 2], np.int32)},
+        lambda times, addresses: data.pack_events([(times, addresses)], 10),
+        {"times": np.array([0, 3, 9], np.int32), "addresses": np.array([7, 1, 2], np.int32)},
     ),
     "grid": (lambda width: sj.grid(width=width)[0], {"width": floats(N)}),
 }

@@ -283,7 +283,7 @@ for mb, run in runs.items():
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells")
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
 @pytest.mark.parametrize("framework", KNOWN)
 def test_growth_is_what_a_call_allocates(framework):
     python = Path(sys.executable)

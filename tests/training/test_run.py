@@ -148,7 +148,7 @@ def test_overfits_sixteen_samples(digits):
 
 
 def test_a_network_without_spiking_layers_trains(digits):
-    def twin(hparams, num_updates):
+    def ann(hparams, num_updates):
         return Pipeline(
             encode=lambda key, images: constant(images, 1),
             network=serial(flatten(), dense(24, activation(jax.nn.relu)), dense(10)),
@@ -158,7 +158,7 @@ def test_a_network_without_spiking_layers_trains(digits):
         )
 
     few = tuple(x[:16] for x in digits[0])
-    _, history = jax.jit(make_train(twin, TrainConfig(40, 16)))(KEY, {}, few, few)
+    _, history = jax.jit(make_train(ann, TrainConfig(40, 16)))(KEY, {}, few, few)
     assert float(history.test.accuracy[-1]) == 1.0
     for leaf in history.test[2:]:
         assert leaf.shape == (40, 0)
@@ -339,10 +339,10 @@ def test_a_finished_run_has_no_epochs_left(from_host, digits):
 @pytest.mark.parametrize("host", [False, True])
 def test_num_updates_is_always_that_of_the_whole_run(digits, host):
     # A schedule may be impossible for any other number: a warm-up longer than the run, for one.
-    told = set()
+    seen = set()
 
     def scheduled(hparams, num_updates):
-        told.add(num_updates)
+        seen.add(num_updates)
         schedule = optax.warmup_cosine_decay_schedule(0.0, 1e-3, 5, num_updates)
         return build_direct(hparams, num_updates)._replace(optimizer=optax.adam(schedule))
 
@@ -351,7 +351,7 @@ def test_num_updates_is_always_that_of_the_whole_run(digits, host):
         next(train_epochs(scheduled, config, KEY, HPARAMS, *digits))
     else:
         jax.jit(make_train(scheduled, config)).trace(KEY, HPARAMS, *digits)
-    assert told == {4 * 3}
+    assert seen == {4 * 3}
 
 
 def test_one_trace_serves_all_hyper_parameters(digits):
