@@ -173,3 +173,24 @@ def test_every_plan_can_be_asked_for():
             assert studies.job(name, variant_name, "full").seeds
             smoke = studies.job(name, variant_name, "smoke")
             assert smoke.config.train.epochs <= 2
+
+
+# Every study, and of convolutional networks each variant; `make smoke` runs all variants of all.
+SMOKED = [
+    (name, chosen)
+    for name in studies.NAMES
+    for chosen in (
+        studies.load(name).variants if name == "mnist_cnn" else [*studies.load(name).variants][:1]
+    )
+]
+
+
+@pytest.mark.heavy
+@pytest.mark.filterwarnings("ignore:.*fires nowhere on the test set")  # after so few updates
+@pytest.mark.parametrize(("name", "chosen"), SMOKED)
+def test_every_study_passes_smoke(name, chosen, tmp_path, data_dir):
+    smoke = studies.job(name, chosen, "smoke")
+    (one,) = studies.programs(smoke)
+    found = (one.chosen.run or runs.train)(one, tmp_path, runs.FOREVER)
+    assert {row["seed"] for row in found} == {0}
+    assert (tmp_path / folders.ROW).exists()
