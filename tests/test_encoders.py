@@ -180,7 +180,7 @@ def test_steps_share_the_rounding_and_nothing_else():
 def test_probabilities_are_exact_to_2_to_the_minus_17():
     draws = _draws()
     # Where the number is d, limits of d stay silent and limits of d + 1 fire; the nearest limit,
-    # not the one below, stands for p.
+    # not the one below, represents p.
     t, i = np.unravel_index(np.argmin(np.abs(draws - 30000)), draws.shape)
     for excess, fires in ((0.25, False), (0.75, True)):
         image = np.full((1, draws.shape[1]), (draws[t, i] + excess) / 65536, np.float32)

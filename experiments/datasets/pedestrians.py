@@ -1,15 +1,14 @@
 """Daimler's pedestrian patches, which stand in for the paper's pedestrian set.
 
-The paper's own set (1,509 and 631 grey patches of 28x28) was never published. Decides which of
-Daimler's five sets serve for what, how examples are drawn, how 18x36 pixels become 28x28
-and how they are exposed. Reads
-`$STBP_DATA/daimler_pedestrian/daimler_ped_18x36.npz`; nothing is kept on disk.
+The paper's set (1,509 and 631 gray patches of 28x28) was never published. This module reads
+`$STBP_DATA/daimler_pedestrian/daimler_ped_18x36.npz`, splits its five sets, draws examples, resizes
+18x36 pixels to 28x28, and gives all patches the same exposure. It writes nothing to disk.
 
 The 4,800 pedestrians of a set are 800 persons, each shifted and mirrored. A random split within a
-set would show the same persons to both sides, so examples that are compared come from other sets:
-test examples from T1 and T2, validation examples from one of the sets 1 to 3, the rest from the
-other two. Which one goes by the seed: the sets differ, in brightness for one, and no one of them
-speaks for all. Where nothing is held out for validation, all three are learnt from.
+set would show the same persons to both sides, so the split goes by sets: test examples come from
+T1 and T2, validation examples from one of the sets 1 to 3, training examples from the other two.
+The seed chooses the validation set, because the sets differ, for example in brightness. Without
+validation examples, training uses all three sets.
 """
 
 import os
@@ -52,16 +51,16 @@ def load(config: Config, seed: int) -> Pair:
     rng = np.random.default_rng(seed)
     held, limit = settings.validation, settings.limit
     sets = _read(_path(), ("1", "2", "3", "T1", "T2"))
-    learnt, tests = sets[:3], sets[3:]
+    learned, tests = sets[:3], sets[3:]
     if held < 0:
         raise UsageError(f"validation must be at least 0, got {held}")
-    other = learnt.pop(seed % 3) if held else learnt[0]
+    other = learned.pop(seed % 3) if held else learned[0]
     tail = _drawn(rng, [other], held, "validation")
-    total = settings.num_train or held + sum(len(s.labels) for s in learnt)
+    total = settings.num_train or held + sum(len(s.labels) for s in learned)
     total = min(total, limit) if limit else total
     if total <= held:
         raise UsageError(f"validation must be fewer than the {total} training examples, got {held}")
-    rest = _drawn(rng, learnt, total - held, "num_train without validation")
+    rest = _drawn(rng, learned, total - held, "num_train without validation")
     num_test = settings.num_test or sum(len(s.labels) for s in tests)
     num_test = min(num_test, limit) if limit else num_test
     test = _drawn(rng, tests, num_test, "num_test")
@@ -121,7 +120,7 @@ def _resized(patches: Dataset) -> Dataset:
 
     Bilinear, with antialiasing: 36 pixels become 28, 18 become 28, so that shapes widen. Then the
     mean less and plus two standard deviations of a patch become 0 and 255: the sets are exposed
-    differently, and brightness in one tells more of the class than in another.
+    differently, and brightness predicts the class better in one set than in another.
     """
     high, wide = (
         np.asarray(jax.image.resize(jnp.eye(length), (SIDE, length), "linear")) for length in PATCH

@@ -1,9 +1,8 @@
-"""Recordings of digits, real and simulated, as several studies train on them.
+"""Recordings of digits, real and simulated, and how their events become input.
 
-Decides which recordings are learnt from and which are tested on, and how events become input. Three
-sources: the subset of N-MNIST below `$STBP_DATA`, its 1,100 recordings split by folds; simulated
-recordings of MNIST's training images, tested on all 1,100 real ones; the whole of N-MNIST, which
-`$STBP_NMNIST` names.
+There are three sources: the subset of N-MNIST below `$STBP_DATA`, whose 1,100 recordings are split
+into folds; simulated recordings of MNIST's training images, tested on all 1,100 real recordings;
+and the whole of N-MNIST, in the folder that `$STBP_NMNIST` names.
 """
 
 import functools

@@ -52,24 +52,24 @@ def expected(model: dict[str, Array], images: Array) -> Array:
     return jnp.diff(light, axis=0) / threshold
 
 
-def unexplained(model: dict[str, Array], told: Array, images: Array) -> Array:
+def unexplained(model: dict[str, Array], measured: Array, images: Array) -> Array:
     """Share of the changes' squares that the model misses, and a penalty on a shaken path."""
-    missed = jnp.mean((expected(model, images) - told) ** 2) / jnp.mean(told**2)
+    missed = jnp.mean((expected(model, images) - measured) ** 2) / jnp.mean(measured**2)
     return missed + 1e-5 * jnp.sum(jnp.diff(model["path"], 2, axis=0) ** 2)
 
 
-def fit(told: np.ndarray, images: np.ndarray) -> tuple[dict[str, Array], float]:
+def fit(measured: np.ndarray, images: np.ndarray) -> tuple[dict[str, Array], float]:
     """The model, and what it leaves unexplained.
 
     Args:
-      told: as `changes` gives them.
+      measured: as `changes` gives them.
       images: `[N, 28, 28]`, between 0 and 1.
 
     Returns:
       `path` `[T + 1, 2]`, and the logarithms of `blur`, `floor`, `threshold`.
     """
     # The path begins where events lie in the mean.
-    weight = np.abs(told).sum(1) + 1e-3
+    weight = np.abs(measured).sum(1) + 1e-3
     at = np.arange(SIDE) - (SIDE - 1) / 2
     start = np.stack([(weight.sum(2) * at).sum(1), (weight.sum(1) * at).sum(1)], 1)
     start /= weight.sum((1, 2))[:, None]
@@ -82,22 +82,22 @@ def fit(told: np.ndarray, images: np.ndarray) -> tuple[dict[str, Array], float]:
     optimizer = optax.adam(optax.cosine_decay_schedule(0.05, UPDATES))
 
     @jax.jit
-    def update(model: Any, state: Any, told: Array, images: Array) -> Any:
-        loss, gradient = jax.value_and_grad(unexplained)(model, told, images)
+    def update(model: Any, state: Any, measured: Array, images: Array) -> Any:
+        loss, gradient = jax.value_and_grad(unexplained)(model, measured, images)
         change, state = optimizer.update(gradient, state)
         return optax.apply_updates(model, change), state, loss
 
     rng, state, loss = np.random.default_rng(0), optimizer.init(model), jnp.inf
     for _ in range(UPDATES):
         some = rng.permutation(len(images))[:BATCH]
-        model, state, loss = update(model, state, told[:, some], images[some])
+        model, state, loss = update(model, state, measured[:, some], images[some])
     return model, float(loss)
 
 
 def main() -> None:
     """Fits and prints."""
-    told = changes(recordings.subset()[0].events[:COUNT])
-    model, loss = fit(told, (recordings.mnist().images[:COUNT] / 255).astype(np.float32))
+    measured = changes(recordings.subset()[0].events[:COUNT])
+    model, loss = fit(measured, (recordings.mnist().images[:COUNT] / 255).astype(np.float32))
     for name, along in zip("yx", np.asarray(model["path"])[:: SPACING // BIN].T, strict=True):
         print(f"{name}: {', '.join(f'{value:.2f}' for value in along)}")
     for name in ("blur", "floor", "threshold"):

@@ -1,10 +1,10 @@
 """A simulated event camera that looks at still images while it makes three saccades.
 
-Decides what a pixel does: it follows the logarithm of the light, tells when that has moved by a
-threshold since it last spoke, and is blind for a while after each event. Digits are dark on light,
-as the polarities of N-MNIST have them. Path and numbers are N-MNIST's own, estimated from its
-recordings (`saccade_path`). Leaves out what the real pixels do beyond thresholds of
-their own, and the camera that all real recordings share: one is drawn anew for each image.
+A pixel follows the logarithm of the light. It makes an event when the logarithm has moved by a
+threshold since the last event, and is blind for a while afterwards. Digits are dark on light, as
+the polarities of N-MNIST show. The path and the numbers are estimated from recordings of N-MNIST
+(`saccade_path`). The model has no defects of pixels beyond their thresholds, and draws one camera
+for each image, where all real recordings share one.
 
 Source: Orchard, Jayawant, Cohen, Thakor 2015 (N-MNIST); Lichtsteiner, Posch, Delbruck 2008 (the
 pixel).
@@ -20,7 +20,7 @@ from stbp_jax.data import NMNIST_SHAPE, PAD
 
 SIDE = NMNIST_SHAPE[0]
 SPACING = 10  # ms from one point of the path to the next
-# Where the image's centre lies, in pixels below and right of the sensor's.
+# The image's center, in pixels below and right of the sensor's center.
 # fmt: off
 PATH = np.array([
     [-1.73, -1.67, -1.35, -0.63, 0.48, 1.75, 2.80, 3.44, 3.63, 3.63, 3.56, 3.48, 3.44, 3.18,
@@ -46,7 +46,7 @@ class Camera(NamedTuple):
       mismatch: standard deviation of thresholds over pixels and polarities, relative.
       refractory: ms from an event to the next at the same pixel, at the least.
       noise: events a second of a pixel, (off, on), that no light caused.
-      hot: events a second of a hot pixel; so many more.
+      hot: events per second that a hot pixel adds.
       hot_pixels: how many there are in the mean.
       position: standard deviation of the image's place, in pixels.
       size: standard deviation of the image's size, relative.
@@ -111,7 +111,7 @@ class _Spoken(NamedTuple):
 
 
 def _spoken(rng: np.random.Generator, images: NDArray[np.uint8], camera: Camera) -> _Spoken:
-    """What light makes pixels tell."""
+    """The events that a path over images makes."""
     light = _light(rng, images, camera)
     shape = (SIDE, SIDE, len(images))
     common = camera.threshold * np.exp(camera.contrast * rng.standard_normal(len(images)))

@@ -1,7 +1,7 @@
 """The field's notation of a network: `15C5-P2-40C5-P2-300-10`.
 
 `15C5` is a convolution of 15 filters of 5x5 pixels, `P2` an average pooling over 2x2, a number a
-dense layer of so many units. Needs no JAX, because the benchmarks' peers read it too.
+dense layer of that many units. The module needs no JAX, because the benchmarks' peers use it.
 """
 
 import re

@@ -196,7 +196,7 @@ def test_current_based_lif_is_its_equations() -> None:
 
 
 @pytest.mark.parametrize("each", [False, True], ids=["of a layer", "of each neuron"])
-def test_learnt_decay_is_a_decay_behind_a_sigmoid(each: bool) -> None:
+def test_learned_decay_is_a_decay_behind_a_sigmoid(each: bool) -> None:
     logits = RNG.normal(size=UNITS) if each else np.asarray(0.4)
     tau, vth = 1 / (1 + np.exp(-logits)), 0.5
     u, o = (np.zeros((STEPS + 1, BATCH, UNITS)) for _ in range(2))

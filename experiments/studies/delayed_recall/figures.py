@@ -81,7 +81,7 @@ def _horizons(runs: Frame) -> Figure:
     for gap, axes in by_gap.items():
         for decay, part in some[some["gap"] == gap].groupby("decay"):
             _line(axes, part, "horizon", f"decay {decay:g}")
-        axes.set(xscale="log", xlabel="gradients are cut every so many steps")
+        axes.set(xscale="log", xlabel="steps between cuts of the gradient")
         axes.set_xticks([1, 2, 4, 8, 16, 46], ["1", "2", "4", "8", "16", "T"])
         axes.minorticks_off()
     return _finished(figure, list(by_gap.values()))
