@@ -614,7 +614,7 @@ def _layer_setting(cls: "type[LayerContract]") -> SimpleNamespace:
     def stepwise(params: Any, state: Any, xs: Any) -> Any:
         """The same by scans of `step`, the report, and the run from rest."""
         out, pull = jax.vjp(sj.stepwise(layer).unroll, params, state, xs)
-        with_stats = core.unroll_with_stats(layer, params, state, xs)
+        stats = core.unroll_with_stats(layer, params, state, xs)
         return (
             out,
             pull(random_like(out, 1)),
