@@ -618,7 +618,7 @@ def _layer_setting(cls: "type[LayerContract]") -> SimpleNamespace:
         return (
             out,
             pull(random_like(out, 1)),
-            with_stats,
+            stats,
             sj.apply(layer, params, xs, key=cls.key()),
         )
 
