@@ -112,6 +112,18 @@ def sequence(name: str, xs: Any) -> None:
         )
 
 
+def steps_of(name: str, mask: Any, xs: Any) -> Any:
+    """Return a mask of the steps of each example, bool `[T, B, 1, ...]` of the rank of `xs`.
+
+    Raises unless it is bool `[T, B]`, with a step for each example.
+    """
+    restarts(name, mask, xs)
+    if concrete(mask) and not np.asarray(mask).any(axis=0).all():
+        empty = int(np.argmin(np.asarray(mask).any(axis=0)))
+        raise ValueError(f"{name} must have a step for each example, got none for example {empty}")
+    return jnp.expand_dims(jnp.asarray(mask), range(2, xs.ndim))
+
+
 def restarts(name: str, is_first: Any, xs: Any) -> None:
     """Raises unless `is_first` is bool `[T, B]` for the sequences `xs [T, B, ...]`."""
     if not isinstance(is_first, np.ndarray | jax.Array) or is_first.dtype != bool:

@@ -20,18 +20,21 @@ def _check_outs(name: str, outs: Any) -> None:
         )
 
 
-def rate(outs: Array) -> Array:
-    """Mean over time: 1/T Σₜ oᵗ.
+def rate(outs: Array, *, mask: Array | None = None) -> Array:
+    """Mean over time: 1/T Σₜ oᵗ; with a mask, over the steps of each example.
 
     Args:
       outs: spikes or membranes, `[T, B, ...]`, of any real dtype.
+      mask: `[T, B]` bool, whether a step belongs to the example; None for all steps. Padded steps
+        change neither the result nor a gradient, whatever they hold.
 
     Returns:
       Floats `[B, ...]`.
 
     Raises:
-      TypeError: `outs` is not an array of real numbers.
-      ValueError: `outs` has no T or no B axis, T = 0, or numbers that 32 bits cannot hold.
+      TypeError: `outs` is not an array of real numbers, or `mask` is not an array of bool.
+      ValueError: `outs` has no T or no B axis, T = 0, or numbers that 32 bits cannot hold; `mask`
+        has another shape than `[T, B]`, or no step for an example.
 
     >>> rate(jnp.array([[[0.0, 1.0]], [[1.0, 1.0]]]))
     Array([[0.5, 1. ]], dtype=float32)
@@ -39,10 +42,19 @@ def rate(outs: Array) -> Array:
     Source: Wu et al. 2018, equation (9).
     """
     _check_outs("outs", outs)
-    return jnp.mean(arguments.held("outs", outs), axis=0)
+    return _mean(arguments.held("outs", outs), mask)
 
 
-def first_spike(spikes: Array) -> Array:
+def _mean(outs: Array, mask: Array | None) -> Array:
+    """The mean over the steps of each example."""
+    if mask is None:
+        return jnp.mean(outs, axis=0)
+    steps = arguments.steps_of("mask", mask, outs)
+    total = jnp.sum(jnp.where(steps, outs, 0), axis=0)
+    return total / jnp.sum(steps, axis=0, dtype=jnp.result_type(total, float))
+
+
+def first_spike(spikes: Array, *, mask: Array | None = None) -> Array:
     """Step of each unit's first spike: min {t : oᵗ > 0}, t = 0 ... T - 1; T for a silent unit.
 
     The unit that fires first decides the class: `accuracy` takes `-first_spike(outs)` as scores.
@@ -50,6 +62,8 @@ def first_spike(spikes: Array) -> Array:
 
     Args:
       spikes: `[T, B, ...]`, 0 or 1. A traced NaN is not checked and counts as no spike.
+      mask: `[T, B]` bool, whether a step belongs to the example; None for all steps. Padded steps
+        change nothing, whatever they hold.
 
     Returns:
       int32 `[B, ...]`.
@@ -64,18 +78,22 @@ def first_spike(spikes: Array) -> Array:
     _check_outs("spikes", spikes)
     arguments.no_nan("spikes", spikes)
     fired = spikes > 0
+    if mask is not None:
+        fired = fired & arguments.steps_of("mask", mask, spikes)
     return jnp.where(jnp.any(fired, axis=0), jnp.argmax(fired, axis=0), spikes.shape[0]).astype(
         jnp.int32
     )
 
 
-def peak_membrane(membranes: Array) -> Array:
+def peak_membrane(membranes: Array, *, mask: Array | None = None) -> Array:
     """Maximum over time: maxₜ uᵗ, for an output layer of `leaky_integrator` neurons.
 
     The gradient reaches only the step of the maximum.
 
     Args:
       membranes: `[T, B, ...]`, of any real dtype.
+      mask: `[T, B]` bool, whether a step belongs to the example; None for all steps. Padded steps
+        change neither the result nor a gradient, whatever they hold.
 
     Returns:
       `[B, ...]`; NaN for a unit with a NaN membrane.
@@ -88,10 +106,16 @@ def peak_membrane(membranes: Array) -> Array:
     Array([[0.5, 1. ]], dtype=float32)
     """
     _check_outs("membranes", membranes)
-    return jnp.max(arguments.held("membranes", membranes), axis=0)
+    membranes = arguments.held("membranes", membranes)
+    if mask is None:
+        return jnp.max(membranes, axis=0)
+    steps = arguments.steps_of("mask", mask, membranes)
+    floats = jnp.issubdtype(membranes.dtype, jnp.floating)
+    lowest = -jnp.inf if floats else jnp.iinfo(membranes.dtype).min
+    return jnp.max(jnp.where(steps, membranes, lowest), axis=0)
 
 
-def mean_log_probability(outs: Array) -> Array:
+def mean_log_probability(outs: Array, *, mask: Array | None = None) -> Array:
     """Mean over time of the log-probabilities of each step: 1/T Σₜ log softmax(oᵗ).
 
     With `negative_log_likelihood` the loss is the cross-entropy of each step, averaged over time:
@@ -99,6 +123,8 @@ def mean_log_probability(outs: Array) -> Array:
 
     Args:
       outs: membranes or spikes, `[T, B, C]`, of any real dtype.
+      mask: `[T, B]` bool, whether a step belongs to the example; None for all steps. Padded steps
+        change neither the result nor a gradient, whatever they hold.
 
     Returns:
       Floats `[B, C]`, at most 0.
@@ -116,4 +142,6 @@ def mean_log_probability(outs: Array) -> Array:
     outs = arguments.held("outs", outs)
     if not jnp.issubdtype(outs.dtype, jnp.floating):
         outs = jnp.asarray(outs, jnp.result_type(float))
-    return jnp.mean(jax.nn.log_softmax(outs, axis=-1), axis=0)
+    if mask is not None:  # a padded NaN must not meet the softmax
+        outs = jnp.where(arguments.steps_of("mask", mask, outs), outs, 0)
+    return _mean(jax.nn.log_softmax(outs, axis=-1), mask)

@@ -3,8 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from stbp_jax import first_spike, peak_membrane, rate
+from stbp_jax.readouts import mean_log_probability
 
 OUTS = np.array(
     [
@@ -42,3 +44,58 @@ def test_readouts_keep_trailing_axes():
     outs = jnp.ones((3, 2, 4, 4, 5))
     for readout in (rate, first_spike, peak_membrane):
         assert readout(outs).shape == (2, 4, 4, 5)
+
+
+# Sequences of different lengths ------------------------------------------------------------------
+
+LENGTHS = (2, 4)
+MASK = np.arange(4)[:, None] < np.array(LENGTHS)  # [T, B]
+READOUTS = {
+    readout.__name__: readout
+    for readout in (rate, first_spike, peak_membrane, mean_log_probability)
+}
+
+
+@pytest.mark.parametrize("name", READOUTS)
+@pytest.mark.parametrize("padding", [0.0, 7.0, np.nan, np.inf])
+def test_padded_steps_change_nothing(name, padding):
+    if name == "first_spike" and np.isnan(padding):
+        pytest.skip("it refuses NaN")
+    readout = READOUTS[name]
+    padded = np.where(MASK[..., None], OUTS, np.float32(padding))
+    found = readout(padded, mask=MASK)
+    for b, length in enumerate(LENGTHS):
+        wanted = readout(OUTS[:length, b : b + 1])[0]
+        silent = (wanted == length) if name == "first_spike" else np.zeros(3, bool)
+        np.testing.assert_allclose(found[b], np.where(silent, 4, wanted), rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(lambda o, m: readout(o, mask=m))(padded, MASK), found)
+    if name == "first_spike":
+        return
+    slopes = jax.grad(lambda o: jnp.sum(readout(o, mask=MASK) * jnp.arange(6.0).reshape(2, 3)))
+    slope = slopes(jnp.asarray(padded))
+    assert np.all(np.asarray(slope)[~MASK] == 0)
+    assert np.any(slope != 0)
+
+
+def test_a_full_mask_is_no_mask():
+    full = np.ones((4, 2), bool)
+    for readout in READOUTS.values():
+        np.testing.assert_allclose(readout(OUTS, mask=full), readout(OUTS), rtol=1e-6)
+    np.testing.assert_array_equal(peak_membrane(OUTS.astype(np.int32), mask=full), OUTS.max(0))
+
+
+@pytest.mark.parametrize(
+    ("mask", "error", "message"),
+    [
+        (np.ones((4, 3), bool), ValueError, r"mask must have shape \[T, B\] = \[4, 2\]"),
+        (np.ones((4, 2)), TypeError, "mask must be an array of bool, got float64"),
+        (
+            np.zeros((4, 2), bool),
+            ValueError,
+            "mask must have a step for each example",
+        ),
+    ],
+)
+def test_a_mask_is_checked(mask, error, message):
+    with pytest.raises(error, match=message):
+        rate(OUTS, mask=mask)
