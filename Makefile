@@ -44,22 +44,22 @@ format: $(VENV)/.ready ## rewrite the code in ruff's format
 	$(BIN)/ruff check --fix --quiet .
 	$(BIN)/ruff format --quiet .
 
-bench: $(VENV)/.ready ## time stbp_jax beside plain JAX and the floors
+bench: $(VENV)/.ready ## time stbp_jax, plain JAX and the floors
 	$(BIN)/python -m experiments.benchmarks $(ARGS)
 
 bench-peers: $(VENV)/.ready ## the same with SpikingJelly, snnTorch, Norse, Spyx and PyTorch in turn
 	$(BIN)/python -m experiments.benchmarks --peers $(ARGS)
 
-bench-gpu: ## all of it on a CUDA device in 8 minutes: PYTHON has JAX for CUDA and PyTorch, .wheels the peers
+bench-gpu: ## all on a CUDA device in 8 minutes: PYTHON has JAX for CUDA and PyTorch, .wheels the peers
 	$(PYTHON) -m experiments.benchmarks --cuda $(ARGS)
 
-wheels: $(VENV)/.ready ## fetch the peers' wheels into .wheels, for bench-gpu where there is no network
+wheels: $(VENV)/.ready ## fetch the peers' wheels into .wheels, for bench-gpu without a network
 	$(BIN)/python -m experiments.benchmarks.environment
 
 report: $(VENV)/.ready ## render the studies' pages and pictures from their rows
 	$(BIN)/python -m experiments report
 
-reproduce: $(VENV)/.ready ## run what is missing of the studies, then report: BUDGET=quick (default), long or full; ARGS="mnist_mlp --minutes 30"
+reproduce: $(VENV)/.ready ## run the missing runs of the studies, then report: BUDGET=quick (default), long or full; ARGS="mnist_mlp --minutes 30"
 	@$(BIN)/python -m experiments reproduce --budget $(BUDGET) $(ARGS); code=$$?; $(BIN)/python -m experiments report && exit $$code
 
 smoke: $(VENV)/.ready ## run every variant of every study for seconds, recording nothing
@@ -68,7 +68,7 @@ smoke: $(VENV)/.ready ## run every variant of every study for seconds, recording
 clean: ## remove the environment and caches; run folders stay
 	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache
 
-# The environment is made anew when what it should hold has changed.
+# A change of pyproject.toml updates the environment.
 $(VENV)/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12 ..."; exit 1; }
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)

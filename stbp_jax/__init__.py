@@ -23,7 +23,7 @@ from stbp_jax import (
     sweeps,
     training,
 )
-from stbp_jax.core import Layer, Neuron, scan
+from stbp_jax.core import Layer, Neuron, make_neuron, scan
 from stbp_jax.encoders import bernoulli, constant, latency
 from stbp_jax.layers import (
     Synapse,
@@ -31,10 +31,14 @@ from stbp_jax.layers import (
     apply_with_stats,
     avg_pool,
     chunked,
+    concatenate,
     conv,
     dense,
     dropout,
     flatten,
+    max_pool,
+    record,
+    residual,
     serial,
     stepwise,
     truncated,
@@ -98,6 +102,7 @@ __all__ = [
     # contracts
     "Neuron",
     "Layer",
+    "make_neuron",
     "scan",
     # surrogates
     "Surrogate",
@@ -125,6 +130,9 @@ __all__ = [
     "dense",
     "conv",
     "avg_pool",
+    "concatenate",
+    "max_pool",
+    "residual",
     "flatten",
     "dropout",
     "serial",
@@ -133,6 +141,7 @@ __all__ = [
     "truncated",
     "apply",
     "apply_with_stats",
+    "record",
     # encoders, readouts, losses
     "bernoulli",
     "constant",

@@ -112,6 +112,18 @@ def sequence(name: str, xs: Any) -> None:
         )
 
 
+def restarts(name: str, is_first: Any, xs: Any) -> None:
+    """Raises unless `is_first` is bool `[T, B]` for the sequences `xs [T, B, ...]`."""
+    if not isinstance(is_first, np.ndarray | jax.Array) or is_first.dtype != bool:
+        kind = getattr(is_first, "dtype", type(is_first).__name__)
+        raise TypeError(f"{name} must be an array of bool, got {kind}")
+    if is_first.shape != xs.shape[:2]:
+        raise ValueError(
+            f"{name} must have shape [T, B] = {list(xs.shape[:2])}, as the inputs do, got "
+            f"{list(is_first.shape)}"
+        )
+
+
 def state(name: str, state: Any, shape: Sequence[int]) -> None:
     """Raises unless all arrays of the state have the shape of one time slice, `[B, *units]`."""
     for leaf in jax.tree.leaves(state):

@@ -8,7 +8,9 @@ hyper-parameter points, S seeds. `x` and `current` are one time slice `[B, ...]`
 `currents` have the leading T.
 """
 
-from collections.abc import Callable
+import functools
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -23,8 +25,8 @@ PyTree = Any
 Params = Any
 State = Any
 Shape = tuple[int, ...]
-Step = Callable[[Params, State, Array], tuple[State, Array]]
-Unroll = Callable[[Params, State, Array], tuple[State, Array]]
+Step = Callable[..., tuple[State, Array]]
+Unroll = Callable[..., tuple[State, Array]]
 
 
 class Neuron(NamedTuple):
@@ -34,10 +36,11 @@ class Neuron(NamedTuple):
       init: `(key, shape) -> params`, `shape = units`; `()` where nothing is learned.
       initial_state: `(shape, dtype) -> state` at rest, `shape = [B, *units]`.
       step: `(params, state, current [B, *units]) -> (state, out [B, *units])`, a `lax.scan` body.
-      unroll: `(params, state, currents [T, B, *units]) -> (state, outs [T, B, *units])`; equals
-        the scan of `step`.
-      in_window: `(params, state) -> bool [B, *units]`: whether each unit's membrane lies inside
-        the surrogate's window. None if unknown: the statistics then hold NaN.
+      unroll: `(params, state, currents [T, B, *units], is_first=None) -> (state, outs [T, B,
+        *units])`; equals the scan of `step`. Where `is_first [T, B]` is set, that example enters
+        the step at rest.
+      probe: `(params, state) -> Probe`: how near to the threshold each unit is. None if unknown:
+        the statistics then hold NaN.
       spiking: whether the outputs are spikes; a neuron that does not spike has no statistics.
       constants: `() -> dict` from names to the numbers and function names that shape the forward
         pass, which `save` stores, and to the surrogate, which `save` omits; None if unknown.
@@ -47,13 +50,27 @@ class Neuron(NamedTuple):
     initial_state: Callable[[Shape, Any], State]
     step: Step
     unroll: Unroll
-    in_window: Callable[[Params, State], Array] | None = None
+    probe: "Callable[[Params, State], Probe] | None" = None
     spiking: bool = True
     constants: Callable[[], dict[str, Any]] | None = None
 
     def __repr__(self) -> str:
         """The factory's call, as far as `constants` names its arguments."""
         return _text(self)
+
+
+class Probe(NamedTuple):
+    """How near to its threshold each unit is after one step, each `[B, *units]`.
+
+    Attributes:
+      distance: membrane minus threshold, as the surrogate sees it.
+      slope: the surrogate derivative there.
+      in_window: bool, whether the distance lies inside the surrogate's window.
+    """
+
+    distance: Array
+    slope: Array
+    in_window: Array
 
 
 class LayerStats(NamedTuple):
@@ -88,9 +105,10 @@ class Layer(NamedTuple):
       init: `(key, shape) -> (params, out_shape)`; shapes without T and B.
       initial_state: `(params, shape, *, key=None) -> (state, out_shape)` at rest; shapes are of
         one time slice, `[B, *in]`. Random layers (dropout) need `key`; None turns them off.
-      step: `(params, state, x [B, *in]) -> (state, y [B, *out])`.
-      unroll: `(params, state, xs [T, B, *in]) -> (state, ys [T, B, *out])`; equals the scan of
-        `step`.
+      step: `(params, state, x [B, *in], is_first=None) -> (state, y [B, *out])`. Where `is_first
+        [B]` is set, that example enters the step at rest; what was drawn for the sequence stays.
+      unroll: `(params, state, xs [T, B, *in], is_first=None) -> (state, ys [T, B, *out])`, with
+        `is_first [T, B]`; equals the scan of `step`.
       unroll_with_stats: as `unroll`, but returns `(state, ys, stats)`; `stats` is a tuple with one
         `LayerStats` for each spiking layer inside, `()` if none spikes. None if unknown: the
         statistics then have one entry `MISSING` for this layer.
@@ -103,9 +121,7 @@ class Layer(NamedTuple):
     initial_state: Callable[..., tuple[State, Shape]]
     step: Step
     unroll: Unroll
-    unroll_with_stats: (
-        Callable[[Params, State, Array], tuple[State, Array, tuple[LayerStats, ...]]] | None
-    ) = None
+    unroll_with_stats: Callable[..., tuple[State, Array, tuple[LayerStats, ...]]] | None = None
     constants: Callable[[], dict[str, Any]] | None = None
     layers: "tuple[Layer, ...]" = ()
 
@@ -114,26 +130,141 @@ class Layer(NamedTuple):
         return _text(self)
 
 
-def scan(step: Step) -> Unroll:
+def restart_where(is_first: Array, state: State, rest: State) -> State:
+    """Put some examples of a state at rest.
+
+    Args:
+      is_first: `[B]` bool.
+      state: a pytree whose leaves lead with B.
+      rest: the state at rest, of the same form.
+
+    Returns:
+      The state: `rest` where `is_first`, else `state`.
+
+    Raises:
+      ValueError: a leaf of the state has another batch size than `is_first`.
+
+    >>> restart_where(jnp.array([True, False]), jnp.array([3.0, 4.0]), jnp.zeros(2))
+    Array([0., 4.], dtype=float32)
+    """
+
+    def choose(leaf: Array, at_rest: Array) -> Array:
+        if jnp.shape(leaf)[:1] != is_first.shape:
+            raise ValueError(
+                f"is_first must have shape {list(jnp.shape(leaf)[:1])}, one for each example of "
+                f"the state, got {list(is_first.shape)}"
+            )
+        where = jnp.expand_dims(is_first, range(1, jnp.ndim(leaf)))
+        return jnp.where(where, jnp.asarray(at_rest, leaf.dtype), leaf)
+
+    return jax.tree.map(choose, state, rest)
+
+
+def scan(step: Step, initial_state: Callable[[Shape, Any], State] | None = None) -> Unroll:
     """Make the reference `unroll` of a `step`: `lax.scan` over the leading time axis.
 
     Args:
       step: `(params, state, x) -> (state, y)`.
+      initial_state: `(shape, dtype) -> state` at rest, for restarts within a sequence.
 
     Returns:
-      `(params, state, xs [T, ...]) -> (state, ys [T, ...])`.
+      `(params, state, xs [T, ...], is_first=None) -> (state, ys [T, ...])`.
     """
 
-    def unroll(params: Params, state: State, xs: Array) -> tuple[State, Array]:
+    def unroll(
+        params: Params, state: State, xs: Array, is_first: Array | None = None
+    ) -> tuple[State, Array]:
         arguments.sequence("xs", xs)
-        return lax.scan(lambda s, x: step(params, s, x), state, xs)
+        if is_first is None:
+            return lax.scan(lambda s, x: step(params, s, x), state, xs)
+        if initial_state is None:
+            raise TypeError(
+                "is_first needs a neuron that knows its state at rest: pass initial_state to scan"
+            )
+        arguments.restarts("is_first", is_first, xs)
+        rest = initial_state(xs.shape[1:], float_dtype(state, xs))
+
+        def body(state: State, now: tuple[Array, Array]) -> tuple[State, Array]:
+            x, first = now
+            return step(params, restart_where(first, state, rest), x)
+
+        return lax.scan(body, state, (xs, is_first))
 
     return unroll
 
 
+def given(is_first: Array | None) -> tuple[Array, ...]:
+    """Return the arguments that restarts add to a call: none where there are no restarts."""
+    return () if is_first is None else (is_first,)
+
+
+def float_dtype(state: State, xs: Array) -> Any:
+    """The dtype of a state at rest: that of its first float leaf, or else of the inputs."""
+    for leaf in jax.tree.leaves(state):
+        if jnp.issubdtype(leaf.dtype, jnp.inexact):
+            return leaf.dtype
+    return jnp.result_type(xs, float)
+
+
+def make_neuron(
+    step: Step,
+    initial_state: Callable[[Shape, Any], State],
+    *,
+    init: Callable[[Array, Shape], Params] | None = None,
+    unroll: Unroll | None = None,
+    probe: Callable[[Params, State], Probe] | None = None,
+    spiking: bool = True,
+    constants: Mapping[str, Any] | None = None,
+) -> Neuron:
+    """Make a `Neuron` of its step and its state at rest.
+
+    Args:
+      step: `(params, state, current [B, *units]) -> (state, out [B, *units])`.
+      initial_state: `(shape, dtype) -> state` at rest, `shape = [B, *units]`; every leaf of the
+        state leads with B.
+      init: `(key, units) -> params`; None if nothing is learned.
+      unroll: `(params, state, currents [T, B, *units]) -> (state, outs)`, faster than the scan of
+        `step` and equal to it; None for the scan. Restarts within a sequence scan the step.
+      probe: `(params, state) -> Probe`; None if unknown.
+      spiking: whether the outputs are spikes.
+      constants: the numbers that shape the forward pass, by name, for `save` and `repr`.
+
+    Returns:
+      A `Neuron`.
+
+    Raises:
+      TypeError: a function is not callable.
+
+    >>> neuron = make_neuron(lambda params, u, i: (u + i, u + i), jnp.zeros, spiking=False)
+    >>> neuron.unroll((), jnp.zeros((1, 1)), jnp.ones((3, 1, 1)))[1].ravel()
+    Array([1., 2., 3.], dtype=float32)
+    """
+    arguments.function("step", step, "a function (params, state, current) -> (state, out)")
+    arguments.function("initial_state", initial_state, "a function (shape, dtype) -> state")
+    by_step = scan(step, initial_state)
+
+    def unroll_(
+        params: Params, state: State, currents: Array, is_first: Array | None = None
+    ) -> tuple[State, Array]:
+        if is_first is None and unroll is not None:
+            return unroll(params, state, currents)
+        return by_step(params, state, currents, is_first)
+
+    named = dict(constants or {})
+    return Neuron(
+        init or (lambda key, shape: ()),
+        initial_state,
+        step,
+        unroll_,
+        probe,
+        spiking,
+        lambda: {"neuron": name_of(step), **named},
+    )
+
+
 def without_stats(unroll: Unroll) -> Callable[..., tuple[State, Array, tuple[LayerStats, ...]]]:
     """Make the `unroll_with_stats` of a layer in which nothing spikes from its `unroll`."""
-    return lambda params, state, xs: (*unroll(params, state, xs), ())
+    return lambda *args: (*unroll(*args), ())
 
 
 def constants_of(part: Any) -> dict[str, Any]:
@@ -153,10 +284,59 @@ def name_of(function: Any) -> str:
     return getattr(function, "__name__", None) or type(function).__name__
 
 
+# Restarts of layers, those too whose functions take no `is_first` ---------------------------------
+
+
+def step_layer(
+    layer: Layer, params: Params, state: State, x: Array, is_first: Array | None = None
+) -> tuple[State, Array]:
+    """Call `layer.step`; where it takes no `is_first`, put those examples at rest before it."""
+    if is_first is None:
+        return layer.step(params, state, x)
+    if _takes_restarts(layer.step):
+        return layer.step(params, state, x, is_first)
+    rest, _ = layer.initial_state(params, x.shape)
+    forms: list[Any] = [jax.tree.structure(tree) for tree in (rest, state)]
+    if forms[0] != forms[1]:
+        raise TypeError(
+            f"is_first needs a step that takes it in {layer!r}, whose state holds what was drawn: "
+            "write step(params, state, x, is_first=None)"
+        )
+    return layer.step(params, restart_where(is_first, state, rest), x)
+
+
+def unroll_layer(
+    layer: Layer, params: Params, state: State, xs: Array, is_first: Array | None = None
+) -> tuple[State, Array]:
+    """Call `layer.unroll`; where it takes no `is_first`, scan the step with restarts."""
+    if is_first is None:
+        return layer.unroll(params, state, xs)
+    if _takes_restarts(layer.unroll):
+        return layer.unroll(params, state, xs, is_first)
+    arguments.restarts("is_first", is_first, xs)
+
+    def body(state: State, now: tuple[Array, Array]) -> tuple[State, Array]:
+        return step_layer(layer, params, state, *now)
+
+    return lax.scan(body, state, (xs, is_first))
+
+
+@functools.lru_cache(maxsize=1024)
+def _takes_restarts(function: Callable[..., Any]) -> bool:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return True
+    kinds = [p.kind for p in parameters]
+    variadic = inspect.Parameter.VAR_POSITIONAL in kinds
+    return variadic or sum(kind <= inspect.Parameter.POSITIONAL_OR_KEYWORD for kind in kinds) > 3
+
+
 def unroll_with_stats(
-    layer: Layer, params: Params, state: State, xs: Array
+    layer: Layer, params: Params, state: State, xs: Array, is_first: Array | None = None
 ) -> tuple[State, Array, tuple[LayerStats, ...]]:
     """Call `layer.unroll_with_stats`; if it is None, `layer.unroll` with the entry `MISSING`."""
     if layer.unroll_with_stats is not None:
-        return layer.unroll_with_stats(params, state, xs)
-    return (*layer.unroll(params, state, xs), (jax.tree.map(jnp.asarray, MISSING),))
+        return layer.unroll_with_stats(params, state, xs, *given(is_first))
+    missing = jax.tree.map(jnp.asarray, MISSING)
+    return (*unroll_layer(layer, params, state, xs, is_first), (missing,))

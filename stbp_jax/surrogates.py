@@ -30,7 +30,7 @@ from flax import struct
 
 from stbp_jax import arguments, reprs
 from stbp_jax.closures import no_gradient, opened
-from stbp_jax.core import Array
+from stbp_jax.core import Array, Probe
 
 
 class Family(NamedTuple):
@@ -157,6 +157,14 @@ class Surrogate:
         leaves = jax.tree.leaves(self.width)
         shape = jnp.broadcast_shapes(*map(jnp.shape, leaves))
         return self.derivative(jnp.zeros(shape, jnp.result_type(float, *leaves)))
+
+    def probe(self, v: Array) -> Probe:
+        """Return the distance v to the threshold, the curve there, and whether v is in the window.
+
+        Args:
+          v: membrane minus threshold, `[B, *units]`.
+        """
+        return Probe(v, self.derivative(v), self.in_window(v))
 
     def in_window(self, v: Array) -> Array:
         """Return whether |v| < FWHM / 2, where most of the gradient passes; bools like `v`."""

@@ -1,9 +1,9 @@
 """Shared test bodies: what every unroll, every neuron and every layer must satisfy.
 
-A subclass of a few lines names an implementation. Inputs are dyadic (k/256) and decays powers of
-two, so that float32 sums are exact in any order: schedules are compared bit for bit, and a
-membrane may sit exactly on its threshold. Programs are compiled once for each class; what else is
-needed runs step by step under `jax.disable_jit`, which is cheaper than one more compilation.
+A subclass of a few lines names an implementation. Inputs are dyadic (k/256) and decays are powers
+of two, so float32 sums are exact in any order: schedules are compared bit for bit, and a membrane
+may sit exactly on its threshold. Each class compiles its programs once. Everything else runs step
+by step under `jax.disable_jit`, which costs less than one more compilation.
 """
 
 import functools
@@ -28,7 +28,7 @@ RESETS = {
     "subtractive": sj.soft_reset,
 }
 CUTS = {"kept": lambda c: c, "reset detached": sj.detach_reset, "time detached": sj.detach_time}
-# Dyadic where it decides an edge: at width 1/2 some membranes sit on the border of the window.
+# Dyadic where it sets an edge: at width 1/2 some membranes sit on the border of the window.
 CURVES = {
     "h1": (sj.rectangular, 0.5),
     "h2": (sj.polynomial, 3.0),
@@ -59,7 +59,7 @@ def like(tree: Any, dtype: Any) -> Any:
 
 
 def host(tree: Any) -> Any:
-    """The tree in NumPy, where an index is no program to compile."""
+    """The tree in NumPy, where indexing compiles nothing."""
     return jax.tree.map(np.asarray, tree)
 
 
@@ -81,7 +81,7 @@ def assert_near(got: Any, wanted: Any, tolerance: float) -> None:
 
 
 def quick_jit(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles in a third of the time; on dyadic inputs to the same numbers."""
+    """A `jit` that compiles in a third of the time; dyadic inputs give the same numbers."""
     options = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
     return jax.jit(function, compiler_options=options)
 
@@ -132,7 +132,7 @@ class Population(SimpleNamespace):
 def population(
     *, steps: int = STEPS, batch: int = BATCH, units: tuple[int, ...] = (5,), per_unit: bool = False
 ) -> Population:
-    """Neurons that fire now and then, from a state whose spikes do not follow its membrane."""
+    """Neurons that fire sometimes, from a state whose spikes do not follow from its membrane."""
     rng = np.random.default_rng(12)
     shape = (batch, *units)
     decay, threshold = np.asarray(0.5), np.asarray(0.5)
@@ -166,8 +166,8 @@ class UnrollContract:
 
     Attributes:
       unroll: the implementation, a staticmethod.
-      precise: it runs in float64, and is then held to 1e-10; else to 1e-5 in float32.
-      refused: names of resets, cuts and curves at which it raises NotImplementedError.
+      precise: whether it runs in float64, with a tolerance of 1e-10; else 1e-5 in float32.
+      refused: names of resets, cuts and curves for which it raises NotImplementedError.
     """
 
     unroll: ClassVar[LIFUnroll]
@@ -337,7 +337,7 @@ class UnrollContract:
 
     @pytest.mark.parametrize("name", RESETS)
     def test_gradient_to_a_decay_of_zero_is_finite(self, name: str) -> None:
-        """Decay 0 is allowed, and a learned or swept one may get there."""
+        """Decay 0 is allowed, and a learned or swept decay may reach it."""
         p = population(steps=3)
         p.decay = np.asarray(0.0)
         _, grads = self.once(self.reset(name), p.args(self.surrogate()))
@@ -408,7 +408,7 @@ class UnrollContract:
 
     @pytest.mark.parametrize("name", [*RESETS, *CUTS, *CURVES])
     def test_refuses_with_a_reason(self, name: str) -> None:
-        """What an implementation does not take, it says; it never falls back in silence."""
+        """An implementation raises on unsupported input; it never falls back in silence."""
         if name not in self.refused:
             return
         reset = CUTS[name if name in CUTS else "kept"](RESETS.get(name, sj.hard_reset))
@@ -436,7 +436,7 @@ def _layer_of(p: Population, curve: str, gate: str, cut: str) -> ref.Layer:
 
 @functools.cache
 def _neuron_setting(cls: "type[NeuronContract]") -> SimpleNamespace:
-    """What all tests of a class share; above all the compiled unroll."""
+    """Values that all tests of a class share, the compiled unroll among them."""
     neuron = cls.make()
     rng = np.random.default_rng(4)
     params = rounded(neuron.init(jax.random.key(1), cls.units))
@@ -475,12 +475,12 @@ class NeuronContract:
     """A `Neuron`.
 
     Attributes:
-      make: makes it, a staticmethod.
-      units: their shape.
-      learns: it has parameters.
-      drawn: they are drawn from the key.
-      spikes: its outputs are 0 or 1, and it knows its window.
-      exact: dyadic inputs make exact float32 sums.
+      make: makes the neuron, a staticmethod.
+      units: the shape of its units.
+      learns: whether it has parameters.
+      drawn: whether the parameters depend on the key.
+      spikes: whether its outputs are 0 or 1 and it has a surrogate window.
+      exact: whether dyadic inputs make exact float32 sums.
     """
 
     make: ClassVar[Callable[[], core.Neuron]]
@@ -571,9 +571,9 @@ class NeuronContract:
 
     def test_window(self) -> None:
         s = self.s
-        assert (s.neuron.in_window is not None) == self.spikes
-        if s.neuron.in_window is not None:
-            inside = s.neuron.in_window(s.params, s.state)
+        assert (s.neuron.probe is not None) == self.spikes
+        if s.neuron.probe is not None:
+            inside = s.neuron.probe(s.params, s.state).in_window
             assert inside.shape == (BATCH, *self.units)
             assert inside.dtype == bool
 
@@ -583,7 +583,7 @@ class NeuronContract:
 
 @functools.cache
 def _layer_setting(cls: "type[LayerContract]") -> SimpleNamespace:
-    """What all tests of a class share; above all its three programs."""
+    """Values that all tests of a class share, its three programs among them."""
     layer = cls.make()
     rng = np.random.default_rng(4)
     keys = jnp.stack([jax.random.key(1), jax.random.key(2)])
@@ -592,7 +592,7 @@ def _layer_setting(cls: "type[LayerContract]") -> SimpleNamespace:
     @quick_jit
     @jax.vmap
     def init(key: Any) -> Any:
-        nonlocal out_shape  # static, so it leaves by the side door
+        nonlocal out_shape  # static, so no output of the program
         params, out_shape = layer.init(key, cls.shape)
         return params
 
@@ -603,7 +603,7 @@ def _layer_setting(cls: "type[LayerContract]") -> SimpleNamespace:
 
     @quick_jit
     def unroll(params: Any, state: Any, xs: Any) -> Any:
-        """Its values; gradients of a random function of them; the Jacobian of all outputs."""
+        """The layer's values, gradients of a random function of them, all outputs' Jacobian."""
         out, pull = jax.vjp(layer.unroll, params, state, xs)
         basis = jnp.eye(out[1].size).reshape((-1, *out[1].shape))
         zeros = jax.tree.map(jnp.zeros_like, out[0])
@@ -637,12 +637,12 @@ class LayerContract:
     """A `Layer`; a network is one too.
 
     Attributes:
-      make: makes it, a staticmethod.
-      shape: of its inputs, without T and B.
+      make: makes the layer, a staticmethod.
+      shape: the shape of its inputs, without T and B.
       key: makes a key for layers that draw, a staticmethod.
-      remembers: later outputs depend on earlier inputs.
-      reports: how many spiking layers it has, and so how many activities it reports.
-      spikes: its outputs are spikes.
+      remembers: whether later outputs depend on earlier inputs.
+      reports: the number of its spiking layers, each of which reports statistics.
+      spikes: whether its outputs are spikes.
     """
 
     make: ClassVar[Callable[[], core.Layer]]
@@ -719,7 +719,7 @@ class LayerContract:
                     assert not flow[t, b, :t, b].any()
 
     def test_outputs_do_not_see_the_future(self) -> None:
-        """Of values, not of gradients: a surrogate could hide a leak."""
+        """Values, not gradients: a surrogate could hide a leak."""
         s = self.s
         xs, wanted = host((s.xs, s.out[1]))
         for t in (1, 2):

@@ -1,7 +1,7 @@
 """Mutated N-MNIST files against a slow reader of their rules: `python -m tests.fuzz_events`.
 
-Every file is either refused with a ValueError that names it, or keeps every rule and is read as
-exactly the events that its bytes spell. Any other error, and any difference, ends the run.
+A file that breaks a rule must raise a ValueError that names the file. Any other file must be read
+as exactly the events in its bytes. Any other error, and any difference, ends the run.
 """
 
 import argparse
@@ -21,7 +21,7 @@ NAME = re.compile(r"(Train|Test)/([0-9])/([0-9]{1,9})\.bin")
 
 
 def plain_events(content):
-    """Events `(x, y, polarity, time)` by the rules one after the other; None where one breaks."""
+    """Events `(x, y, polarity, time)`, rule by rule; None if the file breaks a rule."""
     if len(content) % 5:
         return None
     events, wraps, before = [], 0, 0
@@ -39,7 +39,7 @@ def plain_events(content):
 
 
 def plain_archive(path):
-    """`{split: {number: (label, events)}}` as zipfile reads it; None where a rule breaks."""
+    """`{split: {number: (label, events)}}` as zipfile reads it; None if a rule is broken."""
     found = {"Train": {}, "Test": {}}
     try:
         with zipfile.ZipFile(path) as archive:
@@ -64,7 +64,7 @@ def plain_archive(path):
 
 
 def recording(rng):
-    """A few events, now and then with wraps of the clock or at the end of all times."""
+    """A few events, sometimes with wraps of the clock or at the largest time."""
     count = int(rng.integers(1, 40))
     out = bytearray()
     times = np.sort(rng.integers(0, 340_000, count))
@@ -79,7 +79,7 @@ def recording(rng):
 
 
 def mutate(rng, content):
-    """Bytes flipped, cut, inserted or moved; whole events too, for lengths stay legal then."""
+    """Bytes flipped, cut, inserted or moved; whole events too, which keeps lengths legal."""
     out = bytearray(content)
     for _ in range(rng.integers(1, 4)):
         at = int(rng.integers(0, len(out) + 1))
@@ -107,7 +107,7 @@ def mutate(rng, content):
 
 
 def attempt(read, path):
-    """What `read` returns, or None where it refuses the file by name; other errors get through."""
+    """The result of `read`, or None if it raises a ValueError that names the file."""
     try:
         return read(path)
     except ValueError as error:
@@ -131,7 +131,7 @@ def compare_archive(path):
     """As `compare_file`, of a whole archive."""
     got, wanted = attempt(data.read_nmnist, path), plain_archive(path)
     if (got is None) != (wanted is None):
-        data.read_nmnist(path)  # says why, where it is the one that refuses
+        data.read_nmnist(path)  # the error says why
         raise AssertionError("an archive that breaks a rule was accepted")
     if got is not None:
         for (rows, labels), part in zip(got, wanted.values(), strict=True):
@@ -151,12 +151,12 @@ def archive(rng, contents):
 
 
 def fuzz(files, seed, folder):
-    """Tries so many mutated files.
+    """Read many mutated files.
 
     Returns:
-      How many of each kind were accepted and refused.
+      The number of accepted and of refused files of each kind.
     """
-    rng, told = np.random.default_rng(seed), Counter()
+    rng, counts = np.random.default_rng(seed), Counter()
     single, whole = folder / "00001.bin", folder / "mutated.zip"
     for n in range(files):
         if n % 4:
@@ -171,8 +171,8 @@ def fuzz(files, seed, folder):
                 packed = archive(rng, contents)
             whole.write_bytes(packed)
             accepted = compare_archive(whole)
-        told[f"{kind}, {'accepted' if accepted else 'refused'}"] += 1
-    return told
+        counts[f"{kind}, {'accepted' if accepted else 'refused'}"] += 1
+    return counts
 
 
 if __name__ == "__main__":

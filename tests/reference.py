@@ -1,8 +1,8 @@
-"""PAPER.md section 1 in float64 NumPy, by hand and without JAX: what the library is tested against.
+"""Section 1 of PAPER.md in float64 NumPy, without JAX: the reference of the gradient tests.
 
-Decides nothing about speed: loops over steps and layers, one line for each equation. Numbers in
-brackets are those of Wu et al. 2018. Indices run as in the paper: row t of a trajectory is step t,
-row 0 is the state before the first step.
+The code is slow and plain: loops over steps and layers, one line for each equation. Numbers in
+brackets are those of Wu et al. 2018. Indices are those of the paper: row t of a trajectory is step
+t, row 0 is the state before the first step.
 
     eps^{t,n} = total dL/du^{t,n}      delta^{t,n} = total dL/do^{t,n}
 """
@@ -73,7 +73,7 @@ CURVES = {
 
 
 class Gate(NamedTuple):
-    """What of (u, o, tau, vth) enters the next step, and its four partial derivatives."""
+    """The part of (u, o, tau, vth) that enters the next step, and its four derivatives."""
 
     carried: Callable[..., Array]
     by_u: Callable[..., Array]
@@ -114,12 +114,12 @@ DETACH = ("kept", "reset detached", "time detached")
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of LIF neurons, and what feeds it.
+    """One layer of LIF neurons and its synapse.
 
     `kernel` is [in, out], or [kh, kw, channels, filters] of a convolution with valid padding, or
     None where x is the current itself. `tau` and `vth` are scalars or one number for each unit.
-    `detach` is one of DETACH. SDBP ("time detached") cuts the carried u and o; what comes back
-    through recurrent weights is an input, and stays.
+    `detach` is one of DETACH. SDBP ("time detached") cuts the carried u and o. The current of
+    recurrent weights is an input, so its gradient remains.
     """
 
     kernel: Array | None
@@ -134,7 +134,7 @@ class Layer:
     recurrent_bias: Array | None = None
 
     def spike(self, u: Array, smooth: bool) -> Array:
-        """o = g(u)  (5, 7), or its smooth twin."""
+        """o = g(u)  (5, 7), or the curve's integral."""
         v = u - self.vth
         return CURVES[self.curve].integral(v, self.width) if smooth else (v >= 0).astype(float)
 
@@ -244,7 +244,7 @@ def loss_backward(y: Array, o: Array) -> Array:
 
 
 class Gradient(NamedTuple):
-    """Of one layer; `u0` and `o0` are those of the state before the first step."""
+    """Gradients of one layer; `u0` and `o0` belong to the state before the first step."""
 
     kernel: Array
     bias: Array
@@ -263,12 +263,12 @@ def backward(
     output_bar: Array,
     last_bar: Sequence[tuple[Array, Array]] | None = None,
 ) -> tuple[Array, list[Gradient]]:
-    """The exact recursion of PAPER.md, from the last step and the last layer.
+    """The exact recursion of PAPER.md, backward from the last step and the last layer.
 
     Args:
       layers: as in `forward`.
       x: as in `forward`.
-      path: what `forward` returned.
+      path: the result of `forward`.
       output_bar: dL/do^{t,N} of the loss alone, [T, B, C].
       last_bar: dL/du^T, dL/do^T of each layer, where the loss looks at the last state too.
 

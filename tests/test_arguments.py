@@ -1,7 +1,7 @@
-"""Arguments of encodings, readouts, losses and metrics: what is refused by name, what is right.
+"""Arguments of encodings, readouts, losses and metrics: good ones, and errors for bad ones.
 
-Arrays of every dtype, width and layout, empty ones, NaN, keys, labels. Those of layers are in
-`test_layer_arguments`.
+Arrays of every dtype, width and layout, empty arrays, NaN, keys, labels. `test_layer_arguments`
+holds the arguments of layers.
 """
 
 import re
@@ -26,7 +26,7 @@ def raises(error, *parts):
     return pytest.raises(error, match="(?s)" + ".*".join(re.escape(str(p)) for p in parts))
 
 
-# What is given where an array is meant, and what the message says of it.
+# Values in place of an array, and how the message names each.
 NO_ARRAYS = {
     "list": (lambda x: x.tolist(), "got list"),
     "tuple": (tuple, "got tuple"),

@@ -1,4 +1,4 @@
-"""Elastic distortion against SciPy, mirrored images, and what both must leave as it is."""
+"""Elastic distortion against SciPy, mirrored images, and what both keep unchanged."""
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ def test_equals_scipy():
 
 
 def test_ways_have_the_standard_deviation_that_is_told():
-    """A ramp tells how far each of its pixels came."""
+    """A ramp shows how far each of its pixels moved."""
     ramp = np.broadcast_to(np.arange(40, dtype=np.float32)[:, None], (200, 40, 40))
     moved = np.asarray(compiled(KEY, ramp))[:, 12:28, 12:28]
     way = moved - ramp[:, 12:28, 12:28]
@@ -48,8 +48,8 @@ def test_strength_zero_changes_nothing():
 def test_shape_and_dtype_stay(shape):
     for dtype in (np.uint8, np.float32, jnp.bfloat16):
         images = RNG.integers(0, 2, shape).astype(dtype)
-        told = jax.eval_shape(elastic, KEY, images)
-        assert (told.shape, told.dtype) == (shape, dtype)
+        out = jax.eval_shape(elastic, KEY, images)
+        assert (out.shape, out.dtype) == (shape, dtype)
     assert np.isfinite(compiled(KEY, images.astype(np.float32))).all()
 
 

@@ -1,4 +1,4 @@
-"""Bad input is refused with a message that names the argument, what came and what was wanted."""
+"""Bad input raises an error that names the argument, what was expected and what came."""
 
 import re
 

@@ -1,7 +1,7 @@
 """Codings: exact definitions, and the statistics of the Bernoulli code down to its bits.
 
-All keys are fixed. Bounds of statistics stand at five or more standard errors of the true value,
-so that another generator passes too; a wrong split of the 32-bit draws misses them by far.
+All keys are fixed. Bounds of statistics are five or more standard errors from the true value, so
+another generator passes too; a wrong split of the 32-bit draws misses the bounds by far.
 """
 
 import functools
@@ -133,7 +133,7 @@ def test_pixels_and_examples_are_independent(sample):
 
 @functools.cache
 def _draws():
-    """What decides every spike, `[T, N]` numbers of 16 bits, found by bisection.
+    """The random number behind every spike, `[T, N]` of 16 bits, found by bisection.
 
     One key draws the same whatever the image: a pixel fires at a step where 65536 p exceeds that
     step's number. Its high byte is the step's own, its low byte the pixel's rounding.

@@ -15,7 +15,7 @@ import stbp_jax
 PACKAGE = Path(stbp_jax.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-FLOORS = {
+LEVELS = {
     "core": 0,
     "arguments": 0,
     "closures": 0,
@@ -36,7 +36,7 @@ FLOORS = {
     "sweeps": 3,
     "plots": 3,
 }
-# Rooms on one floor do not know each other, but for these; none of them points back.
+# Packages on one level do not import each other, with these exceptions; none imports back.
 NEIGHBORS = {
     "core": {"arguments", "reprs"},
     "reprs": set(),
@@ -45,7 +45,7 @@ NEIGHBORS = {
     "layers": {"initializers", "metrics"},
     "presets": {"neurons"},
 }
-# They meet through core's contracts alone (DESIGN.md, section 3).
+# These use each other through the types of core alone.
 STRANGERS = {
     "layers": {"neurons"},
     "training": {"layers", "neurons", "initializers"},
@@ -75,48 +75,48 @@ def imports(file):
     return names
 
 
-def room(name):
-    """The room of `stbp_jax` that a dotted name stands in; None for other packages."""
+def part(name):
+    """The package or module of `stbp_jax` that holds a dotted name; None for other packages."""
     parts = name.split(".")
     if parts[0] != "stbp_jax":
         return None
     return parts[1] if len(parts) > 1 else "stbp_jax"
 
 
-ROOMS = {}  # room -> the rooms that it imports
+USES = {}  # part of the package -> the parts that it imports
 for _file in FILES:
-    _room = room(".".join(module_of(_file)))
-    _used = {room(name) for name in imports(_file)} - {None, _room}
-    ROOMS[_room] = ROOMS.get(_room, set()) | _used
+    _part = part(".".join(module_of(_file)))
+    _used = {part(name) for name in imports(_file)} - {None, _part}
+    USES[_part] = USES.get(_part, set()) | _used
 
 
-def test_imports_are_read_as_they_stand():
+def test_imports_are_read():
     # The reader of imports itself: all forms that occur, absolute and relative.
-    assert {"core", "arguments", "initializers"} <= ROOMS["layers"]
-    assert {"surrogates", "initializers"} <= ROOMS["neurons"]
-    assert {"arguments", "core", "metrics"} <= ROOMS["training"]
+    assert {"core", "arguments", "initializers"} <= USES["layers"]
+    assert {"surrogates", "initializers"} <= USES["neurons"]
+    assert {"arguments", "core", "metrics"} <= USES["training"]
     assert "stbp_jax.data.images.load" in imports(PACKAGE / "data" / "__init__.py")
     assert "stbp_jax.data.images.tfds" in imports(PACKAGE / "data" / "images" / "named_sets.py")
 
 
-def test_every_room_has_a_floor():
-    assert set(ROOMS) - {"stbp_jax", "data"} <= set(FLOORS)
+def test_every_part_has_a_level():
+    assert set(USES) - {"stbp_jax", "data"} <= set(LEVELS)
 
 
-@pytest.mark.parametrize("name", sorted(set(ROOMS) & set(FLOORS)))
+@pytest.mark.parametrize("name", sorted(set(USES) & set(LEVELS)))
 def test_imports_go_down(name):
-    used = ROOMS[name]
-    assert "stbp_jax" not in used, "import from the room where the name is made"
+    used = USES[name]
+    assert "stbp_jax" not in used, "import from the module that defines the name"
     neighbors = NEIGHBORS.get(name, set())
     for other in used:
-        assert other in FLOORS, f"{name} must not import {other}"
-        lower = FLOORS[other] < FLOORS[name]
+        assert other in LEVELS, f"{name} must not import {other}"
+        lower = LEVELS[other] < LEVELS[name]
         assert lower or other in neighbors, f"{name} must not import {other}"
     assert not used & STRANGERS.get(name, set())
 
 
-def test_data_stands_alone():
-    assert ROOMS["data"] == set()
+def test_data_imports_nothing_of_ours():
+    assert USES["data"] == set()
     for file in (PACKAGE / "data").rglob("*.py"):
         packages = {name.split(".")[0] for name in imports(file)}
         assert not packages & {"jax", "jaxlib", "flax", "optax", "chex", "tonic"}
@@ -133,12 +133,13 @@ def test_no_private_jax_and_nothing_outside(file):
 # Public names -----------------------------------------------------------------------------------
 
 WANTED = """
-Neuron Layer scan
+Neuron Layer make_neuron scan
 Surrogate rectangular polynomial sigmoid gaussian arctan superspike matched
 lif alif current_based recurrent leaky_integrator learnable_decay
 hard_reset soft_reset exponential_reset detach_reset detach_time
-Synapse dense conv avg_pool flatten dropout serial stepwise chunked truncated
-apply apply_with_stats
+Synapse dense conv avg_pool max_pool flatten dropout serial residual concatenate
+stepwise chunked truncated
+apply apply_with_stats record
 bernoulli constant latency rate peak_membrane first_spike half_squared_error cross_entropy
 Pipeline TrainConfig TrainState make_train train_epochs evaluate save load grid sweep summarize
 """
@@ -160,7 +161,7 @@ def test_public_name_has_a_docstring(name):
     thing = getattr(stbp_jax, name)
     doc = inspect.getdoc(thing)
     assert doc
-    # What NamedTuple and dataclass write by themselves tells nothing.
+    # The docstrings that NamedTuple and dataclass generate say nothing.
     assert not doc.startswith((f"{name}(", "Built-in"))
     assert doc.splitlines()[0].rstrip().endswith((".", ":")), "the first line is a sentence"
 
@@ -205,16 +206,16 @@ else:
 
 
 def test_data_imports_without_jax():
-    # The package around it imports JAX; by itself the room must not.
+    # `stbp_jax` imports JAX; `data` must not.
     loaded = in_a_fresh_interpreter(
         f"""
 import importlib.util, sys
-spec = importlib.util.spec_from_file_location("room", {str(PACKAGE / "data" / "__init__.py")!r})
-sys.modules["room"] = module = importlib.util.module_from_spec(spec)
+spec = importlib.util.spec_from_file_location("apart", {str(PACKAGE / "data" / "__init__.py")!r})
+sys.modules["apart"] = module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 print(*sys.modules)
 """
     )
-    assert "room.images.named_sets" in loaded
+    assert "apart.images.named_sets" in loaded
     for name in ("jax", "stbp_jax", "sklearn", "PIL", "h5py", "tonic", "tensorflow_datasets"):
         assert name not in loaded

@@ -47,7 +47,7 @@ def test_rates_of_many_bfloat16_spikes_are_exact():
 
 
 def fan_out(layer, params, shape):
-    """As the report of a spiking layer counts it, by the inputs' own operations."""
+    """The count of a spiking layer's statistics, from the operations of each input."""
     spikes = jnp.eye(math.prod(shape)).reshape((1, -1, *shape))
     report = jax.vmap(lambda x: apply_with_stats(layer, params, x[None, None])[2][0].operations)
     return jax.jit(report)(spikes[0]).reshape(shape)
@@ -137,8 +137,8 @@ def test_the_report_agrees_with_the_metrics():
 
     @jax.jit
     def run(params):
-        _, outs, told = apply_with_stats(network, params, xs)
-        return outs, told, apply(hidden, params[:1], xs)[1]
+        _, outs, stats = apply_with_stats(network, params, xs)
+        return outs, stats, apply(hidden, params[:1], xs)[1]
 
     outs, (first, second), spikes = run(params)
     pooled = np.asarray(spikes).reshape(T, B, 2, 2, 2, 2, 2).mean(axis=(3, 5)).reshape(T, B, 8)

@@ -1,4 +1,4 @@
-"""Plots draw the right number of points into the Axes that they are given, and return those."""
+"""Plots draw the right number of points into the given Axes, and return the Axes."""
 
 import numpy as np
 import pytest
@@ -65,7 +65,7 @@ def test_learning_curve_shows_errors_in_percent(axes):
     np.testing.assert_array_equal(train[0], [1, 2, 3])
     np.testing.assert_allclose(test[1], [50, 20, 25])
     np.testing.assert_allclose(train[1][:2], [50, 10])
-    assert np.isnan(train[1][2])  # no error has no place on a logarithmic axis
+    assert np.isnan(train[1][2])  # an error of 0 cannot be shown on a logarithmic axis
     assert axes.get_yscale() == "log"
 
 

@@ -1,4 +1,4 @@
-"""Presets hold what PAPER.md, sections 3 and 4, restores from the sources, and they train."""
+"""Presets hold the settings of PAPER.md, sections 3 and 4, and they train."""
 
 import functools
 
@@ -112,7 +112,7 @@ def test_optimizer_is_adam_with_its_steps(preset):
 
 
 def test_adam_has_the_paper_s_constants():
-    # A gradient that changes sign tells both betas and eps apart from others.
+    # A gradient that changes sign distinguishes both betas and eps from others.
     preset = presets.paper.mnist
     ours, plain = preset.optimizer(100), optax.adam(preset.learning_rate, 0.9, 0.999, 1e-8)
     params = jnp.zeros(3)
@@ -156,8 +156,8 @@ def report(init, images, labels):
         def loss(params):
             return half_squared_error(rate(apply(network, params, xs)[1]), labels).mean()
 
-        _, outs, told = apply_with_stats(network, params, xs)
-        return told, outs, jax.grad(loss)(params)
+        _, outs, stats = apply_with_stats(network, params, xs)
+        return stats, outs, jax.grad(loss)(params)
 
     return run(params)
 

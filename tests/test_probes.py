@@ -1,8 +1,8 @@
 """Generated probes: every function of arrays x every kind of bad or unusual array.
 
-A probe replaces one array of a good call. What keeps its values (another layout, a wider dtype, a
-trace) must give the same result or be refused; what spoils them must be refused by an error that
-names what is wrong, or show in the result. `SILENT` lists the exceptions, with the reason.
+A probe replaces one array of a good call. A replacement with the same values (another layout, a
+wider dtype, a trace) must give the same result or raise. A replacement with bad values must raise
+an error that names the problem, or show in the result. `SILENT` lists the exceptions, with reasons.
 """
 
 from typing import Any
@@ -137,8 +137,8 @@ CALLS: dict[str, tuple[Any, dict[str, np.ndarray]]] = {
     "derivative": (lambda v: sj.rectangular().derivative(v), {"v": floats(B, N)}),
     "evaluate": (evaluated, {"images": floats(B, N), "labels": LABELS}),
     "pack_events": (
-        lambda times, cells: data.pack_events([(times, cells)], 10),
-        {"times": np.array([0, 3, 9], np.int32), "cells": np.array([7, 1, 2], np.int32)},
+        lambda times, addresses: data.pack_events([(times, addresses)], 10),
+        {"times": np.array([0, 3, 9], np.int32), "addresses": np.array([7, 1, 2], np.int32)},
     ),
     "grid": (lambda width: sj.grid(width=width)[0], {"width": floats(N)}),
 }
@@ -190,7 +190,7 @@ SPOILED = {
     "None": lambda x: None,
     "two axes more": lambda x: x[None, None],
 }
-# What passes in silence, and why that is right.
+# Bad values that pass in silence, and why that is right.
 SILENT = {
     ("accuracy", "scores", "NaN"): "the example counts as wrong",
     ("synaptic_operations", "spikes", "two axes more"): "units of any number of axes",

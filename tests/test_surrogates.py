@@ -1,4 +1,4 @@
-"""The curves: the numbers of PAPER.md's table, extreme values, and widths as leaves."""
+"""Surrogate curves: the table of PAPER.md, extreme values, and widths as leaves."""
 
 import functools
 from collections.abc import Callable
@@ -264,7 +264,7 @@ def test_the_family_is_static_and_the_width_is_not() -> None:
 
 
 def test_a_sweep_of_widths_compiles_once() -> None:
-    """Training steps in a scan, vmapped over widths; a new family compiles anew."""
+    """Training steps in a scan, vmapped over widths; a new family compiles again."""
     xs = jnp.asarray(np.random.default_rng(0).random((5, 4, 6)), jnp.float32)
     targets = jnp.eye(3)[jnp.array([0, 1, 2, 0])]
     start = sj.dense(3, sj.lif()).init(jax.random.key(0), (6,))[0]
@@ -294,7 +294,7 @@ def test_a_sweep_of_widths_compiles_once() -> None:
     assert losses.shape == (2, 3)
     kernel = params.synapse.kernel
     assert (kernel[0] != kernel[1]).any()
-    lone, _ = train(stack(jnp.array([0.5, 0.1])))  # each cell by its own width
+    lone, _ = train(stack(jnp.array([0.5, 0.1])))  # each point by its own width
     np.testing.assert_allclose(lone.synapse.kernel[0], kernel[1], rtol=1e-6)
     train(jax.vmap(sj.sigmoid)(jnp.array([0.1, 0.5])))  # second trace
     with pytest.raises(AssertionError, match="retraced|traced"):
@@ -350,7 +350,7 @@ def test_an_integer_is_read_as_a_float() -> None:
     assert isinstance(sj.rectangular(2).width, float)
 
 
-# Curves of a user's own ---------------------------------------------------------------------------
+# Curves that a user writes ------------------------------------------------------------------------
 
 
 @struct.dataclass

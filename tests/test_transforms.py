@@ -1,6 +1,6 @@
 """Every function transformation of JAX works on networks and training steps.
 
-Comparisons of two programs are in float64, where no reordered sum flips a spike.
+Two programs are compared in float64, where no reordered sum flips a spike.
 """
 
 import functools
@@ -190,7 +190,7 @@ def test_a_training_step_under_scan_cond_and_donation(network, x64):
         twice = jax.lax.scan(lambda s, _: step(s, data), state, length=2)
         maybe = [
             jax.lax.cond(go, lambda s: step(s, data)[0], lambda s: s, state)
-            for go in (data[1][0] == LABELS[0], data[1][0] != LABELS[0])  # known to none but us
+            for go in (data[1][0] == LABELS[0], data[1][0] != LABELS[0])  # unknown to the compiler
         ]
         return twice, maybe
 

@@ -1,1 +1,1 @@
-"""How long a step takes and how much memory it needs, beside the same step written otherwise."""
+"""Time and memory of a training step, compared with other ways to write the same step."""

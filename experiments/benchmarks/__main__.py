@@ -1,12 +1,12 @@
 """The command line: `python -m experiments.benchmarks [--peers] [--cuda] [--smoke] [...]`.
 
-For each workload it starts one process for each implementation, checks that all compute the same,
-and then times them in turn, round after round, so that a busy moment hits all alike. Rows are
-written when a workload is through. Exit codes: 0 done, 1 some implementation failed or disagreed,
-or time ran out (the others were measured), 2 wrong usage.
+For each workload the command starts one process per implementation, checks that all compute the
+same, and times them in turn, round after round, so that a busy moment of the machine affects all
+equally. Rows are written at the end of each workload. Exit codes: 0 done, 1 some implementation
+failed or disagreed, or time ran out (the others were measured), 2 wrong usage.
 
-With a time budget every workload gets an equal share of what is left. Its processes must be ready
-within the share's larger part, and sampling stops at its end.
+With a time budget every workload gets an equal share of the remaining time. Its processes must be
+ready within 65 % of the share, and sampling stops at its end.
 """
 
 import argparse
@@ -28,9 +28,9 @@ from experiments.benchmarks import environment, ours, shapes, tables, worker
 from experiments.engine import provenance
 from experiments.engine import rows as result_rows
 
-SAMPLES = 3  # of each implementation in a round
+SAMPLES = 3  # per implementation and round
 CUDA_SECONDS = 480.0
-PREPARING = 0.65  # of a workload's share
+PREPARING = 0.65  # largest part of a workload's share for preparation
 LONGEST_PREPARATION = 240.0  # seconds; torch.compile needs more for loops of hundreds of steps
 PEERS = {
     "PyTorch loop": "peers_torch",
@@ -44,7 +44,7 @@ CUDA_PEERS = {"SpikingJelly Triton": "peers_torch"}
 
 
 def main(argv: list[str]) -> int:
-    """Measures what the arguments name; returns the exit code."""
+    """Run the benchmarks that the arguments name; return the exit code."""
     start = time.monotonic()
     parser = _parser()
     args = parser.parse_args(argv)
@@ -59,7 +59,7 @@ def main(argv: list[str]) -> int:
             pythons |= dict.fromkeys(modules, Path(sys.executable))
             environment.install_carried(Path(site))
         elif args.peers:
-            # PyTorch is the CPU's build: all run there.
+            # This PyTorch is a CPU build, so all run on the CPU.
             os.environ["JAX_PLATFORMS"] = "cpu"
             pythons |= {module: environment.python(module) for module in modules}
         seconds = args.seconds or (CUDA_SECONDS if args.cuda else None)
@@ -89,7 +89,7 @@ def _run(
         if args.peers or args.cuda:
             implementations |= PEERS | (CUDA_PEERS if on_cuda else {})
             if shapes.precision(shapes.WORKLOADS[name]) != "float32":
-                del implementations["Spyx"]  # its float32 parameters would widen all
+                del implementations["Spyx"]  # its float32 parameters would promote all arrays
         if args.implementation:
             implementations = {
                 i: module
@@ -98,7 +98,7 @@ def _run(
             }
         share = None if end is None else (end - time.monotonic()) / (len(names) - i)
         if share is not None and share <= 0:
-            print(f"failed: no time is left for {name}", file=sys.stderr)
+            print(f"failed: no time left for {name}", file=sys.stderr)
             failed = True
             continue
         rows = measure(
@@ -123,7 +123,7 @@ def _run(
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m experiments.benchmarks",
-        description="Times training steps and LIF unrolls, and appends rows to results/.",
+        description="Time training steps and LIF unrolls, and append rows to results/.",
         epilog="exit codes: 0 done, 1 some implementation failed or disagreed, or time ran out, "
         "2 wrong usage",
     )
@@ -131,30 +131,34 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--cuda",
         action="store_true",
-        help="all, other packages too, on a CUDA device; rows go to $OUT where that is set",
+        help="all, other packages too, on a CUDA device; rows go to $OUT if it is set",
     )
     parser.add_argument("--smoke", action="store_true", help="tiny sizes; writes no rows")
     parser.add_argument(
         "--workload", action="append", choices=list(shapes.WORKLOADS), help="default: all of them"
     )
     parser.add_argument(
-        "--implementation", action="append", help="besides the default only these; all if absent"
+        "--implementation", action="append", help="only the default and these; default: all"
     )
     parser.add_argument(
-        "--rounds", type=int, default=10, metavar="N", help=f"of {SAMPLES} samples each; default 10"
+        "--rounds",
+        type=int,
+        default=10,
+        metavar="N",
+        help=f"rounds of {SAMPLES} samples; default 10",
     )
     parser.add_argument(
         "--seconds",
         type=float,
         metavar="S",
-        help=f"time for everything; with --cuda {CUDA_SECONDS:.0f} by default, else no limit",
+        help=f"time for all workloads; default {CUDA_SECONDS:.0f} with --cuda, else no limit",
     )
-    parser.add_argument("--results", type=Path, metavar="DIR", help="where the rows go")
+    parser.add_argument("--results", type=Path, metavar="DIR", help="folder of the rows")
     return parser
 
 
 def _has_cuda() -> bool:
-    # In a process of its own: this one must hold none of the device's memory.
+    # In another process, because this one must hold no memory of the device.
     found = subprocess.run(
         [sys.executable, "-c", "import jax; print(jax.default_backend())"],
         env={**os.environ, **worker.ENVIRONMENT},
@@ -174,21 +178,22 @@ def measure(
     seconds: float | None = None,
     together: bool = False,
 ) -> list[dict[str, Any]]:
-    """Times all implementations of one workload in turn.
+    """Time all implementations of one workload in turn.
 
     Args:
-      workload: its name.
-      implementations: name -> module of its worker; the default, which comes first, is what the
-        others are compared with.
+      workload: name of the workload.
+      implementations: name -> module of its worker. The default comes first; the others are
+        compared with it.
       pythons: module -> interpreter.
-      rounds: how often each gets its turn.
-      smoke: the tiny version.
-      seconds: for all of it; as many rounds as fit, but one. None is no limit.
-      together: all processes start at once, and peers prepare while ours do so in turn. Else one
-        process starts when the one before it is ready.
+      rounds: largest number of rounds.
+      smoke: whether to run the tiny version.
+      seconds: time for the workload, which limits the rounds to at least one; None is no limit.
+      together: whether all processes start at once, and peers prepare while ours prepare in turn.
+        Otherwise a process starts when the previous one is ready.
 
     Returns:
-      Rows, without their command; implementations that failed or disagreed are told and left out.
+      Rows without their command. Implementations that failed or disagreed are printed and have no
+      row.
     """
     start = time.monotonic()
 
@@ -196,7 +201,7 @@ def measure(
         return None if seconds is None else max(1.0, start + share * seconds - time.monotonic())
 
     def attempt(w: worker.Worker, act: Callable[[], Any]) -> Any:
-        """What the worker did, or None where it failed: it is told and closed."""
+        """The result of `act`; None if the worker failed, which is printed and closes it."""
         try:
             return act()
         except worker.WorkerError as error:
@@ -224,7 +229,7 @@ def measure(
                 w.ask()
             limit = min(left(PREPARING) or LONGEST_PREPARATION, LONGEST_PREPARATION)
             if attempt(w, partial(w.hear, limit)) is None:
-                if name == ours.DEFAULT:  # nothing to compare the others with
+                if name == ours.DEFAULT:  # the others have no reference
                     return []
                 continue
             wrong = worker.disagreements(w.ready, workers[0].ready)
@@ -236,11 +241,13 @@ def measure(
         began = time.monotonic()
         for turn in range(rounds):
             now = time.monotonic()
-            another = (now - began) / turn if turn else 0.0  # seconds, as the rounds so far
+            another = (now - began) / turn if turn else 0.0  # seconds of a round, by the mean
             if turn and seconds is not None and now + another > start + 0.95 * seconds:
                 print(f"{workload}: time for {turn} of {rounds} rounds", flush=True)
                 break
-            first = turn % max(1, len(workers))  # nobody always follows the same one
+            first = turn % max(
+                1, len(workers)
+            )  # rotates, so that no worker always follows the same one
             for w in workers[first:] + workers[:first]:
                 taken = attempt(w, partial(w.sample, SAMPLES, left(1.1)))
                 samples[w.implementation] += taken or []
@@ -258,7 +265,7 @@ def _row(
     workload: str, w: worker.Worker, samples: list[float], date: str, workers: list[worker.Worker]
 ) -> dict[str, Any]:
     ready = w.ready
-    # The default is borne out by the plain loop, every other one by the default.
+    # The reference of the default is the plain loop; that of all others is the default.
     default = w.implementation == ours.DEFAULT
     reference = "bare lax.scan" if default else ours.DEFAULT
     known = reference in (other.implementation for other in workers)
@@ -275,13 +282,13 @@ def _row(
         "samples_seconds": samples,
         "median_seconds": statistics.median(samples),
         "compile_seconds": ready["compile_seconds"],
-        "peak_bytes": None,  # asked for when all samples are taken
+        "peak_bytes": None,  # measured after all samples
         "temp_bytes": ready["temp_bytes"],
         "hugepages": ready["hugepages"],
         "device": ready["device"] or workers[0].ready["device"],
         "jax": ready["jax"],
         "python": ready["python"],
-        "commit": provenance.commit() or os.environ.get("STBP_COMMIT"),  # where git is not
+        "commit": provenance.commit() or os.environ.get("STBP_COMMIT"),  # without git
         "date": date,
         "checked": checked,
         "remark": ready["remark"],

@@ -1,11 +1,10 @@
-"""The peers' environments, made once below `.venv-peers` in the checkout; and their wheels.
+"""Environments of the peers, made once in `.venv-peers` of the checkout, and their wheels.
 
-Decides the pinned versions. PyTorch comes first and alone, and packages that ask for more than they
-use come without their dependencies: some ask for torchvision, whose newest version replaces torch
-by a CUDA build. Packages come from wherever pip is configured to look.
+Versions are pinned. PyTorch is installed first and alone, and some packages without their
+dependencies: they require torchvision, whose newest version replaces torch by a CUDA build.
 
-`python -m experiments.benchmarks.environment` fetches what a machine with CUDA, JAX, Flax and
-PyTorch, but without a network, lacks besides. Those wheels are carried there in `.wheels`.
+`python -m experiments.benchmarks.environment` fetches the remaining wheels into `.wheels`, for a
+machine that has CUDA, JAX, Flax and PyTorch but no network.
 """
 
 import hashlib
@@ -18,7 +17,7 @@ from experiments.benchmarks import worker
 
 HOME = worker.ROOT / ".venv-peers"
 WHEELS = worker.ROOT / ".wheels"
-LARGEST = 60 * 2**20  # bytes of all wheels: what they travel with has a limit
+LARGEST = 60 * 2**20  # bytes of all wheels, so that they can be copied to another machine
 
 # One list of arguments for each call of pip.
 REQUIREMENTS: dict[str, list[list[str]]] = {
@@ -33,7 +32,7 @@ REQUIREMENTS: dict[str, list[list[str]]] = {
 
 
 def python(module: str) -> Path:
-    """The interpreter for a peers' worker; its environment is made anew when the pins changed."""
+    """The interpreter of a worker for peers; changed pins rebuild its environment."""
     steps = REQUIREMENTS[module]
     folder = HOME / module
     interpreter = folder / "bin" / "python"
@@ -48,7 +47,7 @@ def python(module: str) -> Path:
     return interpreter
 
 
-# For the device machine's Python, which is not this one.
+# For the Python of the CUDA machine.
 PLATFORM = ["--python-version", "3.12", "--implementation", "cp"]
 PLATFORM += [f"--platform=manylinux{tag}_x86_64" for tag in ("_2_28", "_2_27", "_2_17", "2014")]
 CARRIED: dict[str, list[str]] = {
@@ -57,21 +56,21 @@ CARRIED: dict[str, list[str]] = {
         *["spikingjelly==2.0.0", "loguru==0.7.3", "snntorch==1.0.0", "nir==1.0.8", "nirtorch==2.6"],
         *["spyx==1.0.0", "grain==0.2.18", "array_record==0.8.6"],
     ],
-    "wheel": ["norse==1.1.0"],  # there is only its source, pure Python
+    "wheel": ["norse==1.1.0"],  # published only as source, pure Python
 }
 
 
 def fetch_wheels(folder: Path = WHEELS) -> list[Path]:
-    """Downloads, or builds, the wheels to carry.
+    """Download or build the wheels for a machine without a network.
 
     Args:
-      folder: emptied of wheels first.
+      folder: folder of the wheels; older wheels in it are deleted.
 
     Returns:
-      The wheels.
+      Paths of the wheels.
 
     Raises:
-      ValueError: a built one would run here alone, or all together are too large to travel.
+      ValueError: a built wheel is not pure Python, or the wheels are too large in total.
     """
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.whl"):
@@ -84,32 +83,35 @@ def fetch_wheels(folder: Path = WHEELS) -> list[Path]:
     names = [requirement.partition("=")[0] for requirement in CARRIED["wheel"]]
     built = [wheel for wheel in found if wheel.name.partition("-")[0] in names]
     if not all(wheel.name.endswith("-none-any.whl") for wheel in built):
-        raise ValueError(f"not pure Python: {[wheel.name for wheel in built]}")
+        raise ValueError(f"wheels must be pure Python, got {[wheel.name for wheel in built]}")
     size = sum(wheel.stat().st_size for wheel in found)
     if size > LARGEST:
-        raise ValueError(f"{size / 2**20:.0f} MiB of wheels are too many to carry")
+        raise ValueError(
+            f"wheels must have at most {LARGEST / 2**20:.0f} MiB in total, got "
+            f"{size / 2**20:.0f} MiB"
+        )
     return found
 
 
 def install_carried(folder: Path, wheels: Path = WHEELS) -> None:
-    """Installs the carried wheels where the workers find them, without a network.
+    """Install the wheels for the workers, without a network.
 
     Args:
-      folder: where to; the workers' `PYTHONPATH` gets it.
-      wheels: where they lie. Without any there, or where they do not fit, peers that are not
-        installed besides will fail.
+      folder: target folder; it is added to the `PYTHONPATH` of the workers.
+      wheels: folder of the wheels. If it holds none, or they do not fit this Python, only peers
+        that are installed already can run.
     """
     found = sorted(map(str, wheels.glob("*.whl")))
     if not found:
-        print(f"no wheels in {wheels}: peers are those that are installed here", file=sys.stderr)
+        print(f"no wheels in {wheels}: only installed peers can run", file=sys.stderr)
         return
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "-q"]
     offline = ["--no-index", "--no-deps", "--no-cache-dir", "--no-compile", "--upgrade"]
     pure = [wheel for wheel in found if wheel.endswith("-none-any.whl")]
-    for wheels_alike in (pure, [wheel for wheel in found if wheel not in pure]):
-        command = [*pip, *offline, "--target", str(folder), *wheels_alike]
-        if wheels_alike and subprocess.run(command).returncode:
-            print(f"failed: these do not install here: {wheels_alike}", file=sys.stderr)
+    for group in (pure, [wheel for wheel in found if wheel not in pure]):
+        command = [*pip, *offline, "--target", str(folder), *group]
+        if group and subprocess.run(command).returncode:
+            print(f"failed: these do not install here: {group}", file=sys.stderr)
     worker.ENVIRONMENT["PYTHONPATH"] = os.pathsep.join((str(worker.ROOT), str(folder)))
 
 

@@ -1,8 +1,8 @@
-"""How memory grows with T: `python -m experiments.benchmarks.memory`.
+"""Growth of memory with T: `python -m experiments.benchmarks.memory`.
 
-Decides nothing anew: the whole training step of 784-400-10 at B = 100, in the variants that differ
-in what backward keeps, compiled for a few T. Told is the temporary memory that XLA plans, weights,
-images and optimiser state apart; nothing is run.
+The whole training step of 784-400-10 at B = 100 is compiled for a few T, in variants that differ in
+the residuals of the backward pass. Nothing is run: the number is the temporary memory that XLA
+plans, without weights, images and optimizer state.
 """
 
 import datetime
@@ -17,7 +17,7 @@ from experiments.engine import provenance
 from experiments.engine import rows as result_rows
 
 STEPS = (10, 30, 100, 300, 1000)
-# Plain autodiff is the network in one scan, as a newcomer would write it.
+# Plain autodiff is the network in one scan, written without the library.
 COLUMNS = {
     "plain autodiff": ours.BARE,
     "default": variants.VARIANTS[variants.DEFAULT],
@@ -28,7 +28,7 @@ RESULTS = tables.HERE / "results" / "memory"
 
 
 def main(steps: tuple[int, ...] = STEPS) -> list[dict]:
-    """Compiles every variant for every T; returns the rows."""
+    """Compile every variant for every T; return the rows."""
     base = shapes.WORKLOADS["step-784-400-10-T30-B100"]
     assert isinstance(base, shapes.Step)
     rows = []

@@ -1,9 +1,9 @@
-"""The worker for stbp_jax and what it is measured against in JAX: plain code, and two floors.
+"""The worker for stbp_jax, for plain JAX code and for two floors.
 
-Decides how each workload is written around a forward pass (`variants` has the library's): loss,
-gradient and optimiser are the same code for all. `bare lax.scan` is what a newcomer would write. A
-floor computes no neurons: it is the least that must be done, and no schedule beats it while it
-makes the same products or moves the same bytes.
+All implementations share the code around the forward pass: loss, gradient and optimizer.
+`variants` has the forward passes of the library; `bare lax.scan` is plain code without it. A floor
+computes no neurons: it makes only the matrix products, or moves only the bytes, that every schedule
+needs, so it bounds the time from below.
 """
 
 import sys
@@ -28,9 +28,9 @@ Array = jax.Array
 
 
 class Task(NamedTuple):
-    """What is timed: `function(carried, *inputs) -> (carried, outputs)`.
+    """A timed program: `function(carried, *inputs) -> (carried, outputs)`.
 
-    The carried buffers are given away in the call and come back for the next one.
+    The carried buffers are donated to a call and returned for the next one.
     """
 
     function: Callable[..., tuple[Any, Any]]
@@ -57,14 +57,14 @@ def _product(stage: Stage, kernel: Array, x: Array) -> Array:
 
 
 def _fastest_product(stage: Stage, kernel: Array, x: Array) -> Array:
-    """For the floor: on a CPU XLA's convolutions are slower than the library's."""
+    """Convolution of the floor: on a CPU the library's, which is faster than XLA's."""
     if isinstance(stage.synapse, Conv):
         return convolve(x, kernel, "valid")
     return _product(stage, kernel, x)
 
 
 def bare(workload: Workload) -> Forward:
-    """The whole network in one `lax.scan`, differentiated as it stands."""
+    """The whole network in one `lax.scan`, differentiated by autodiff."""
     stages = shapes.stages(workload)
 
     def forward(weights: Weights, xs: Array) -> Array:
@@ -92,7 +92,7 @@ def bare(workload: Workload) -> Forward:
 
 
 def plain_bernoulli(key: Array, images: Array, num_steps: int) -> Array:
-    """Jax's own: one uniform draw for every pixel and step."""
+    """`jax.random.bernoulli`: one uniform draw for every pixel and step."""
     fires = jax.random.bernoulli(key, images / 255, (num_steps, *images.shape))
     return fires.astype(jnp.float32)
 
@@ -108,7 +108,7 @@ def _loss(outs: Array, labels: Array) -> Array:
 
 
 def whole(workload: Workload, forward: Forward, encode: Encode = sj.bernoulli) -> Task:
-    """Everything that the workload asks, as one function."""
+    """The whole workload as one function."""
     weights = _weights(workload)
     match workload:
         case Step():
@@ -150,7 +150,7 @@ def _to_currents(forward: Forward) -> Callable[..., tuple[Any, Any]]:
 def check(workload: Workload, forward: Forward) -> dict[str, Array]:
     """Spikes, loss and gradients on given input spikes or currents; products in full precision."""
     with jax.default_matmul_precision("highest"):
-        # Inputs are arguments: constants might be computed with by the compiler.
+        # Inputs are arguments, because the compiler could fold constants.
         if not isinstance(workload, Step):
             task = whole(workload, forward)
             _, (spikes, grads) = jax.jit(task.function)(task.carried, *task.inputs)
@@ -173,8 +173,9 @@ def _named(spikes: Array, grads: Any) -> dict[str, Array]:
 def dense_floor(workload: Workload) -> Task:
     """The products and convolutions alone, in float32, each on all steps at once.
 
-    Of every stage forward and for the weights' gradient; of all but the first the one that carries
-    the error down. No pooling, bias, neurons, encoding or optimiser.
+    Every stage has its forward product and that of the weights' gradient; every stage except the
+    first has the product of the input's gradient. There is no pooling, bias, neuron, encoding or
+    optimizer.
     """
     key = jax.random.key(0)
     stages = shapes.stages(workload)
@@ -198,10 +199,10 @@ def dense_floor(workload: Workload) -> Task:
 
 
 def byte_floor(workload: Workload) -> Task:
-    """The bytes that a LIF must move, in buffers that are used again and again.
+    """The memory traffic of a LIF, in reused buffers.
 
-    Forward: read currents, write spikes, write membranes. Backward, after it: read membranes, read
-    cotangents, write gradients. Six arrays [T, B, units].
+    The forward pass reads currents and writes spikes and membranes; the backward pass then reads
+    membranes and cotangents and writes gradients: six arrays [T, B, units].
     """
     assert isinstance(workload, Unroll)
 
@@ -222,19 +223,19 @@ FLOORS: dict[str, Callable[[Workload], Task]] = {
 
 
 def implementations(workload: Workload, *, cuda: bool = False) -> list[str]:
-    """What can be timed on that workload, the default first; on CUDA also what runs only there."""
+    """Implementations of a workload, the default first; with `cuda`, also those for CUDA alone."""
     floor = "byte floor" if isinstance(workload, Unroll) else "dense floor"
     return [*variants.fitting(workload, cuda=cuda), "bare lax.scan", floor]
 
 
 def assert_same_unroll(unroll: LIFUnroll) -> None:
-    """Compares an unroll with the default one on more neurons and steps than a tiny workload has.
+    """Compare an unroll with the default on more neurons and steps than a tiny workload has.
 
-    At the decay of 1/2 a step rounds once in any order of its operations, so that spikes must be
-    equal. One size fills the kernels' blocks, the other does not.
+    At decay 1/2 a step rounds once in any order of its operations, so spikes must be equal. One
+    size fills the blocks of the kernels, the other does not.
 
     Args:
-      unroll: what is compared, in float32, on the default device.
+      unroll: the unroll to compare, in float32, on the default device.
 
     Raises:
       AssertionError: spikes differ, or gradients by more than rounding.
@@ -249,7 +250,7 @@ def assert_same_unroll(unroll: LIFUnroll) -> None:
 
 
 def prepare(implementation: str, workload: Workload, small: Workload) -> worker.Prepared:
-    """Compiles one implementation and computes what it is compared by."""
+    """Compile one implementation and compute the values of its comparison."""
     found: dict[str, Array] = {}
     variant = (variants.VARIANTS | {"bare lax.scan": BARE}).get(implementation)
     if implementation == "stbp_jax lif_pallas":
@@ -266,7 +267,7 @@ def prepare(implementation: str, workload: Workload, small: Workload) -> worker.
             cut = check(small, library(small, reset=sj.detach_reset(sj.hard_reset)))
             found |= {f"cut/{name}": of for name, of in cut.items() if name.startswith("grad")}
 
-    # Kept although unused: the byte floor writes into buffers that it does not read.
+    # Unused arguments are kept, because the byte floor writes into buffers that it does not read.
     jitted = jax.jit(task.function, donate_argnums=0, keep_unused=True)
     program = timing.compiled(jitted, task.carried, *task.inputs)
     carried, inputs = task.carried, task.inputs

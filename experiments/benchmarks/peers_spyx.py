@@ -1,10 +1,9 @@
-"""The worker for Spyx; runs in an environment of its own, with JAX but without stbp_jax.
+"""The worker for Spyx; it runs in a separate environment, with JAX but without stbp_jax.
 
-Decides how its users write the network: `spyx.nn.Sequential` under `spyx.nn.run`, split into
-parameters and the rest and jitted, as its own `compile_fit` does. Its LIF cannot be given the
-equations of stbp_jax: it fires one step late, at `>`, and resets by subtraction, so that nothing is
-compared. Its decay is a parameter; it is left out of the gradient, so that no more is computed here
-than elsewhere.
+The network is written as in the documentation of Spyx: `spyx.nn.Sequential` under `spyx.nn.run`,
+split into parameters and the rest and jitted, as in `compile_fit`. The LIF of Spyx has other
+equations: it fires one step late, at `>`, and resets by subtraction. So its values are not
+compared. Its decay is a parameter, which gets no gradient here, to compute no more than the others.
 """
 
 import math
@@ -107,7 +106,7 @@ def task(workload: Workload) -> tuple[Callable[..., tuple[Any, Any]], Any, tuple
 
 
 def prepare(implementation: str, workload: Workload, small: Workload) -> worker.Prepared:
-    """Compiles Spyx's version of a workload.
+    """Compile Spyx's version of a workload.
 
     Raises:
       NotImplementedError: float16, which its float32 parameters would widen.

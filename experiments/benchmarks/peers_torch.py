@@ -1,7 +1,7 @@
-"""The worker for the peers on PyTorch; runs in an environment of its own, without JAX.
+"""The worker for the peers on PyTorch; it runs in a separate environment, without JAX.
 
-Decides how a user of each package would write the same network in its recommended fast way, with
-the equations of stbp_jax as far as the package lets them be chosen:
+Each package has the same network in its recommended fast form, with the equations of stbp_jax as
+far as the package allows:
 
 - `PyTorch loop`: step by step, as in the authors' code, with their surrogate.
 - `PyTorch compiled`: layer by layer over all steps; the loop over the membrane in `torch.compile`.
@@ -10,8 +10,8 @@ the equations of stbp_jax as far as the package lets them be chosen:
 - `snnTorch`: step by step, as in its tutorials; its reset is always detached.
 - `Norse`: `Lift(SequentialState(...))`, step by step; fires at `>`, its curves have no rectangle.
 
-Spikes are drawn by `torch.bernoulli`, which is faster than comparing with `torch.rand`. On a CUDA
-device what is timed may use tf32 in products, as XLA does; what is compared may not.
+Spikes are drawn by `torch.bernoulli`, which is faster than a comparison with `torch.rand`. On a
+CUDA device timed products may use tf32, as in XLA; compared products may not.
 """
 
 import os
@@ -28,7 +28,7 @@ from torch import nn
 from experiments.benchmarks import shapes, timing, worker
 from experiments.benchmarks.shapes import Conv, Dense, Stage, Step, Unroll, Workload
 
-# Where JAX is kept to the CPU, so is PyTorch.
+# If JAX is limited to the CPU, PyTorch is too.
 CUDA = torch.cuda.is_available() and os.environ.get("JAX_PLATFORMS") != "cpu"
 DEVICE = "cuda" if CUDA else "cpu"
 
@@ -77,7 +77,7 @@ def author_loop(synapses: list[Any], decay: float) -> Forward:
 
 
 def compiled_loop(synapses: list[Any], decay: float) -> Forward:
-    """One product a layer for all steps, then the loop over its membrane, compiled."""
+    """One product per layer for all steps, then a compiled loop over the membrane."""
 
     def unroll(currents: Tensor) -> Tensor:
         u = o = torch.zeros_like(currents[0])
@@ -129,13 +129,13 @@ def spikingjelly(synapses: list[Any], decay: float, curve: str = "Rect") -> Forw
 
 
 def spikingjelly_triton(synapses: list[Any], decay: float) -> Forward:
-    """The same through its Triton kernels, or not at all."""
+    """Multi-step modules with Triton kernels; fails where the kernels do not run."""
     os.environ["SJ_LIF_CUDA_IMPLEMENTATION"] = "triton"  # read on import
     return spikingjelly(synapses, decay, curve="PiecewiseQuadratic")
 
 
 def snntorch(synapses: list[Any], decay: float) -> Forward:
-    """`Leaky` in a loop over time, its membranes handed on."""
+    """`Leaky` in a loop over time that carries the membranes."""
     import snntorch as snn  # type: ignore[import-not-found]
 
     neurons = [
@@ -158,9 +158,9 @@ def snntorch(synapses: list[Any], decay: float) -> Forward:
 
 
 def norse(synapses: list[Any], decay: float) -> Forward:
-    """`LIFBoxCell`, the one without a synaptic current, lifted over time with the network.
+    """`LIFBoxCell`, which has no synaptic current, lifted over time with the network.
 
-    It scales its input by dt/tau = 1 - decay: weights or currents must be larger by that.
+    It scales its input by dt/tau = 1 - decay, so weights or currents are divided by 1 - decay.
     """
     from norse import torch as norse_torch  # type: ignore[import-not-found]
 
@@ -178,14 +178,14 @@ def norse(synapses: list[Any], decay: float) -> Forward:
 
 
 class Peer(NamedTuple):
-    """How a peer is built and what it can match.
+    """A peer: its network, and the values that it shares with the default.
 
     Attributes:
-      build: makes its forward pass.
-      package: whose version is told.
-      gradients: name of the default's gradients that it shares; None where it shares none.
+      build: makes the forward pass.
+      package: name of the package, for its version.
+      gradients: name of the default's gradients that the peer shares; None if it shares none.
       scale: `decay -> factor` on weights and currents that gives the same membranes.
-      remark: what differs.
+      remark: differences from the default.
     """
 
     build: Build
@@ -222,7 +222,7 @@ PEERS = {
 
 
 def _synapse(stage: Stage, weights: Any, scale: float) -> Any:
-    """What leads to one population, for one time slice with channels first."""
+    """The synapse of one population, for one time slice with channels first."""
     modules: list[Any] = [nn.AvgPool2d(stage.pool)] if stage.pool > 1 else []
     match stage.synapse:
         case Conv(features, kernel):
@@ -250,7 +250,7 @@ def _rows(stage: Stage, kernel: Any) -> Tensor:
 
 
 def _columns(stage: Stage, weight: Tensor) -> Tensor:
-    """`_rows` undone."""
+    """The inverse of `_rows`."""
     if isinstance(stage.synapse, Conv):
         return weight.permute(2, 3, 1, 0)
     if len(stage.shape) > 1:
@@ -275,9 +275,9 @@ class Model(NamedTuple):
     """A peer's network for one workload.
 
     Attributes:
-      forward: its forward pass.
-      inputs: spikes or currents that are given, `[T, B, *in]`, channels first.
-      wanted: to what the gradient goes: the weights and biases, or the currents.
+      forward: the forward pass.
+      inputs: given spikes or currents, `[T, B, *in]`, channels first.
+      wanted: tensors that get a gradient: the weights and biases, or the currents.
     """
 
     forward: Forward
@@ -286,7 +286,7 @@ class Model(NamedTuple):
 
 
 def model(peer: Peer, workload: Workload) -> Model:
-    """The workload's network as the peer writes it."""
+    """The network of a workload, written for the peer."""
     scale = peer.scale(workload.decay)
     weights = iter(shapes.weights(workload))
     synapses = [
@@ -302,7 +302,7 @@ def model(peer: Peer, workload: Workload) -> Model:
 
 
 def task(peer: Peer, workload: Workload) -> Callable[[], None]:
-    """One call of what the workload asks."""
+    """One call of the workload."""
     forward, inputs, wanted = model(peer, workload)
     if isinstance(workload, Step):
         images = _channels_first(shapes.images(workload)[0])
@@ -339,14 +339,14 @@ def check(peer: Peer, workload: Workload) -> dict[str, Any]:
         cotangent = torch.from_numpy(shapes.cotangent(workload)).to(DEVICE)
         grads = torch.autograd.grad(spikes, wanted, cotangent)
     if not isinstance(workload, Unroll):
-        stages = shapes.stages(workload)  # kernels and biases by turns
+        stages = shapes.stages(workload)  # kernels and biases alternate
         grads = [g if i % 2 else _columns(stages[i // 2], g) for i, g in enumerate(grads)]
     found |= {f"grad{i}": g for i, g in enumerate(grads)}
     return {name: x.cpu() for name, x in found.items()}
 
 
 def _growth(run: timing.Run) -> int | None:
-    """What one call allocates on the device at most; on a CPU, in the process."""
+    """Peak memory of one call, on the device, or in the process on a CPU."""
     if not CUDA:
         return timing.growth(run)
     torch.cuda.reset_peak_memory_stats()
@@ -356,7 +356,7 @@ def _growth(run: timing.Run) -> int | None:
 
 
 def prepare(implementation: str, workload: Workload, small: Workload) -> worker.Prepared:
-    """Builds a peer and computes what it is compared by."""
+    """Build a peer and compute the values of its comparison."""
     warnings.filterwarnings("ignore")
     torch.manual_seed(0)
     torch.set_num_threads(os.cpu_count() or 1)

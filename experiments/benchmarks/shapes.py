@@ -1,11 +1,11 @@
-"""The workloads, and the numbers that go into them: one list for tests and benchmarks.
+"""The workloads and their numbers, one list for tests and benchmarks.
 
-Decides sizes, equations' constants, weights and inputs, the same for every implementation, in NumPy
-alone, so that the peers' environments can read them. All weights and currents are k/256 and biases
-lie 1/4096 beside that grid. At the tiny workloads' decay of 1/2 every sum is then exact in float32
-in any order, and no membrane meets the threshold or an edge of the surrogate's window: `>=` and `>`
-give the same spikes, and spikes can be compared bit by bit. Workloads in float16 have coarser
-currents and, where tiny, fewer steps, to the same end.
+Sizes, constants, weights and inputs are the same for every implementation. The module imports NumPy
+alone, so that the environments of the peers can read it. Weights and currents are k/256, and biases
+are 1/4096 off that grid. So at the decay 1/2 of the tiny workloads every sum is exact in float32 in
+any order, and no membrane meets the threshold or an edge of the surrogate's window: `>=` and `>`
+give the same spikes, which can be compared bit by bit. For the same purpose float16 workloads have
+coarser currents and, if tiny, fewer steps.
 """
 
 import math
@@ -25,13 +25,13 @@ Shape = tuple[int, ...]
 
 
 class Stage(NamedTuple):
-    """One spiking population and what leads to it.
+    """One spiking population with its pooling and synapse.
 
     Attributes:
-      pool: window of the average pooling that comes first; 1 is none.
-      synapse: what makes the currents; None where they come in as they are.
-      shape: what the synapse sees of one example, `(height, width, channels)` or `(units,)`.
-      units: the population's shape.
+      pool: window of the average pooling before the synapse; 1 is none.
+      synapse: kind of the synapse; None if the inputs are currents.
+      shape: input of the synapse for one example, `(height, width, channels)` or `(units,)`.
+      units: shape of the population.
     """
 
     pool: int
@@ -107,7 +107,7 @@ WORKLOADS: dict[str, Workload] = {
         Unroll("lif-T32-64x65536-float16", 32, 64, 65536, dtype="float16"),
     )
 }
-CUDA_ONLY = ("lif-T32-64x65536-float16",)  # for lack of float16 in CPUs
+CUDA_ONLY = ("lif-T32-64x65536-float16",)  # because CPUs lack float16
 
 
 def tiny(workload: Workload) -> Workload:
@@ -124,12 +124,12 @@ def tiny(workload: Workload) -> Workload:
 
 
 def precision(workload: Workload) -> str:
-    """Of all its arrays."""
+    """Floating type of all arrays of a workload."""
     return workload.dtype if isinstance(workload, Unroll) else "float32"
 
 
 def stages(workload: Workload) -> list[Stage]:
-    """The network, one spiking population after the other."""
+    """The network, one stage per spiking population."""
     if isinstance(workload, Unroll):
         return [Stage(1, None, workload.input, workload.input)]
     notation = workload.network if isinstance(workload, Step) else str(workload.units)
@@ -149,7 +149,7 @@ def stages(workload: Workload) -> list[Stage]:
 
 
 def weights(workload: Workload) -> list[tuple[Array, Array]]:
-    """Kernel (`[in, out]` or `[height, width, in, out]`) and bias of each stage that has some."""
+    """Kernel (`[in, out]` or `[height, width, in, out]`) and bias of each stage with a synapse."""
     rng = np.random.default_rng(1)
     found = []
     for stage in stages(workload):
@@ -162,7 +162,7 @@ def weights(workload: Workload) -> list[tuple[Array, Array]]:
 
 
 def _weights(rng: np.random.Generator, shape: Shape) -> tuple[Array, Array]:
-    # Wide and lifted enough for every layer to fire and to pass a gradient; a test holds this.
+    # Large enough that every layer fires and passes a gradient, which a test checks.
     bound = 256 * 2.0 / math.sqrt(math.prod(shape[:-1]))
     kernel = rng.integers(-round(0.85 * bound), round(bound) + 1, shape) / 256
     bias = rng.integers(-8, 9, shape[-1:]) / 256 + 1 / 4096
@@ -179,7 +179,7 @@ def images(workload: Step) -> tuple[Array, Array]:
 
 
 def spikes(workload: Step | Linear) -> Array:
-    """Input spikes `[T, B, *in]`, float32: what Linear works on, and Step is compared on."""
+    """Input spikes `[T, B, *in]`, float32, for Linear and for the comparison of Step."""
     rng = np.random.default_rng(3)
     shape = (workload.steps, workload.batch, *workload.input)
     return (rng.random(shape, np.float32) < 0.3).astype(np.float32)

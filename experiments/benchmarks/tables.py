@@ -1,6 +1,6 @@
-"""The page's tables, rendered from the rows: `python -m experiments.benchmarks.tables`.
+"""Tables of the page, rendered from the rows: `python -m experiments.benchmarks.tables`.
 
-With `--check` nothing is written, and the exit code is 1 where the page does not show its rows.
+`--check` writes nothing and exits with 1 if the page does not show its rows.
 """
 
 import sys
@@ -22,9 +22,9 @@ Row = dict[str, Any]
 
 
 def newest(rows: Iterable[Row]) -> dict[str, dict[str, list[Row]]]:
-    """By device and workload, the last row of each implementation, in the order of the rows.
+    """The last row of each implementation by device and workload, in the order of the rows.
 
-    A device goes with the release of JAX that the default ran on, in the row's session.
+    The name of a device includes the JAX release of the default in the same session.
     """
     rows = list(rows)
     releases = {row["date"]: row["jax"] for row in rows if row["implementation"] == DEFAULT}
@@ -32,7 +32,7 @@ def newest(rows: Iterable[Row]) -> dict[str, dict[str, list[Row]]]:
     for row in rows:
         release = releases.get(row["date"], row["jax"])
         key = f"{row['device']}, jax {release}", row["workload"], row["implementation"]
-        found.pop(key, None)  # it moves to the end, among those of its own session
+        found.pop(key, None)  # move it to the end, to the rows of its session
         found[key] = row
     grouped: dict[str, dict[str, list[Row]]] = {}
     for (device, workload, _), row in found.items():
@@ -41,9 +41,9 @@ def newest(rows: Iterable[Row]) -> dict[str, dict[str, list[Row]]]:
 
 
 def table(rows: list[Row]) -> str:
-    """One workload on one device: a line for each implementation.
+    """Table of one workload on one device, a line for each implementation.
 
-    A ratio is to the default implementation of the same session; without one there is none.
+    A ratio is to the default implementation of the same session; without it there is none.
     """
     defaults = {r["date"]: r["median_seconds"] for r in rows if r["implementation"] == DEFAULT}
     lines = [
@@ -68,11 +68,10 @@ def table(rows: list[Row]) -> str:
 
 
 def ratios(rows: list[Row]) -> str:
-    """How the default compares with the fastest peer and with the floor, a line each.
+    """Ratios of the default to the fastest peer and to the floor, a line each.
 
-    Only rows of the default's own session count; what was not measured in it has no line. Where
-    another exact one of stbp_jax's is faster than the default, the fastest one is told too. The
-    empty string without a default.
+    Only rows of the default's session count. If another exact variant of stbp_jax is faster than
+    the default, the fastest has its ratio too. Without a default the string is empty.
     """
     default = next((row for row in rows if row["implementation"] == DEFAULT), None)
     if default is None:
@@ -80,10 +79,10 @@ def ratios(rows: list[Row]) -> str:
     session = [row for row in rows if row["date"] == default["date"]]
     exact = {name for name, variant in VARIANTS.items() if variant.exact}
     own = [row for row in session if row["implementation"] in exact]
-    told = [default]
+    shown = [default]
     fastest = min(own, key=_median)
     if _median(fastest) < _median(default):
-        told.append(fastest)
+        shown.append(fastest)
     known = VARIANTS.keys() | {"bare lax.scan"} | FLOORS.keys()
     peers = [row for row in session if row["implementation"] not in known]
     floors = [row for row in session if row["implementation"] in FLOORS]
@@ -94,7 +93,7 @@ def ratios(rows: list[Row]) -> str:
             "; ".join(
                 f"{row['implementation']}: {_median(peer) / _median(row):.2f} times as fast as "
                 f"the fastest peer ({peer['implementation']})"
-                for row in told
+                for row in shown
             )
         )
     if floors:
@@ -103,7 +102,7 @@ def ratios(rows: list[Row]) -> str:
             "; ".join(
                 f"{row['implementation']}: {_median(row) / _median(floor):.2f} times the "
                 f"{floor['implementation']}"
-                for row in told
+                for row in shown
             )
         )
     return "\n".join(f"- {line}." for line in lines)
@@ -114,14 +113,14 @@ def _median(row: Row) -> float:
 
 
 def _ms(seconds: float) -> str:
-    """Three digits, no exponent."""
+    """Milliseconds with three digits and no exponent."""
     return f"{1e3 * seconds:.0f}" if seconds >= 0.1 else f"{1e3 * seconds:#.3g}"
 
 
 def rendered(rows: Iterable[Row]) -> str:
     """All tables, a section for each device and a heading for each workload.
 
-    Where no row is of a CUDA device, that is said.
+    Without rows of a CUDA device a last section says "Not measured."
     """
     parts = []
     found = newest(rows)
@@ -141,27 +140,28 @@ def _order(workload: str) -> int:
 
 
 def _footnote(rows: list[Row]) -> str:
-    def told(*names: str) -> str:
+    def joined(*names: str) -> str:
         return ", ".join(sorted({str(row[name]) for row in rows for name in names if row[name]}))
 
     pages = {True: "huge pages on", False: "huge pages off"}
     return (
-        f"{told('version')}; jax {told('jax')}, Python {told('python')}; {told('precision')}; "
+        f"{joined('version')}; jax {joined('jax')}, Python {joined('python')}; "
+        f"{joined('precision')}; "
         f"{', '.join(sorted({pages[row['hugepages']] for row in rows}))}; "
-        f"commit {told('commit')}; {told('date')}."
+        f"commit {joined('commit')}; {joined('date')}."
     )
 
 
 def memory_table(rows: Iterable[Row]) -> str:
-    """T against MB: the newest row of each T and implementation."""
+    """Temporary memory in MB by T: the newest row of each T and implementation."""
     rows = list(rows)
     newest = {(row["num_steps"], row["implementation"]): row for row in rows}
     names = list(dict.fromkeys(row["implementation"] for row in rows))
     lines = ["| T | " + " | ".join(names) + " |", "|---:" * (len(names) + 1) + "|"]
     for steps in sorted({steps for steps, _ in newest}):
         cells = [newest.get((steps, name)) for name in names]
-        told = ["–" if row is None else f"{row['temp_bytes'] / 1e6:.0f}" for row in cells]
-        lines.append(f"| {steps} | " + " | ".join(told) + " |")
+        shown = ["–" if row is None else f"{row['temp_bytes'] / 1e6:.0f}" for row in cells]
+        lines.append(f"| {steps} | " + " | ".join(shown) + " |")
     return "\n".join(lines)
 
 
@@ -182,7 +182,7 @@ def _rows(folder: Path) -> list[Row]:
 
 
 def main(argv: list[str]) -> int:
-    """Renders the page, or only compares it with the rows."""
+    """Render the page, or only compare it with the rows."""
     text = PAGE.read_text()
     wanted = page(text, _rows(HERE / "results"), _rows(HERE / "results" / "memory"))
     if wanted == text:

@@ -1,9 +1,9 @@
-"""The protocol of one measurement; imports no JAX, so that every environment can import it.
+"""The protocol of one measurement, without JAX, so that every environment can import it.
 
-Decides how a call is timed: after warm-up, blocked on outputs and gradients (the call does that
-itself), compiling told apart, one untimed call whenever a process gets its turn, all samples kept.
-Memory is told in two ways: what the compiler plans (XLA alone), and by how much the process grows
-in one call when its allocator keeps nothing back, which is the same measure for every framework.
+A call is timed after warm-up and one untimed call in each turn; it blocks until outputs and
+gradients are ready. Compilation is a separate number, and all samples are kept. Memory has two
+measures: the temporary memory that XLA plans, and, for every framework, the growth of the process
+in one call with an allocator that returns every freed block.
 """
 
 import ctypes
@@ -18,7 +18,7 @@ Run = Callable[[], None]
 
 
 class Compiled(NamedTuple):
-    """An XLA program, what it took to make, and the temporary memory that it plans."""
+    """An XLA program, the time of its compilation and its planned temporary memory."""
 
     call: Callable[..., Any]
     seconds: float
@@ -26,7 +26,7 @@ class Compiled(NamedTuple):
 
 
 def compiled(jitted: Any, *args: Any) -> Compiled:
-    """Traces and compiles `jax.jit(...)` for these arguments, ahead of its first call."""
+    """Trace and compile `jax.jit(...)` for these arguments, ahead of its first call."""
     start = time.perf_counter()
     call = jitted.lower(*args).compile()
     seconds = time.perf_counter() - start
@@ -35,9 +35,9 @@ def compiled(jitted: Any, *args: Any) -> Compiled:
 
 
 def sample(run: Run, count: int) -> list[float]:
-    """Seconds of `count` calls in a row.
+    """Seconds of `count` successive calls.
 
-    The call before them is not counted: another process had the caches.
+    One call before is not counted, because another process had the caches.
     """
     run()
     seconds = []
@@ -54,22 +54,22 @@ def sample(run: Run, count: int) -> list[float]:
 
 
 def growth(run: Run) -> int | None:
-    """Bytes by which this process grows at most in one call; None where Linux does not tell.
+    """Peak growth of this process in one call, bytes; None if Linux does not report it.
 
-    What is live before the call (inputs, weights) does not count. Changes the process's allocator
-    for good, and slows it: measure time before. An allocator now and then keeps a freed page, so
-    that this is the highest of three peaks above the lowest of three starts.
+    Memory that is live before the call (inputs, weights) does not count. The call changes and slows
+    the allocator of the process permanently, so measure time first. An allocator sometimes keeps a
+    freed page, so the result is the highest of three peaks minus the lowest of three starts.
     """
     starts, peaks = [], []
     try:
         _keep_nothing()
-        run()  # what was kept so far goes back when this call frees it
+        run()  # frees the memory kept so far
         for _ in range(3):
             gc.collect()
-            time.sleep(0.05)  # buffers may be freed by another thread
+            time.sleep(0.05)  # another thread may free buffers
             ctypes.CDLL(None).malloc_trim(0)
             starts.append(_status("VmRSS"))
-            Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
+            Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
             run()
             peaks.append(_status("VmHWM"))
     except (OSError, AttributeError):
@@ -78,9 +78,9 @@ def growth(run: Run) -> int | None:
 
 
 def device_growth(run: Run) -> int | None:
-    """The same of JAX's default device, as it tells; `growth` where it does not.
+    """Peak growth on the default device of JAX; `growth` if the device has no statistics.
 
-    Its peak is of the process's whole life, what compiling tried out and warm-up included.
+    The peak covers the whole process, trials of the compiler and warm-up included.
     """
     import jax
 
@@ -95,10 +95,11 @@ def device_growth(run: Run) -> int | None:
 
 
 def _keep_nothing() -> None:
-    """Makes glibc hand every larger block back as it is freed.
+    """Make glibc return every larger block to the system when it is freed.
 
-    Its own threshold rises to 32 MB with the blocks it sees freed. Smaller ones then stay resident
-    in the heap, in that of a thread even after `malloc_trim`, and the next call seems to need none.
+    By default the threshold of glibc rises to 32 MB with the size of freed blocks. Smaller blocks
+    then stay resident in the heap, in that of a thread even after `malloc_trim`, and the next call
+    seems to need no memory.
     """
     mmap_threshold, trim_threshold = -3, -1  # from malloc.h
     libc = ctypes.CDLL(None)

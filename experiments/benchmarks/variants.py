@@ -1,7 +1,6 @@
-"""The workloads' networks in stbp_jax, and the ways to run them that are worth a row.
+"""The networks of the workloads in stbp_jax, with the timed schedules, unrolls and products.
 
-Decides which schedules, unrolls and products are timed, and on which workloads. Leaves out what is
-around a forward pass (`ours`).
+`ours` has the code around the forward pass.
 """
 
 import math
@@ -20,22 +19,22 @@ from stbp_jax.neurons import LIFUnroll, Reset
 from stbp_jax.neurons.kernels import lif_pallas
 
 Array = jax.Array
-Weights = list[sj.initializers.Weights]  # of each stage that has a synapse
+Weights = list[sj.initializers.Weights]  # one for each stage with a synapse
 Forward = Callable[[Weights, Array], Array]  # (weights, xs [T, B, *in]) -> spikes [T, B, *units]
 Encode = Callable[[Array, Array, int], Array]  # (key, images, num_steps) -> [T, B, *in]
 
 DEFAULT = "stbp_jax lif_unroll"
-LONG = 100  # steps from which chunks are worth a row
+LONG = 100  # smallest T for which chunks are timed
 
 
 class Variant(NamedTuple):
-    """A way to run any workload.
+    """A variant of the forward pass for any workload.
 
     Attributes:
-      forward: writes a workload's forward pass.
-      encode: Bernoulli spikes of images.
-      exact: its gradients are the default's, up to the order of sums.
-      remark: for its rows.
+      forward: makes the forward pass of a workload.
+      encode: draws Bernoulli spikes of images.
+      exact: whether its gradients equal the default's up to the order of sums.
+      remark: remark of its rows.
     """
 
     forward: Callable[[Workload], Forward]
@@ -53,7 +52,7 @@ def library(
     schedule: Callable[[sj.Layer], sj.Layer] = lambda net: net,
     packed: bool = False,
 ) -> Forward:
-    """The workload's network in stbp_jax; `packed` keeps its input as bits."""
+    """The network of a workload in stbp_jax; `packed` keeps its input as bits."""
     neuron = sj.lif(
         decay=workload.decay,
         threshold=shapes.THRESHOLD,
@@ -61,7 +60,7 @@ def library(
         reset=reset,
         unroll=unroll,
     )
-    if isinstance(workload, Unroll):  # no layer, whose state would be of its params' dtype
+    if isinstance(workload, Unroll):  # not a layer: its state would take the dtype of its params
 
         def alone(weights: Weights, currents: Array) -> Array:
             state = neuron.initial_state(currents.shape[1:], currents.dtype)
@@ -90,7 +89,7 @@ def library(
 
 
 def chunk(workload: Workload) -> int:
-    """Steps of a chunk: 15, or as many as make 800 rows of a product; at least two chunks."""
+    """Steps per chunk: 15, or enough for 800 rows in a product; at least two chunks."""
     return min(max(15, 800 // workload.batch), workload.steps // 2)
 
 
@@ -119,7 +118,7 @@ VARIANTS: dict[str, Variant] = {
 
 
 def fitting(workload: Workload, *, cuda: bool) -> list[str]:
-    """Names of the variants that are timed on a workload, the default first."""
+    """Names of the timed variants of a workload, the default first."""
     left_out = set() if cuda else {"stbp_jax lif_pallas"}
     if workload.steps < LONG:
         left_out |= {"stbp_jax chunked", "stbp_jax chunked, lean"}

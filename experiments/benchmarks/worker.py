@@ -1,10 +1,10 @@
-"""One process for one implementation, and how the orchestrator talks to it.
+"""One process for one implementation, and its protocol with the orchestrator.
 
-Decides the wire: the child imports what it needs and waits; it answers `prepare` by what it has
-prepared, a number by as many seconds, and `memory`, which comes last, by what a call needs: a JSON
-line each, or `error` with its traceback. A process of its own gives every implementation its own
-allocator, threads and environment; that all of them stay alive lets them be timed in turn, under
-the same weather. Needs no JAX.
+Each answer of the child is a JSON line. `prepare` returns the prepared values, a number returns as
+many timed seconds, and `memory`, the last request, returns the memory of a call; a failure returns
+`error` with a traceback. Every implementation has its own allocator, threads and environment. All
+processes stay alive, so they can be timed in turn under the same load of the machine. The module
+needs no JAX.
 """
 
 import contextlib
@@ -26,8 +26,8 @@ from experiments.benchmarks import shapes, timing
 ROOT = Path(__file__).parents[2]
 HUGEPAGES = "glibc.malloc.hugetlb=1"
 
-# The same for all. Threads of a process that waits for its turn sleep instead of spinning;
-# compiled code of an earlier run does not count as compiled quickly.
+# The same for all. Threads of a waiting process sleep instead of spinning, and no compiled
+# code of an earlier run is reused, so that the compile time is true.
 ENVIRONMENT = {
     "OMP_WAIT_POLICY": "passive",
     "KMP_BLOCKTIME": "0",
@@ -43,16 +43,16 @@ class Prepared(NamedTuple):
 
     Attributes:
       run: one call, blocked on outputs and gradients.
-      check: what came out on the tiny workload, by name: `spikes`, `loss`, `grad0`, ...
+      check: results on the tiny workload by name: `spikes`, `loss`, `grad0`, ...
       claims: which of these equal the default implementation's; a name of the form `cut/grad0`
         in the default's check is the gradient without its path through the reset.
-      remark: what differs, and why not all is claimed; empty where nothing differs.
-      version: of the package that is timed.
-      precision: of the numbers and products.
-      jax: its version, where it is used.
-      device: in words; None where it is the CPU and nobody tells.
-      compile_seconds: None where nothing is compiled.
-      temp_bytes: temporary memory as XLA plans it.
+      remark: differences from the default, the reason if not all values are claimed; else empty.
+      version: version of the timed package.
+      precision: precision of the numbers and products.
+      jax: version of JAX, if used.
+      device: name of the device; None for a CPU without a name.
+      compile_seconds: time of compilation; None if nothing is compiled.
+      temp_bytes: temporary memory that XLA plans.
       growth: `run -> bytes`, the memory that one call needs.
     """
 
@@ -79,7 +79,7 @@ def serve(prepare: Prepare, argv: list[str]) -> None:
       prepare: `(implementation, workload to time, workload to check on) -> Prepared`.
       argv: the process's arguments.
     """
-    # Whatever a library prints must not get between the lines.
+    # Keep the output of libraries out of the protocol.
     with os.fdopen(os.dup(1), "w") as replies:
         os.dup2(2, 1)
 
@@ -126,8 +126,8 @@ class Worker:
     """The orchestrator's side: a process that holds one implementation of one workload.
 
     Attributes:
-      implementation: its name.
-      ready: what it said when it was prepared.
+      implementation: name of the implementation.
+      ready: its answer to `prepare`.
     """
 
     ready: dict[str, Any]
@@ -135,7 +135,7 @@ class Worker:
     def __init__(
         self, python: Path, module: str, implementation: str, workload: str, *, smoke: bool
     ) -> None:
-        """Starts it; it imports its packages and waits."""
+        """Start the process, which imports its packages and waits."""
         self.implementation = implementation
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the process
         arguments = [implementation, workload, *(["--smoke"] if smoke else [])]
@@ -150,20 +150,20 @@ class Worker:
         )
 
     def ask(self) -> None:
-        """Lets it prepare; `hear` waits for the end."""
+        """Request the preparation; `hear` waits for its end."""
         self._say("prepare")
 
     def hear(self, limit: float | None = None) -> dict[str, Any]:
-        """Waits until it is ready.
+        """Wait until the worker is ready.
 
         Args:
-          limit: seconds after which it is ended.
+          limit: seconds after which the process is ended.
 
         Returns:
-          What it says, from then on in `ready`.
+          The answer to `prepare`, also kept in `ready`.
 
         Raises:
-          WorkerError: it failed, died or took too long.
+          WorkerError: the worker failed, died or took too long.
         """
         self.ready = self._hear(limit)
         return self.ready
@@ -174,19 +174,19 @@ class Worker:
         return self._hear(limit)["seconds"]
 
     def memory(self, limit: float | None = None) -> int | None:
-        """Bytes that a call needs; the last thing to ask, since calls are slower afterwards."""
+        """Memory of a call in bytes; the last request, because later calls are slower."""
         self._say("memory")
         return self._hear(limit)["peak_bytes"]
 
     def close(self) -> None:
-        """Ends the process."""
+        """End the process."""
         self._process.kill()
         self._process.communicate()
         self._log.close()
 
     def _say(self, line: str) -> None:
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # whoever died is heard of next
+        with contextlib.suppress(BrokenPipeError):  # the next read reports a dead process
             self._process.stdin.write(line + "\n")
             self._process.stdin.flush()
 
@@ -210,7 +210,7 @@ class Worker:
             raise WorkerError(f"{self.implementation}: {message['error']}")
         code = self._process.wait()
         if late.is_set():
-            raise WorkerError(f"{self.implementation} was not through after {limit:.0f} s")
+            raise WorkerError(f"{self.implementation} was not done after {limit:.0f} s")
         self._log.seek(0)
         raise WorkerError(
             f"{self.implementation} ended with code {code}:\n{self._log.read()[-2000:]}"
@@ -218,7 +218,7 @@ class Worker:
 
 
 def disagreements(ready: dict[str, Any], reference: dict[str, Any]) -> list[str]:
-    """The claims of a worker that the reference does not bear out.
+    """The claims of a worker that differ from the reference.
 
     Spikes must be equal to the last bit, other numbers to their precision's rounding.
     """

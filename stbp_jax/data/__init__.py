@@ -1,10 +1,10 @@
-"""Images and recordings with their labels as NumPy arrays, whatever format they are stored in.
+"""Readers of images, event recordings and sound, with labels, as NumPy arrays.
 
-`load` looks for a named set in a fixed order of places and checks each file before it is used. All
-image sets come in one form: uint8 images and int32 labels, a training and a test set. Events have
-a form of their own, `Recordings`, and are read from a path that the caller gives; sound becomes
-events by a model of the ear. Sources are read whole; nothing is streamed. JAX is not imported;
-scikit-learn, SciPy, Pillow, h5py and tensorflow-datasets are imported when a set needs them.
+`load` searches a named image set in a fixed order of places and checks each file before use. Every
+image set has one form: a training and a test set of uint8 images and int32 labels. Event readers
+take a path and return `Recordings`; a model of the cochlea turns sound into events. Files are read
+whole. The package does not import JAX; it imports scikit-learn, SciPy, Pillow, h5py and
+tensorflow-datasets only when a set needs them.
 """
 
 from .audio import Cochlea, SpokenDigits, cochlea_events, cochleagram, read_fsdd, read_wav

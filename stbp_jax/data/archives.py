@@ -1,7 +1,7 @@
-"""Files of a set where they lie: in a folder, or in a zip archive that is read in place.
+"""The files of a data set in a folder or in zip archives, which are read in place.
 
-Decides what a trustworthy archive is: readable, every name inside it, nothing that swells when it
-is unpacked. Leaves out which files a set has and what they hold.
+An archive is checked before use: it must be readable, every name must stay inside it, and no file
+may unpack to more than 16 MiB.
 """
 
 import contextlib
@@ -19,9 +19,9 @@ class File(NamedTuple):
     """A file that has not been read yet.
 
     Attributes:
-      parts: of its path within the folder or archive.
-      where: as messages name it.
-      read: gives its bytes; a `ValueError` names a file that is damaged or too large.
+      parts: parts of its path within the folder or archive.
+      where: its name in messages.
+      read: function that returns its bytes; a `ValueError` names a damaged or too large file.
     """
 
     parts: tuple[str, ...]
@@ -32,17 +32,17 @@ class File(NamedTuple):
 def files(
     path: Path, stack: contextlib.ExitStack, layout: str, tops: tuple[str, ...]
 ) -> Iterator[File]:
-    """The files of a set under some top folders, hidden ones left out.
+    """The files of a set under its top folders, without hidden files.
 
     Args:
-      path: a folder with the tops, or with zip archives that hold them; or one archive.
+      path: a folder with the top folders, or with zip archives that hold them; or one archive.
       stack: closes the archives.
-      layout: what was expected, for messages.
-      tops: first parts of the paths that count.
+      layout: the expected layout, for messages.
+      tops: names of the top folders.
 
     Raises:
       ValueError: an archive is damaged or has absolute or parent paths.
-      FileNotFoundError: nothing is at `path`, or the folder holds neither.
+      FileNotFoundError: nothing is at `path`, or it holds neither top folders nor archives.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist")
@@ -68,15 +68,15 @@ def _in_zip(path: Path, stack: contextlib.ExitStack, layout: str) -> Iterator[Fi
     stream = stack.enter_context(path.open("rb"))
     try:
         archive = stack.enter_context(zipfile.ZipFile(stream))
-    except Exception as error:  # a damaged directory makes zipfile raise nearly anything
+    except Exception as error:  # zipfile raises many types for a damaged directory
         raise ValueError(
             f"{path}: not a readable zip archive, truncated or damaged ({error})"
         ) from error
     for info in archive.infolist():
         where = f"{path}: {info.filename}"
         parts = tuple(info.filename.split("/"))
-        # Nothing is written to disk, yet such a name is a sign of a forged archive. `orig_filename`
-        # is the name as it stands: zipfile cuts what follows a NUL.
+        # Nothing is written to disk, but a path out of the archive is a sign of forgery.
+        # `orig_filename` is the whole name: zipfile cuts `filename` at a NUL.
         name = info.orig_filename
         if parts[0] == "" or ".." in parts or "\\" in name or "\0" in name or ":" in parts[0]:
             raise ValueError(
@@ -87,7 +87,7 @@ def _in_zip(path: Path, stack: contextlib.ExitStack, layout: str) -> Iterator[Fi
 
 
 def _in_folder(folder: Path, below: str) -> Iterator[File]:
-    """The files under `folder/below`, hidden ones left out; none where that does not exist."""
+    """The files under `folder/below` without hidden ones; none if it does not exist."""
     for root, folders, files in os.walk(folder / below, onerror=_refuse, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for file in (Path(root, name) for name in files if not name.startswith(".")):
@@ -101,7 +101,7 @@ def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> byt
         found = archive.read(info)
     except Exception as error:
         raise ValueError(f"{where}: truncated or damaged in its archive ({error})") from error
-    if len(found) != info.file_size:  # zipfile takes less than was promised without a word
+    if len(found) != info.file_size:  # zipfile does not check this
         raise ValueError(
             f"{where}: truncated or damaged in its archive: {len(found)} bytes, expected "
             f"{info.file_size}"
@@ -110,6 +110,6 @@ def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> byt
 
 
 def _refuse(error: OSError) -> None:
-    """Stops a walk at a folder that cannot be listed, which `os.walk` would leave out."""
+    """Raise at a folder that cannot be listed, which `os.walk` would skip."""
     if not isinstance(error, FileNotFoundError):  # a missing folder has its own message
         raise error

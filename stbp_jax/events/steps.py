@@ -1,4 +1,4 @@
-"""Which time step an event falls into: steps of one length, or of equally many events."""
+"""Functions from the times of events to time steps: of equal length, or of equal event count."""
 
 import functools
 from collections.abc import Callable
@@ -12,32 +12,32 @@ from stbp_jax import arguments
 from stbp_jax.core import Array
 
 Steps = Callable[[Array], Array]
-"""Times in microseconds `[B, M]`, in order, to each event's step, int32 `[B, M]`.
+"""Function from ordered times `[B, M]`, microseconds, to the step of each event, int32 `[B, M]`.
 
-Times are int32; those of a sensor with one cell are uint32, because its words hold nothing else.
+Times are int32. A sensor with one address has uint32 times, because its words hold nothing else.
 """
 
 _FIRST, _END = -(2**31), 2**32  # times that 32 bits hold, with or without a sign
 
 
 def by_time(microseconds: Any, *, start: Any = 0) -> Steps:
-    """Steps of one length: step t holds start + t · microseconds <= time < that + microseconds.
+    """Steps of equal length: step = ⌊(time - start) / microseconds⌋.
 
-    Steps are exact for integers of every width and sign. One that int32 does not hold becomes the
-    nearest that it does, which lies outside every sequence.
+    Steps are exact for integers of every width and sign. A step that int32 cannot hold becomes the
+    nearest int32, which lies outside every sequence.
 
     Args:
       microseconds: length of a step, an integer; may be traced, and is then not checked.
-      start: of the first step, an integer, negative too; may be traced. What comes earlier is left
-        out.
+      start: start of the first step in microseconds, an integer of any sign; may be traced. Earlier
+        events are dropped.
 
     Returns:
       A function from times to steps.
 
     Raises:
-      TypeError: numbers that are no integers.
-      ValueError: a length below 1 or above 2³² - 1; a start that no time of 32 bits can reach,
-        outside [-2³¹, 2³²); an array with axes.
+      TypeError: a number that is not an integer.
+      ValueError: a length below 1 or above 2³² - 1; a start outside [-2³¹, 2³²), which no 32-bit
+        time can reach; an array with axes.
 
     >>> by_time(10_000)(jnp.array([0, 9_999, 10_000]))
     Array([0, 0, 1], dtype=int32)
@@ -58,17 +58,17 @@ def by_time(microseconds: Any, *, start: Any = 0) -> Steps:
 
 
 def by_count(events: int) -> Steps:
-    """Steps of equally many events, however long they take.
+    """Steps of equal event count, whatever their length in time.
 
     Args:
-      events: of a recording in one step.
+      events: number of events of a recording in one step.
 
     Returns:
       A function from times to steps.
 
     Raises:
-      TypeError: `events` is no integer.
-      ValueError: `events` below 1.
+      TypeError: `events` is not an integer.
+      ValueError: `events` is below 1.
 
     >>> by_count(2)(jnp.array([[0, 7, 8]]))
     Array([[0, 0, 1]], dtype=int32)
@@ -86,7 +86,7 @@ def by_count(events: int) -> Steps:
 
 
 def _integer(name: str, value: Any) -> Any:
-    """A Python integer, or a traced one as it came."""
+    """A Python integer, or the traced integer itself."""
     if arguments.concrete(value):
         return arguments.integer(name, value)
     if not jnp.issubdtype(value.dtype, jnp.integer):
@@ -96,7 +96,7 @@ def _integer(name: str, value: Any) -> Any:
 
 
 def _times(times: Any) -> Array:
-    """Integers of a type that this process has; 64 bits are narrowed where they fit."""
+    """Times as integers of a type that JAX has now; 64 bits are narrowed if the values fit."""
     if isinstance(times, int) and not isinstance(times, bool):
         times = np.asarray(times)
     arguments.array("times", times)
@@ -114,7 +114,7 @@ def _times(times: Any) -> Array:
 
 
 def _scalar(value: Any) -> Any:
-    """A Python integer in the 32 bits that hold it."""
+    """A Python integer as a 32-bit integer."""
     if not isinstance(value, int):
         return value
     return np.int32(value) if value < 2**31 else np.uint32(value)
@@ -122,10 +122,10 @@ def _scalar(value: Any) -> Any:
 
 @functools.partial(jax.jit, inline=True)
 def _floor_divided(times: Array, length: Array, start: Array) -> Array:
-    """(times - start) // length, without a difference that could wrap; int32.
+    """(times - start) // length as int32, without a difference that could wrap.
 
-    Each of the two is divided by itself, x = q · length + r, and the quotients are subtracted in
-    halves of a word.
+    Both are divided first, x = q · length + r, and the quotients are subtracted in halves of a
+    word.
     """
     wide = any(x.dtype.itemsize == 8 for x in (times, length, start))
     word, signed, half = (jnp.uint64, jnp.int64, 32) if wide else (jnp.uint32, jnp.int32, 16)

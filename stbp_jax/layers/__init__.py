@@ -9,13 +9,13 @@ from stbp_jax.layers._matmul import (
     full_matmul,
     split_bfloat16_matmul,
 )
-from stbp_jax.layers.combinators import serial
+from stbp_jax.layers.combinators import concatenate, residual, serial
 from stbp_jax.layers.conv import conv
 from stbp_jax.layers.dense import dense
 from stbp_jax.layers.dropout import dropout
-from stbp_jax.layers.pooling import avg_pool
+from stbp_jax.layers.pooling import avg_pool, max_pool
 from stbp_jax.layers.reshaping import flatten, unpack
-from stbp_jax.layers.running import apply, apply_with_stats
+from stbp_jax.layers.running import apply, apply_with_stats, record
 from stbp_jax.layers.schedules import chunked, stepwise, truncated
 from stbp_jax.layers.summary import summary
 from stbp_jax.layers.synapse import (
@@ -38,6 +38,9 @@ __all__ = [
     "apply",
     "apply_with_stats",
     "avg_pool",
+    "concatenate",
+    "max_pool",
+    "residual",
     "bfloat16_matmul",
     "chunked",
     "conv",
@@ -49,6 +52,7 @@ __all__ = [
     "full_matmul",
     "linear_fan_out",
     "pointwise",
+    "record",
     "serial",
     "spiking",
     "split_bfloat16_matmul",

@@ -51,10 +51,14 @@ def dropout(rate: Any) -> Layer:
         arguments.batch("state", state, len(x))
         return x if isinstance(state, tuple) else x * state.astype(float_type(x))
 
-    def step(params: Params, state: State, x: Array) -> tuple[State, Array]:
+    def step(
+        params: Params, state: State, x: Array, is_first: Array | None = None
+    ) -> tuple[State, Array]:
         return state, masked(state, x)
 
-    def unroll(params: Params, state: State, xs: Array) -> tuple[State, Array]:
+    def unroll(
+        params: Params, state: State, xs: Array, is_first: Array | None = None
+    ) -> tuple[State, Array]:
         arguments.sequence("xs", xs)
         return state, jax.vmap(masked, (None, 0))(state, xs)
 

@@ -1,5 +1,6 @@
 """Pooling of image windows."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -33,8 +34,47 @@ def avg_pool(window: int) -> Layer:
     >>> avg_pool(2).init(jax.random.key(0), (5, 4, 3))[1]
     (2, 2, 3)
     """
+
+    def mean(tiles: Array) -> Array:
+        dtype = float_type(tiles)
+        wide = jnp.promote_types(dtype, jnp.float32)  # bfloat16 sums of ones stop at 256
+        return jnp.mean(tiles, axis=(2, 4), dtype=wide).astype(dtype)
+
+    return _pool("avg_pool", window, mean)
+
+
+def max_pool(window: int) -> Layer:
+    """Maximum over windows of `window` x `window` pixels with stride `window`.
+
+        yᵗ[r, c] = max over i, j < window of xᵗ[r window + i, c window + j]
+
+    Of spikes, the result is a spike wherever one of the window is. Rows and columns that fill no
+    window are dropped. The gradient of equal maxima is divided among them.
+
+    Args:
+      window: side of a window, in pixels.
+
+    Returns:
+      A `Layer`, as `avg_pool`.
+
+    Raises:
+      ValueError, TypeError: as `avg_pool`.
+
+    >>> import jax
+    >>> max_pool(2).init(jax.random.key(0), (5, 4, 3))[1]
+    (2, 2, 3)
+    """
+
+    def maximum(tiles: Array) -> Array:
+        return jnp.max(tiles.astype(float_type(tiles)), axis=(2, 4))
+
+    return _pool("max_pool", window, maximum)
+
+
+def _pool(kind: str, window: int, over: Callable[[Array], Array]) -> Layer:
+    """The layer that reduces tiles `[B, rows, window, columns, window, channels]`."""
     window = arguments.count("window", window)
-    name = f"avg_pool({window})"
+    name = f"{kind}({window})"
 
     def out_shape(shape: Shape) -> Shape:
         if len(shape) != 3 or min(shape[:2]) < window:
@@ -55,12 +95,9 @@ def avg_pool(window: int) -> Layer:
         arguments.array(f"{name}: inputs", x)
         rows, columns, channels = out_shape(x.shape[1:])
         x = x[:, : rows * window, : columns * window]
-        tiles = x.reshape((x.shape[0], rows, window, columns, window, channels))
-        dtype = float_type(x)
-        wide = jnp.promote_types(dtype, jnp.float32)  # bfloat16 sums of ones stop at 256
-        return jnp.mean(tiles, axis=(2, 4), dtype=wide).astype(dtype)
+        return over(x.reshape((x.shape[0], rows, window, columns, window, channels)))
 
     def named() -> dict[str, Any]:
-        return {"layer": "avg_pool", "window": window}
+        return {"layer": kind, "window": window}
 
     return pointwise(Synapse(init, apply, constants=named))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from stbp_jax import arguments, core
-from stbp_jax.core import Array, Layer, LayerStats, Params, State, scan
+from stbp_jax.core import Array, Layer, LayerStats, Params, State
 
 
 def stepwise(layer: Layer) -> Layer:
@@ -25,7 +25,20 @@ def stepwise(layer: Layer) -> Layer:
       TypeError: `layer` is not a `Layer`.
     """
     arguments.instance("layer", layer, Layer, "a Layer, such as dense(10)")
-    return layer._replace(unroll=scan(layer.step))
+
+    def unroll(
+        params: Params, state: State, xs: Array, is_first: Array | None = None
+    ) -> tuple[State, Array]:
+        arguments.sequence("xs", xs)
+        if is_first is not None:
+            arguments.restarts("is_first", is_first, xs)
+
+        def body(state: State, now: tuple[Array, Array | None]) -> tuple[State, Array]:
+            return core.step_layer(layer, params, state, *now)
+
+        return lax.scan(body, state, (xs, is_first))
+
+    return layer._replace(unroll=unroll)
 
 
 def chunked(layer: Layer, steps: int, *, policy: Callable[..., Any] | None = None) -> Layer:
@@ -84,7 +97,7 @@ def truncated(layer: Layer, steps: int) -> Layer:
     """
 
     def cut(run: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda params, state, xs: run(params, lax.stop_gradient(state), xs)
+        return lambda params, state, *xs: run(params, lax.stop_gradient(state), *xs)
 
     return _in_chunks(layer, steps, cut)
 
@@ -97,40 +110,55 @@ def _in_chunks(
     Args:
       layer: a layer or a network.
       steps: steps in a segment.
-      wrap: transforms the run of one segment, `(params, state, xs) -> (state, ...)`.
+      wrap: transforms the run of one segment, `(params, state, xs, is_first) -> (state, ...)`.
     """
     arguments.instance("layer", layer, Layer, "a Layer, such as dense(10)")
     steps = arguments.count("steps", steps)
 
     def through(
-        run: Callable[..., Any], params: Params, state: State, xs: Array
+        run: Callable[..., Any],
+        params: Params,
+        state: State,
+        xs: Array,
+        is_first: Array | None,
     ) -> tuple[State, Array, tuple[LayerStats, ...]]:
         arguments.sequence("xs", xs)
+        if is_first is not None:
+            arguments.restarts("is_first", is_first, xs)
         run = wrap(run)
         whole, rest = divmod(xs.shape[0], steps)
         if not whole:
-            return run(params, state, xs)
+            return run(params, state, xs, is_first)
 
-        def body(state: State, xs: Array) -> tuple[State, tuple[Array, tuple[LayerStats, ...]]]:
-            state, *outs = run(params, state, xs)
+        def body(state: State, now: Any) -> tuple[State, tuple[Array, tuple[LayerStats, ...]]]:
+            state, *outs = run(params, state, *now)
             return state, tuple(outs)
 
-        head = xs[: whole * steps].reshape((whole, steps, *xs.shape[1:]))
-        state, (ys, reports) = lax.scan(body, state, head)
+        def segments(x: Array) -> Array:
+            return x[: whole * steps].reshape((whole, steps, *x.shape[1:]))
+
+        state, (ys, reports) = lax.scan(body, state, jax.tree.map(segments, (xs, is_first)))
         ys, shares = ys.reshape((whole * steps, *ys.shape[2:])), [steps / len(xs)] * whole
         if rest:
-            state, last, stats = run(params, state, xs[whole * steps :])
+            end = jax.tree.map(lambda x: x[whole * steps :], (xs, is_first))
+            state, last, stats = run(params, state, *end)
             ys, shares = jnp.concatenate([ys, last]), [*shares, rest / len(xs)]
             reports = jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), reports, stats)
         return state, ys, tuple(_over(report, shares) for report in reports)
 
-    def unroll(params: Params, state: State, xs: Array) -> tuple[State, Array]:
-        return through(lambda *args: (*layer.unroll(*args), ()), params, state, xs)[:2]
+    def unroll(
+        params: Params, state: State, xs: Array, is_first: Array | None = None
+    ) -> tuple[State, Array]:
+        def run(*args: Any) -> tuple[Any, ...]:
+            return (*core.unroll_layer(layer, *args), ())
+
+        return through(run, params, state, xs, is_first)[:2]
 
     def unroll_with_stats(
-        params: Params, state: State, xs: Array
+        params: Params, state: State, xs: Array, is_first: Array | None = None
     ) -> tuple[State, Array, tuple[LayerStats, ...]]:
-        return through(functools.partial(core.unroll_with_stats, layer), params, state, xs)
+        run = functools.partial(core.unroll_with_stats, layer)
+        return through(run, params, state, xs, is_first)
 
     return layer._replace(unroll=unroll, unroll_with_stats=unroll_with_stats)
 

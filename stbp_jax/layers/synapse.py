@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from stbp_jax import arguments, reprs
 from stbp_jax.core import (
@@ -21,7 +22,9 @@ from stbp_jax.core import (
     Shape,
     State,
     constants_of,
-    scan,
+    float_dtype,
+    given,
+    restart_where,
     without_stats,
 )
 from stbp_jax.metrics import synaptic_operations
@@ -141,10 +144,14 @@ def pointwise(synapse: Synapse, *, inputs: Inputs = varying_input) -> Layer:
     ) -> tuple[State, Shape]:
         return (), out_shape(synapse, params.synapse, shape)
 
-    def step(params: LayerParams, state: State, x: Array) -> tuple[State, Array]:
+    def step(
+        params: LayerParams, state: State, x: Array, is_first: Array | None = None
+    ) -> tuple[State, Array]:
         return state, synapse.apply(params.synapse, x)
 
-    def unroll(params: LayerParams, state: State, xs: Array) -> tuple[State, Array]:
+    def unroll(
+        params: LayerParams, state: State, xs: Array, is_first: Array | None = None
+    ) -> tuple[State, Array]:
         return state, _over_time(synapse, inputs, params.synapse, xs)
 
     return Layer(
@@ -186,15 +193,23 @@ def spiking(synapse: Synapse, neuron: Neuron, *, inputs: Inputs = varying_input)
         dtype = jnp.result_type(*dtypes) if dtypes else jnp.result_type(float)
         return neuron.initial_state(out, dtype), out
 
-    def step(params: LayerParams, state: State, x: Array) -> tuple[State, Array]:
+    def step(
+        params: LayerParams, state: State, x: Array, is_first: Array | None = None
+    ) -> tuple[State, Array]:
         arguments.batch("state", state, len(x))
-        return neuron.step(params.neuron, state, synapse.apply(params.synapse, x))
+        current = synapse.apply(params.synapse, x)
+        if is_first is not None:
+            rest = neuron.initial_state(current.shape, float_dtype(state, current))
+            state = restart_where(is_first, state, rest)
+        return neuron.step(params.neuron, state, current)
 
-    def unroll(params: LayerParams, state: State, xs: Array) -> tuple[State, Array]:
+    def unroll(
+        params: LayerParams, state: State, xs: Array, is_first: Array | None = None
+    ) -> tuple[State, Array]:
         arguments.sequence("xs", xs)
         arguments.batch("state", state, xs.shape[1])
         currents = _over_time(synapse, inputs, params.synapse, xs)
-        return neuron.unroll(params.neuron, state, currents)
+        return neuron.unroll(params.neuron, state, currents, *given(is_first))
 
     def named() -> dict[str, Any]:
         return {**constants_of(synapse), "units": constants_of(neuron)}
@@ -203,20 +218,28 @@ def spiking(synapse: Synapse, neuron: Neuron, *, inputs: Inputs = varying_input)
         return Layer(init, initial_state, step, unroll, without_stats(unroll), named)
 
     def unroll_with_stats(
-        params: LayerParams, state: State, xs: Array
+        params: LayerParams, state: State, xs: Array, is_first: Array | None = None
     ) -> tuple[State, Array, tuple[LayerStats]]:
         arguments.sequence("xs", xs)
         arguments.batch("state", state, xs.shape[1])
         currents = _over_time(synapse, inputs, params.synapse, xs)
 
-        def observed(params: Params, carried: Any, current: Array) -> tuple[Any, Array]:
-            state, spikes, inside = carried
+        def observed(params: Params, carried: Any, now: Any) -> tuple[Any, Array]:
+            (state, spikes, inside), (current, first) = carried, now
+            state = state if first is None else restart_where(first, state, rest)
             state, out = neuron.step(params, state, current)
             inside = inside + _share_in_window(neuron, params, state)
             return (state, spikes + jnp.mean(out, axis=0, dtype=jnp.float32), inside), out
 
         zeros = jnp.zeros(currents.shape[2:], jnp.float32), jnp.zeros((), jnp.float32)
-        (state, spikes, inside), outs = scan(observed)(params.neuron, (state, *zeros), currents)
+        rest = neuron.initial_state(currents.shape[1:], float_dtype(state, currents))
+        if is_first is not None:
+            arguments.restarts("is_first", is_first, xs)
+        (state, spikes, inside), outs = lax.scan(
+            lambda carried, now: observed(params.neuron, carried, now),
+            (state, *zeros),
+            (currents, is_first),
+        )
         steps = xs.shape[0]
         fan_out = (
             jnp.nan if synapse.fan_out is None else synapse.fan_out(params.synapse, xs.shape[2:])
@@ -229,10 +252,10 @@ def spiking(synapse: Synapse, neuron: Neuron, *, inputs: Inputs = varying_input)
 
 
 def _share_in_window(neuron: Neuron, params: Params, state: State) -> Array:
-    """The share of units inside the surrogate's window; NaN if the neuron has no `in_window`."""
-    if neuron.in_window is None:
+    """The share of units inside the surrogate's window; NaN if the neuron has no `probe`."""
+    if neuron.probe is None:
         return jnp.float32(jnp.nan)
-    return jnp.mean(neuron.in_window(params, state), dtype=jnp.float32)
+    return jnp.mean(neuron.probe(params, state).in_window, dtype=jnp.float32)
 
 
 def linear_fan_out(

@@ -28,6 +28,7 @@ Array([0., 1., 0., 1.], dtype=float32)
 
 from stbp_jax.neurons.alif import ALIFConstants, ALIFState, alif
 from stbp_jax.neurons.current_based import CurrentState, current_based
+from stbp_jax.neurons.dynamics import from_dynamics
 from stbp_jax.neurons.leaky_integrator import activation, leaky_integrator
 from stbp_jax.neurons.learnable_decay import (
     LearnableDecayParams,
@@ -56,13 +57,14 @@ from stbp_jax.neurons.resets import (
     hard_reset,
     soft_reset,
 )
-from stbp_jax.neurons.unrolling import MEMBRANE
+from stbp_jax.neurons.unrolling import MEMBRANE, Dynamics
 
 __all__ = [
     "AdaptiveReset",
     "ALIFConstants",
     "ALIFState",
     "CurrentState",
+    "Dynamics",
     "LIFConstants",
     "LIFState",
     "LIFUnroll",
@@ -78,6 +80,7 @@ __all__ = [
     "detach_reset",
     "detach_time",
     "exponential_reset",
+    "from_dynamics",
     "hard_reset",
     "keep_membranes",
     "leaky_integrator",

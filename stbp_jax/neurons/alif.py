@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from stbp_jax import arguments
-from stbp_jax.core import Array, Neuron, Params, Shape, name_of
-from stbp_jax.neurons import unrolling
+from stbp_jax.core import Array, Neuron, Shape, name_of
+from stbp_jax.neurons.dynamics import from_dynamics
 from stbp_jax.neurons.resets import AdaptiveReset, adaptive_reset, hard_reset
-from stbp_jax.neurons.units import check_constants, check_surrogate, with_batch
-from stbp_jax.neurons.unrolling import Dynamics, in_dtype
+from stbp_jax.neurons.units import check_surrogate
+from stbp_jax.neurons.unrolling import Dynamics
 from stbp_jax.surrogates import Surrogate, rectangular
 
 
@@ -104,38 +104,12 @@ def alif(
 
     arguments.function("reset", reset, "a function such as adaptive_reset(hard_reset)")
     entered = _both(reset)
+    named = {"neuron": "alif", "reset": name_of(reset)}
+    return from_dynamics(_dynamics(entered), constants, _rest, named=named)
 
-    def check(units: Shape) -> None:
-        check_constants(constants, units)
 
-    def init(key: Array, shape: Shape) -> Params:
-        check(shape)
-        return ()
-
-    def initial_state(shape: Shape, dtype: Any) -> ALIFState:
-        check(shape[1:])
-        return ALIFState(*(jnp.zeros(shape, dtype) for _ in range(3)))
-
-    def step(params: Params, state: ALIFState, current: Array) -> tuple[ALIFState, Array]:
-        arguments.array("current", current)
-        arguments.state("state", state, current.shape)
-        c = in_dtype(with_batch(constants), state.membrane)
-        membrane, adaptation = entered(c, state)
-        membrane = membrane + current
-        spikes = c.surrogate(_distance(c, (membrane, adaptation)))
-        return ALIFState(membrane, spikes, adaptation), spikes
-
-    def unroll(params: Params, state: ALIFState, currents: Array) -> tuple[ALIFState, Array]:
-        return unrolling.unroll(_dynamics(entered), with_batch(constants), state, currents)
-
-    def in_window(params: Params, state: ALIFState) -> Array:
-        c = with_batch(constants)
-        return c.surrogate.in_window(_distance(c, (state.membrane, state.adaptation)))
-
-    def named() -> dict[str, Any]:
-        return {"neuron": "alif", **constants._asdict(), "reset": name_of(reset)}
-
-    return Neuron(init, initial_state, step, unroll, in_window, constants=named)
+def _rest(shape: Shape, dtype: Any) -> ALIFState:
+    return ALIFState(*(jnp.zeros(shape, dtype) for _ in range(3)))
 
 
 @functools.lru_cache

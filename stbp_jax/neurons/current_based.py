@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from stbp_jax import arguments
-from stbp_jax.core import Array, Neuron, Params, Shape, State, constants_of
+from stbp_jax.core import Array, Neuron, Params, Shape, State, constants_of, given
 from stbp_jax.neurons.leaky_integrator import leaky_integrator
 
 
@@ -61,17 +61,17 @@ def current_based(neuron: Neuron, *, decay: Any) -> Neuron:
         inner, out = neuron.step(params, state.neuron, driven)
         return CurrentState(current, inner), out
 
-    def unroll(params: Params, state: CurrentState, currents: Array) -> tuple[CurrentState, Array]:
-        current, driven = synapse.unroll((), state.current, currents)
-        inner, outs = neuron.unroll(params, state.neuron, driven)
+    def unroll(
+        params: Params, state: CurrentState, currents: Array, is_first: Array | None = None
+    ) -> tuple[CurrentState, Array]:
+        current, driven = synapse.unroll((), state.current, currents, is_first)
+        inner, outs = neuron.unroll(params, state.neuron, driven, *given(is_first))
         return CurrentState(current, inner), outs
 
-    in_window = neuron.in_window
-    inner_window = (
-        None if in_window is None else lambda params, state: in_window(params, state.neuron)
-    )
+    inner_probe = neuron.probe
+    probe = None if inner_probe is None else lambda params, state: inner_probe(params, state.neuron)
 
     def named() -> dict[str, Any]:
         return {"neuron": "current_based", "decay": decay, "inner": constants_of(neuron)}
 
-    return Neuron(init, initial_state, step, unroll, inner_window, neuron.spiking, named)
+    return Neuron(init, initial_state, step, unroll, probe, neuron.spiking, named)

@@ -50,7 +50,8 @@ def leaky_integrator(*, decay: Any) -> Neuron:
     def named() -> dict[str, Any]:
         return {"neuron": "leaky_integrator", "decay": decay}
 
-    return Neuron(init, initial_state, step, scan(step), spiking=False, constants=named)
+    unroll = scan(step, initial_state)
+    return Neuron(init, initial_state, step, unroll, spiking=False, constants=named)
 
 
 def activation(function: Callable[[Array], Array]) -> Neuron:
@@ -70,7 +71,9 @@ def activation(function: Callable[[Array], Array]) -> Neuron:
     ((), Array([[0., 1.]], dtype=float32))
     """
 
-    def apply(params: Params, state: State, x: Array) -> tuple[State, Array]:
+    def apply(
+        params: Params, state: State, x: Array, is_first: Array | None = None
+    ) -> tuple[State, Array]:
         return state, function(x)
 
     arguments.function("function", function, "an activation function, such as jax.nn.relu")

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from stbp_jax import arguments
-from stbp_jax.core import Array, Neuron, Params, Shape, State, constants_of
+from stbp_jax.core import Array, Neuron, Params, Probe, Shape, State, constants_of, given
 from stbp_jax.neurons.units import check_per_unit
 
 DecayInit = Callable[[Array, Shape], Array]
@@ -105,20 +105,22 @@ def learnable_decay(population: Callable[[Any], Neuron], init: DecayInit) -> Neu
     def step(params: LearnableDecayParams, state: State, current: Array) -> tuple[State, Array]:
         return neuron_of(params).step(params.neuron, state, current)
 
-    def unroll(params: LearnableDecayParams, state: State, currents: Array) -> tuple[State, Array]:
-        return neuron_of(params).unroll(params.neuron, state, currents)
+    def unroll(
+        params: LearnableDecayParams, state: State, currents: Array, is_first: Array | None = None
+    ) -> tuple[State, Array]:
+        return neuron_of(params).unroll(params.neuron, state, currents, *given(is_first))
 
-    def in_window(params: LearnableDecayParams, state: State) -> Array:
-        inside = neuron_of(params).in_window
-        assert inside is not None  # the template has one
-        return inside(params.neuron, state)
+    def probe(params: LearnableDecayParams, state: State) -> Probe:
+        inner = neuron_of(params).probe
+        assert inner is not None  # the template has one
+        return inner(params.neuron, state)
 
     return Neuron(
         init_,
         template.initial_state,
         step,
         unroll,
-        None if template.in_window is None else in_window,
+        None if template.probe is None else probe,
         template.spiking,
         lambda: {"neuron": "learnable_decay", "at 0.5": constants_of(template)},
     )

@@ -17,10 +17,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from stbp_jax import arguments
-from stbp_jax.core import Array, Neuron, Params, Shape, name_of
+from stbp_jax.core import Array, Neuron, Params, Probe, Shape, given, name_of, scan
 from stbp_jax.neurons import unrolling
 from stbp_jax.neurons.resets import Reset, hard_reset
 from stbp_jax.neurons.units import check_constants, check_surrogate, with_batch
@@ -66,8 +65,8 @@ def keep_membranes(primitive: Any, *avals: Any, **params: Any) -> Any:
     return jax.checkpoint_policies.save_only_these_names(MEMBRANE)(primitive, *avals, **params)
 
 
-LIFUnroll = Callable[[Reset, LIFConstants, LIFState, Array], tuple[LIFState, Array]]
-"""`(reset, constants, state, currents) -> (state, spikes)`, as `lif_scan`."""
+LIFUnroll = Callable[..., tuple[LIFState, Array]]
+"""`(reset, constants, state, currents, is_first=None) -> (state, spikes)`, as `lif_scan`."""
 
 
 def lif_step(
@@ -107,7 +106,11 @@ def lif_step(
 
 
 def lif_scan(
-    reset: Reset, constants: LIFConstants, state: LIFState, currents: Array
+    reset: Reset,
+    constants: LIFConstants,
+    state: LIFState,
+    currents: Array,
+    is_first: Array | None = None,
 ) -> tuple[LIFState, Array]:
     """The reference unroll: `lif_step` under `lax.scan`, differentiated by JAX.
 
@@ -116,19 +119,34 @@ def lif_scan(
       constants: decay, threshold and surrogate.
       state: before the first step, `[B, *units]`.
       currents: `[T, B, *units]`.
+      is_first: `[T, B]` bool; where it is set, that example enters the step at rest. None for
+        nowhere.
 
     Returns:
       `(last state, spikes [T, B, *units])`.
 
     Raises:
-      ValueError: T = 0, or a state of another shape than one time slice.
+      TypeError: `is_first` is not an array of bool.
+      ValueError: T = 0, a state of another shape than one time slice, or `is_first` of another
+        shape than `[T, B]`.
     """
-    arguments.sequence("currents", currents)
-    return lax.scan(functools.partial(lif_step, reset, constants), state, currents)
+
+    def step(params: Params, state: LIFState, current: Array) -> tuple[LIFState, Array]:
+        return lif_step(reset, constants, state, current)
+
+    return scan(step, _rest)((), state, currents, is_first)
+
+
+def _rest(shape: Shape, dtype: Any) -> LIFState:
+    return LIFState(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
 
 
 def lif_unroll(
-    reset: Reset, constants: LIFConstants, state: LIFState, currents: Array
+    reset: Reset,
+    constants: LIFConstants,
+    state: LIFState,
+    currents: Array,
+    is_first: Array | None = None,
 ) -> tuple[LIFState, Array]:
     """The default unroll: the values of `lif_scan`, and the paper's recursion as its gradient.
 
@@ -146,16 +164,20 @@ def lif_unroll(
       constants: decay, threshold and surrogate; gradients reach decay and threshold.
       state: before the first step, `[B, *units]`.
       currents: `[T, B, *units]`; converted to the dtype of the state.
+      is_first: `[T, B]` bool; where it is set, that example enters the step at rest. None for
+        nowhere.
 
     Returns:
       `(last state, spikes [T, B, *units])`.
 
     Raises:
-      ValueError: T = 0, or a state of another shape than one time slice.
+      TypeError: `is_first` is not an array of bool.
+      ValueError: T = 0, a state of another shape than one time slice, or `is_first` of another
+        shape than `[T, B]`.
 
     Source: Wu et al. 2018, equations (10)-(20), with their errata corrected.
     """
-    return unrolling.unroll(_dynamics(reset), constants, state, currents)
+    return unrolling.unroll(_dynamics(reset), constants, state, currents, is_first)
 
 
 @functools.lru_cache
@@ -226,19 +248,21 @@ def lif(
 
     def initial_state(shape: Shape, dtype: Any) -> LIFState:
         check(shape[1:])
-        return LIFState(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
+        return _rest(shape, dtype)
 
     def step(params: Params, state: LIFState, current: Array) -> tuple[LIFState, Array]:
         return lif_step(reset, with_batch(constants), state, current)
 
-    def unroll_(params: Params, state: LIFState, currents: Array) -> tuple[LIFState, Array]:
-        return unroll(reset, with_batch(constants), state, currents)
+    def unroll_(
+        params: Params, state: LIFState, currents: Array, is_first: Array | None = None
+    ) -> tuple[LIFState, Array]:
+        return unroll(reset, with_batch(constants), state, currents, *given(is_first))
 
-    def in_window(params: Params, state: LIFState) -> Array:
+    def probe(params: Params, state: LIFState) -> Probe:
         c = with_batch(constants)
-        return c.surrogate.in_window(state.membrane - c.threshold)
+        return c.surrogate.probe(state.membrane - c.threshold)
 
     def named() -> dict[str, Any]:
         return {"neuron": "lif", **constants._asdict(), "reset": name_of(reset)}
 
-    return Neuron(init, initial_state, step, unroll_, in_window, constants=named)
+    return Neuron(init, initial_state, step, unroll_, probe, constants=named)

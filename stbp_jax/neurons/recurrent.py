@@ -71,12 +71,11 @@ def recurrent(neuron: Neuron, *, init: Initializer = fan_in_uniform()) -> Neuron
         inner, out = neuron.step(params.neuron, state.neuron, current)
         return RecurrentState(inner, out), out
 
-    in_window = neuron.in_window
-    inner_window = (
-        None if in_window is None else lambda params, state: in_window(params.neuron, state.neuron)
-    )
+    inner = neuron.probe
+    probe = None if inner is None else lambda params, state: inner(params.neuron, state.neuron)
 
     def named() -> dict[str, Any]:
         return {"neuron": "recurrent", "inner": constants_of(neuron)}
 
-    return Neuron(init_, initial_state, step, scan(step), inner_window, neuron.spiking, named)
+    unroll = scan(step, initial_state)
+    return Neuron(init_, initial_state, step, unroll, probe, neuron.spiking, named)

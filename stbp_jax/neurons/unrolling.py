@@ -17,7 +17,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from stbp_jax import arguments
 from stbp_jax.closures import no_gradient, opened
-from stbp_jax.core import Array
+from stbp_jax.core import Array, restart_where
 from stbp_jax.reprs import record_text
 
 # The `checkpoint_name` of what the backward pass stores, for policies of `jax.checkpoint`.
@@ -56,7 +56,14 @@ def in_dtype(constants: Any, like: Array) -> Any:
     return jax.tree.map(lambda c: jnp.asarray(c, like.dtype), constants)
 
 
-def unroll(dynamics: Dynamics, constants: Any, state: Any, currents: Array) -> tuple[Any, Array]:
+def unroll(
+    dynamics: Dynamics,
+    constants: Any,
+    state: Any,
+    currents: Array,
+    is_first: Array | None = None,
+    rest: Any = None,
+) -> tuple[Any, Array]:
     """Run all T steps from a state; the gradient is the recursion in `lif_unroll`.
 
     Args:
@@ -64,19 +71,30 @@ def unroll(dynamics: Dynamics, constants: Any, state: Any, currents: Array) -> t
       constants: a pytree; gradients reach all its leaves except those of the surrogate.
       state: before the first step, `[B, *units]`.
       currents: `[T, B, *units]`; converted to the dtype of the state.
+      is_first: `[T, B]` bool; where it is set, that example enters the step at rest. None for
+        nowhere.
+      rest: the state at rest, of the form of `state`, for `is_first`; None for zeros. Gradients do
+        not reach it.
 
     Returns:
       `(last state, spikes [T, B, *units])`.
 
     Raises:
-      ValueError: T = 0, or a state of another shape than one time slice of the currents.
+      TypeError: `is_first` is not an array of bool.
+      ValueError: T = 0, a state of another shape than one time slice of the currents, or `is_first`
+        of another shape than `[T, B]`.
     """
     arguments.sequence("currents", currents)
     arguments.state("state", state, currents.shape[1:])
+    restarts = None
+    if is_first is not None:
+        arguments.restarts("is_first", is_first, currents)
+        at_rest = jax.tree.map(jnp.zeros_like, state) if rest is None else rest
+        restarts = jnp.asarray(is_first), lax.stop_gradient(at_rest)
     constants = in_dtype(constants, state.spikes)
     functions, numbers, fixed = _open(dynamics, constants, state)
     currents = currents.astype(state.spikes.dtype)
-    return _unroll(functions, fixed, (constants, numbers), state, currents)
+    return _unroll(functions, (fixed, restarts), (constants, numbers), state, currents)
 
 
 class _Functions(NamedTuple):
@@ -148,8 +166,11 @@ _with_nothing_closed = functools.lru_cache(_with_closed)  # equal functions shar
 def _unroll(
     functions: _Functions, fixed: Any, given: Any, state: Any, currents: Array
 ) -> tuple[Any, Array]:
-    c = (*given, fixed)
-    last, (spikes,) = _run_steps(lambda h: (_fire(functions, c, h),), functions, c, state, currents)
+    closed, restarts = fixed
+    c = (*given, closed)
+    last, (spikes,) = _run_steps(
+        lambda h: (_fire(functions, c, h),), functions, c, restarts, state, currents
+    )
     return last, spikes
 
 
@@ -163,6 +184,7 @@ def _run_steps(
     keep: Callable[[Hidden], tuple[Array, ...]],
     functions: _Functions,
     constants: Any,
+    restarts: Any,
     state: Any,
     currents: Array,
 ) -> tuple[Any, tuple[Array, ...]]:
@@ -172,7 +194,7 @@ def _run_steps(
     """
 
     def enter(before: Any, t: Any, stacks: tuple[Array, ...]) -> tuple[Hidden, tuple[Array, ...]]:
-        membrane, *rest = functions.reset(constants, before)
+        membrane, *rest = functions.reset(constants, _entering(restarts, before, t))
         hidden = (membrane + _at(stacks[0], t), *rest)
         kept = zip(stacks, keep(hidden), strict=True)
         return hidden, tuple(lax.dynamic_update_index_in_dim(s, k, t, 0) for s, k in kept)
@@ -187,6 +209,14 @@ def _run_steps(
     return functions.state(last, _fire(functions, constants, last)), kept
 
 
+def _entering(restarts: Any, before: Any, t: Any) -> Any:
+    """The state that enters step t: the one before it, or that at rest."""
+    if restarts is None:
+        return before
+    is_first, rest = restarts
+    return restart_where(_at(is_first, t), before, rest)
+
+
 def _at(stack: Array, t: Any) -> Array:
     return lax.dynamic_index_in_dim(stack, t, keepdims=False)
 
@@ -198,8 +228,9 @@ def _fire(functions: _Functions, constants: Any, hidden: Hidden) -> Array:
 def _forward(
     functions: _Functions, fixed: Any, given: Any, state: Any, currents: Array
 ) -> tuple[tuple[Any, Array], tuple[Any, Any, Any, tuple[Array, ...]]]:
-    c = (*given, fixed)
-    last, kept = _run_steps(lambda hidden: hidden, functions, c, state, currents)
+    closed, restarts = fixed
+    c = (*given, closed)
+    last, kept = _run_steps(lambda hidden: hidden, functions, c, restarts, state, currents)
     kept = tuple(checkpoint_name(stack, MEMBRANE) for stack in kept)
     spikes = jax.vmap(functools.partial(_fire, functions, c))(kept)
     return (last, spikes), (fixed, given, state, kept)
@@ -212,7 +243,8 @@ def _backward(
 ) -> tuple[Any, Any, Any, Array]:
     fixed, given, initial, kept = residuals
     last_bar, spikes_bar = cotangents
-    constants = (*given, fixed)
+    closed, restarts = fixed
+    constants = (*given, closed)
 
     def hidden_at(t: Any) -> Hidden:
         return tuple(_at(stack, t) for stack in kept)
@@ -221,16 +253,16 @@ def _backward(
     def add(total: Any, bar: Any) -> Any:
         return jax.tree.map(lambda a, b: a + b.astype(a.dtype), total, bar)
 
-    def future_of(state: Any, eps: Hidden, total: Any) -> tuple[Any, Any]:
+    def future_of(state: Any, t: Any, eps: Hidden, total: Any) -> tuple[Any, Any]:
         def reset(given: Any, state: Any) -> Hidden:
-            return functions.reset((*given, fixed), state)
+            return functions.reset((*given, closed), _entering(restarts, state, t))
 
         bar, future = jax.vjp(reset, given, state)[1](eps)
         return future, add(total, bar)
 
     def leave(future: Any, t: Any, total: Any, stack: Array) -> tuple[Hidden, Any, Array]:
         def distance_of(given: Any, hidden: Hidden) -> Array:
-            return functions.distance((*given, fixed), hidden)
+            return functions.distance((*given, closed), hidden)
 
         distance, pull = jax.vjp(distance_of, given, hidden_at(t))
         delta = _at(stack if single else spikes_bar, t) + future.spikes
@@ -247,7 +279,7 @@ def _backward(
         t, (eps, total, stack) = steps - 1 - back, later
         hidden = hidden_at(t)
         state = functions.state(hidden, _fire(functions, constants, hidden))
-        future, total = future_of(state, eps, total)
+        future, total = future_of(state, t + 1, eps, total)
         return leave(future, t, total, stack)
 
     zero = jax.tree.map(
@@ -256,7 +288,7 @@ def _backward(
     stack = spikes_bar if single else jnp.zeros_like(spikes_bar)
     final = leave(last_bar, steps - 1, zero, stack)
     eps, total, currents_bar = lax.fori_loop(1, steps, step, final)
-    initial_bar, total = future_of(initial, eps, total)
+    initial_bar, total = future_of(initial, 0, eps, total)
     given_bar = jax.tree.map(lambda b, c: b.astype(c.dtype), total, given)
     return jax.tree.map(no_gradient, fixed), given_bar, initial_bar, currents_bar
 

@@ -1,7 +1,7 @@
-"""Networks on events as they come: one compiled step, and the loop that feeds it.
+"""Networks on live events: one compiled step, and the Python loop that feeds it.
 
-The compiled part is pure, state in and state and scores out (`compiled`, `readouts`); what waits,
-counts and refuses is plain Python around it (`loop`, `sources`).
+The compiled part is pure, from a state to a state and scores (`compiled`, `readouts`). Waiting,
+counting and checks are plain Python around it (`loop`, `sources`).
 """
 
 from stbp_jax.streaming.compiled import Stream, StreamState, any_event, make_stream

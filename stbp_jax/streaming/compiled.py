@@ -1,7 +1,4 @@
-"""The compiled part of streaming: K time steps of a network at batch 1, state in and state out.
-
-Decides what is compiled and what is carried. Leaves out where bins come from (`loop`).
-"""
+"""The compiled part of a stream: K time steps of a network at batch 1, state in and state out."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -15,25 +12,26 @@ from stbp_jax.core import Array, Layer, Neuron, Params, Shape, State
 from stbp_jax.reprs import record_text
 from stbp_jax.streaming.readouts import running_rate
 
-_MOST = 2**16 - 1  # events of a cell in a bin; more count as so many
+_MOST = 2**16 - 1  # counts of events saturate here
 
 
 class StreamState(NamedTuple):
-    """What a stream carries from call to call: the network's state and the readout's."""
+    """The states of the network and of the readout, carried from call to call."""
 
     network: State
     readout: State
 
 
 class Stream(NamedTuple):
-    """A network that waits for bins; made by `make_stream`.
+    """A network compiled for one stream of bins; made by `make_stream`.
 
     Attributes:
-      start: `() -> StreamState` at rest.
-      advance: `(state, counts [K, *shape]) -> (state, scores [K, C])`: the next K bins, each as the
-        number of events in each cell. The state that goes in is used up: its memory is reused.
-      shape: of the sensor.
-      steps_per_call: K.
+      start: `() -> StreamState`, the state at rest.
+      advance: `(state, counts [K, *shape]) -> (state, scores [K, C])`, the next K bins. `counts`
+        holds the number of events of each address. The given state is donated and must not be used
+        again.
+      shape: shape of the sensor.
+      steps_per_call: number of bins K per call.
     """
 
     start: Callable[[], StreamState]
@@ -47,7 +45,7 @@ class Stream(NamedTuple):
 
 
 def any_event(counts: Array) -> Array:
-    """1 where a cell has at least one event, as `event_spikes`."""
+    """1 for each address with at least one event, else 0, as `event_spikes`."""
     return (counts > 0).astype(jnp.result_type(float))
 
 
@@ -60,29 +58,32 @@ def make_stream(
     encode: Callable[[Array], Array] = any_event,
     readout: Neuron | None = None,
 ) -> Stream:
-    """Compiles a network for one stream: K time steps a call, batch 1, state carried.
+    """Compile a network for one stream: K time steps per call, batch 1, the state carried.
 
-    What it gives is what `apply` gives on the same bins, up to the order of sums in a product of
-    one row and of many; `dense(..., matmul=event_driven_matmul)` has the same order in both, and is
-    the fast one here. It compiles now, not at the first event, and never again.
+    The scores equal those of `apply` on the same bins, up to the order of sums: a matrix product of
+    one row may sum in another order than one of many rows. `dense(...,
+    matmul=event_driven_matmul)` sums in one order, and is the fastest product for a stream. The
+    network is compiled here, once, not at the first event.
 
     Args:
-      network: from `[T, 1, *in]` to `[T, 1, C]`.
-      params: of the network; they go to the device once.
-      shape: of the sensor.
-      steps_per_call: K. Several steps cost less each, but scores come only every K steps.
-      encode: counts `[K, 1, *shape]` uint16 to the network's input `[K, 1, *in]`, step by step; the
-        default is `event_spikes`, `jnp.float32` is `event_counts`.
-      readout: scores so far, as a neuron that learns nothing; default `running_rate()`.
+      network: a layer from `[T, 1, *in]` to `[T, 1, C]`.
+      params: parameters of the network; they go to the device once.
+      shape: shape of the sensor.
+      steps_per_call: number of steps K per call. A larger K costs less per step, but scores come
+        only every K steps.
+      encode: function from counts `[K, 1, *shape]`, uint16, to the network's input `[K, 1, *in]`,
+        step by step. The default gives the spikes of `event_spikes`; `jnp.float32` gives counts.
+      readout: a neuron without parameters, from outputs to scores so far; default
+        `running_rate()`.
 
     Returns:
       A `Stream`.
 
     Raises:
-      TypeError: `steps_per_call` or a size in `shape` no integer; a network, encoder, readout or
-        parameters of another type.
-      ValueError: `steps_per_call` or a size below 1; a network that does not end in `[C]`, or that
-        does not take what `encode` makes.
+      TypeError: `steps_per_call` or a side of `shape` that is not an integer; a network, encoder,
+        readout or parameters of another type.
+      ValueError: `steps_per_call` or a side below 1; a network that does not end in `[C]`, or does
+        not take the output of `encode`.
 
     >>> from stbp_jax import dense, flatten, lif, serial
     >>> network = serial(flatten(), dense(10, lif()))
@@ -131,15 +132,15 @@ def make_stream(
                     f"{got.dtype} {list(got.shape)}"
                 )
         inner, outs = network.unroll(params, state.network, encode(counts.reshape((-1, 1, *shape))))
-        told, scores = read.unroll((), state.readout, outs)
-        return StreamState(inner, told), scores[:, 0]
+        read_state, scores = read.unroll((), state.readout, outs)
+        return StreamState(inner, read_state), scores[:, 0]
 
     start, program = jax.jit(rest), jax.jit(run, donate_argnums=1)
 
     def advance(state: StreamState, counts: Any) -> tuple[StreamState, Array]:
         if np.shape(counts) != (steps, *shape):
             raise ValueError(
-                f"counts must have shape {[steps, *shape]}, one array of the sensor's cells for "
+                f"counts must have shape {[steps, *shape]}, one array of the sensor's shape for "
                 f"each of steps_per_call bins, got {list(np.shape(counts))}"
             )
         if not isinstance(state, StreamState):

@@ -1,7 +1,7 @@
-"""The loop that feeds a stream: events into bins, bins into steps, scores into decisions.
+"""The loop around a stream: events to bins, bins to steps, scores to decisions.
 
-Decides when a bin is full, what is refused, and when an answer is given. Leaves out waiting: a
-source that may stay silent brings a clock with it (`sources`).
+The loop itself never waits on time: `with_clock` in `sources` adds a clock to a source that may be
+silent.
 """
 
 import math
@@ -16,20 +16,20 @@ from stbp_jax.streaming.compiled import Stream
 from stbp_jax.streaming.sources import Chunk, parse
 
 Rule = Callable[[np.ndarray], bool]
-"""Scores `[C]` so far -> whether they suffice to decide."""
+"""Function from the scores so far, `[C]`, to whether they suffice for a decision."""
 
 
 class Decision(NamedTuple):
-    """What is known at the end of a bin.
+    """Scores and label at the end of a bin.
 
     Attributes:
-      time: of the end of the last bin that counts, microseconds.
-      steps: bins so far.
+      time: end of the last bin, microseconds.
+      steps: number of bins so far.
       scores: `[C]`.
-      label: of the highest score, the first of equals; with no output spike yet that is 0.
-      ended: why it is the last one: `"rule"`, `"steps"` (all bins are there) or `"source"` (it
-        ended early); "" before.
-      left_out: events of the chunks so far that lie in no bin, before `start` or after the last.
+      label: class of the highest score, the first of equals; 0 before the first output spike.
+      ended: reason why this decision is the last: `"rule"`, `"steps"` (all bins are complete) or
+        `"source"` (the source ended early); "" for all other decisions.
+      left_out: number of events so far outside all bins, before `start` or after the last bin.
     """
 
     time: int
@@ -41,16 +41,16 @@ class Decision(NamedTuple):
 
 
 def margin_rule(least: float) -> Rule:
-    """Decides as soon as the best score is so much above the second.
+    """Rule that decides when best score - second score ≥ least.
 
     Args:
-      least: the difference of scores that suffices, at least 0; with one class, the score itself.
+      least: smallest sufficient difference, at least 0; with one class, the smallest score.
 
     Returns:
       A rule.
 
     Raises:
-      TypeError: `least` is no number.
+      TypeError: `least` is not a number.
       ValueError: `least` is NaN or below 0.
 
     >>> margin_rule(0.2)(np.array([0.1, 0.4, 0.2]))
@@ -70,7 +70,7 @@ def margin_rule(least: float) -> Rule:
 
 
 def no_early_exit(scores: np.ndarray) -> bool:
-    """Decides at the end alone."""
+    """Rule that never decides before the last bin."""
     return False
 
 
@@ -83,41 +83,41 @@ def classify_stream(
     start: int = 0,
     rule: Rule = no_early_exit,
 ) -> Iterator[Decision]:
-    """Feeds events into a network as they come; a decision every `steps_per_call` bins.
+    """Feed events into a network as they arrive; yield a decision every `steps_per_call` bins.
 
-    Bin t holds start + t · microseconds <= time < that + microseconds, as `by_time`. It is closed
-    by the first event of a later bin or by the clock, `(time, None)`: a source that is silent can
-    go on with that, else the loop waits for it (`with_clock` gives the clock, and an error after
-    too long a silence). Empty bins are steps like any other, so that membranes leak. Events before
-    `start` and after the last bin are left out and counted, as `left_out`. A warning says so where
-    the clock of the source begins farther from the bins than they are long, and where no event is
-    in any.
+    Bin of an event = ⌊(time - start) / microseconds⌋, as for `by_time`. The first event of a later
+    bin, or the clock `(time, None)`, closes a bin. Without either the loop waits for the source;
+    `with_clock` adds the clock, and an error after a long silence. Empty bins are steps too, so
+    membranes leak in them. Events before `start` and after the last bin are dropped and counted in
+    `left_out`. A warning is issued if the clock of the source begins farther from the bins than
+    their total length, and if no event lies in any bin.
 
-    Where the source ends before the last bin, the bin that it ended in is closed as it is, and the
-    decision of the bins so far is the last one, `ended="source"`; where the clock stood between two
-    bins, the last decision comes once more, with `ended`. To count the silence after it,
-    let the source end with `(start + num_steps · microseconds, None)`.
+    If the source ends before the last bin, its last bin is closed early, and the last decision has
+    `ended="source"`. If it ends at the border of two bins, the last decision is yielded again, with
+    `ended`. To count the silence after the last event, end the source with
+    `(start + num_steps · microseconds, None)`.
 
     Args:
       stream: from `make_stream`.
-      source: iterator of chunks, `(times, cells)` or `(time, None)`.
+      source: iterator of chunks, `(times, addresses)` or `(time, None)`.
       microseconds: length of a bin.
-      num_steps: bins at most; a multiple of `stream.steps_per_call`.
-      start: time at which the first bin begins.
-      rule: of the scores, whether they suffice; `margin_rule(0.1)` for one. Tried at each decision.
+      num_steps: largest number of bins; a multiple of `stream.steps_per_call`.
+      start: start of the first bin in microseconds.
+      rule: function of the scores, called for each decision; True ends the loop, for example
+        `margin_rule(0.1)`.
 
     Yields:
-      Decisions; the last one alone has `ended`. None where the source ends before `start`.
+      Decisions; only the last has `ended`. There are none if the source ends before `start`.
 
     Raises:
-      TypeError: times, cells, `start` or a count of steps that are no integers; a stream, source or
-        rule of another type.
-      ValueError: times that run backwards, also behind the clock; cells outside the sensor; times
-        and cells of different shapes; times, or ends of bins, that 64 bits do not hold;
-        `num_steps` no multiple of `steps_per_call`; scores that are NaN.
+      TypeError: times, addresses, `start` or a number of steps that are not integers; a stream,
+        source or rule of another type.
+      ValueError: times that run backwards, or are behind the clock; addresses outside the sensor;
+        times and addresses of different shapes; times or ends of bins outside of int64; a
+        `num_steps` that is not a multiple of `steps_per_call`; scores that are NaN.
 
     Warns:
-      UserWarning: events are left out because the clock of the source is another.
+      UserWarning: events lie outside the bins because the clock of the source differs.
 
     >>> import jax
     >>> from stbp_jax import dense, lif
@@ -157,14 +157,14 @@ def _decisions(
     start: int,
     rule: Rule,
 ) -> Iterator[Decision]:
-    together, num_cells = stream.steps_per_call, math.prod(stream.shape)
-    state, counts = stream.start(), np.zeros((together, num_cells), np.int64)
+    together, num_addresses = stream.steps_per_call, math.prod(stream.shape)
+    state, counts = stream.start(), np.zeros((together, num_addresses), np.int64)
     end = start + num_steps * microseconds
-    first = 0  # bin of the next call; `counts` holds it and those that go with it
+    first = 0  # first bin of the next call; `counts` holds the bins of that call
     latest: int | None = None
     last_bin = -1  # with an event
     binned = left_out = 0  # events
-    told: Decision | None = None
+    decision: Decision | None = None
 
     def advance() -> np.ndarray:
         nonlocal state, first
@@ -186,7 +186,7 @@ def _decisions(
 
     for chunk in source:
         begins = latest is None
-        times, cells, latest = _checked(chunk, num_cells, latest)
+        times, addresses, latest = _checked(chunk, num_addresses, latest)
         if latest is None:
             continue
         if begins:
@@ -197,7 +197,7 @@ def _decisions(
             # Outside, a difference of 64 bits could wrap.
             inside = (times >= start) & (times < end)
             left_out += len(times) - int(inside.sum())
-            times, cells = times[inside], cells[inside]
+            times, addresses = times[inside], addresses[inside]
         binned += len(times)
         bins = (times - start) // microseconds
         if len(bins):
@@ -206,31 +206,31 @@ def _decisions(
         reached = min((latest - start) // microseconds, num_steps)
         while first < num_steps:
             mine = (bins >= first) & (bins < first + together)
-            np.add.at(counts, (bins[mine] - first, cells[mine]), 1)
+            np.add.at(counts, (bins[mine] - first, addresses[mine]), 1)
             if reached < first + together:
                 break
             last = advance()[-1]
             ended = "steps" if first == num_steps else "rule" if rule(last) else ""
-            told = decided(last, first, ended)
-            yield told
+            decision = decided(last, first, ended)
+            yield decision
             if ended:
                 return
     if latest is None or latest < start:
         if left_out:
             _warn(f"all {left_out} events of the source lie outside", start, end)
         return
-    # A bin has begun with an event in it, or where the clock stands past its start.
+    # A bin has begun if it holds an event, or if the clock is past its start.
     begun = max(-(-(latest - start) // microseconds), last_bin + 1) - first
     if begun:
         steps = first + begun
         ended = "steps" if steps == num_steps else "source"
         yield decided(advance()[begun - 1], steps, ended)
-    elif told is not None:
-        yield decided(told.scores, told.steps, "source")
+    elif decision is not None:
+        yield decided(decision.scores, decision.steps, "source")
 
 
 def _warn(what: str, start: int, end: int, level: int = 3) -> None:
-    """Says that events are left out, at the line that asks for the decision."""
+    """Warn of dropped events, at the line that requests the decision."""
     warnings.warn(
         f"{what} the bins, which go from {start} to {end} us: events outside are left out; "
         "set `start` to where the clock of the source begins",
@@ -239,23 +239,24 @@ def _warn(what: str, start: int, end: int, level: int = 3) -> None:
 
 
 def _checked(
-    chunk: Chunk, num_cells: int, latest: int | None
+    chunk: Chunk, num_addresses: int, latest: int | None
 ) -> tuple[np.ndarray, np.ndarray, int | None]:
-    """Times and cells `[E]` of a chunk, and the latest time so far."""
+    """Times and addresses `[E]` of a chunk, and the latest time so far."""
     times, found = parse(chunk)
-    cells = times[:0] if found is None else found
+    addresses = times[:0] if found is None else found
     if not len(times):
-        return times, cells, latest
+        return times, addresses, latest
     before = np.concatenate([[times[0] if latest is None else latest], times[:-1]])
     if (wrong := times < before).any():
         at = int(np.argmax(wrong))
         raise ValueError(
             f"event at {times[at]} us comes after {before[at]} us; times must not run backwards"
         )
-    if (wrong := (cells < 0) | (cells >= num_cells)).any():
+    if (wrong := (addresses < 0) | (addresses >= num_addresses)).any():
         at = int(np.argmax(wrong))
         raise ValueError(
-            f"cells must lie in [0, {num_cells}), got {cells[at]} in the event at {times[at]} us"
+            f"addresses must lie in [0, {num_addresses}), got {addresses[at]} in the event at "
+            f"{times[at]} us"
         )
     now = int(times[-1])
-    return (times[:0] if found is None else times), cells, now
+    return (times[:0] if found is None else times), addresses, now

@@ -1,7 +1,4 @@
-"""Scores so far: running readouts, as neurons that learn nothing.
-
-Decides what a prefix of the outputs is worth. Leaves out when that suffices (`loop`).
-"""
+"""Running readouts: neurons without parameters that give the scores of all steps so far."""
 
 from typing import Any
 
@@ -11,13 +8,12 @@ from stbp_jax.core import Array, Neuron, Params, Shape, State, scan
 
 
 def running_rate() -> Neuron:
-    """Mean of the outputs so far: at step t what `rate` gives of the first t steps.
+    """Mean of the outputs so far, scoresᵗ = 1/t Σₛ≤ₜ oˢ: `rate` of the first t steps.
 
-    A running readout is a `Neuron` that learns nothing: the outputs are its currents, the scores so
-    far its output. `leaky_integrator(decay=...)` forgets, `activation(lambda y: y)` takes the last
-    output.
-    Sums are in float32, or in the type of the outputs where that is wider: spikes of a unit are
-    counted exactly up to 2²⁴.
+    A running readout is a `Neuron` without parameters: its currents are the outputs of the network,
+    its outputs are the scores so far. `leaky_integrator(decay=...)` weighs recent steps more, and
+    `activation(lambda y: y)` takes the last output. Sums are in float32, or in the type of the
+    outputs if it is wider, so spikes are counted exactly up to 2²⁴.
 
     >>> readout = running_rate()
     >>> state = readout.initial_state((1, 1), jnp.float32)
@@ -38,7 +34,7 @@ def running_rate() -> Neuron:
 
 
 def running_peak() -> Neuron:
-    """Maximum of the outputs so far: at step t what `peak_membrane` gives of the first t steps."""
+    """Maximum of the outputs so far: `peak_membrane` of the first t steps."""
 
     def initial_state(shape: Shape, dtype: Any) -> State:
         if jnp.issubdtype(dtype, jnp.floating):

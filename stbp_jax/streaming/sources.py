@@ -1,7 +1,6 @@
-"""Where events come from: a recording played back, or anything live beside a clock.
+"""Sources of events for a stream: a packed recording, or a live source with a clock.
 
-Decides what a source is: an iterator of chunks. Leaves out sensors and what is done with events
-(`loop`).
+A source is an iterator of chunks.
 """
 
 import math
@@ -17,67 +16,72 @@ from stbp_jax import arguments
 from stbp_jax.core import Shape
 
 Chunk = tuple[Any, Any]
-"""`(times, cells)`: microseconds that do not run backwards and cells in C order, integers, one of
-each or `[E]`. `(time, None)` is the clock alone: it has reached that time, whatever came."""
+"""`(times, addresses)` or `(time, None)`.
+
+Times are microseconds that do not run backwards, addresses are indices in C order: one integer each
+or `[E]` each. `(time, None)` says that the clock has reached that time, with or without events.
+"""
 
 
 _SILENT = np.zeros(0, np.int64)
 
 
 def parse(chunk: Chunk) -> tuple[np.ndarray, np.ndarray | None]:
-    """Times and cells `[E]` of a chunk as int64; None for cells where it is the clock alone.
+    """Times and addresses `[E]` of a chunk as int64; addresses are None for a chunk of the clock.
 
     Raises:
-      TypeError: no pair; times or cells that are no integers.
-      ValueError: times and cells of different shapes; values that 64 bits with a sign do not hold.
+      TypeError: a chunk that is not a pair; times or addresses that are not integers.
+      ValueError: times and addresses of different shapes; values outside of int64.
     """
     if not isinstance(chunk, tuple | list) or len(chunk) != 2:
-        raise TypeError(f"a chunk must be (times, cells) or (time, None), got {chunk!r}")
+        raise TypeError(f"a chunk must be (times, addresses) or (time, None), got {chunk!r}")
     masked = np.ma.MaskedArray
     if isinstance(chunk[0], masked) or isinstance(chunk[1], masked):
         raise TypeError(
-            "times and cells must be arrays without a mask, got a masked array: drop its events"
+            "times and addresses must be arrays without a mask, got a masked array: drop its events"
         )
     times = np.atleast_1d(np.asarray(chunk[0]))
     clock = chunk[1] is None
-    cells = _SILENT if clock else np.atleast_1d(np.asarray(chunk[1]))
-    if times.ndim != 1 or (times.shape != cells.shape and not (clock and len(times) == 1)):
+    addresses = _SILENT if clock else np.atleast_1d(np.asarray(chunk[1]))
+    if times.ndim != 1 or (times.shape != addresses.shape and not (clock and len(times) == 1)):
         raise ValueError(
-            "times and cells of a chunk must have one shape [E], or one time and None for cells; "
-            f"got {list(times.shape)} and {'None' if clock else list(cells.shape)}"
+            "times and addresses of a chunk must have one shape [E], or one time and None for "
+            f"addresses; got {list(times.shape)} and {'None' if clock else list(addresses.shape)}"
         )
     if not len(times):
         return _SILENT, None if clock else _SILENT
-    if times.dtype.kind not in "iu" or cells.dtype.kind not in "iu":
-        for values in (times, cells):
+    if times.dtype.kind not in "iu" or addresses.dtype.kind not in "iu":
+        for values in (times, addresses):
             if values.dtype.kind == "O" and all(type(v) is int for v in values):
-                # What NumPy makes of Python integers beyond 64 bits.
-                raise ValueError(f"times and cells must lie in [-2⁶³, 2⁶³), got {list(values)}")
-        raise TypeError(f"times and cells must be integers, got {times.dtype} and {cells.dtype}")
-    for values in (times, cells):
+                # NumPy makes objects of Python integers beyond 64 bits.
+                raise ValueError(f"times and addresses must lie in [-2⁶³, 2⁶³), got {list(values)}")
+        raise TypeError(
+            f"times and addresses must be integers, got {times.dtype} and {addresses.dtype}"
+        )
+    for values in (times, addresses):
         if values.dtype.char in "LQ" and len(values) and values.max() >= 2**63:
-            raise ValueError(f"times and cells must lie in [-2⁶³, 2⁶³), got {values.max()}")
-    return times.astype(np.int64), None if clock else cells.astype(np.int64)
+            raise ValueError(f"times and addresses must lie in [-2⁶³, 2⁶³), got {values.max()}")
+    return times.astype(np.int64), None if clock else addresses.astype(np.int64)
 
 
 def replay(
     words: Any, *, shape: Shape = (34, 34, 2), microseconds: int = 1_000, until: int | None = None
 ) -> Iterator[Chunk]:
-    """A packed recording as a source: chunks of so many microseconds, as fast as they are taken.
+    """A packed recording as a source of chunks, as fast as the consumer takes them.
 
     Args:
-      words: `[M]`, a row of `data.Recordings.events`.
-      shape: of the sensor.
-      microseconds: of a chunk; silent ones give the clock alone.
-      until: the clock goes on to this time, or stops there; None ends with the last event.
+      words: `[M]`, uint32, a row of `data.Recordings.events`.
+      shape: shape of the sensor.
+      microseconds: length of a chunk; a silent chunk gives the clock alone.
+      until: time in microseconds at which the clock ends; None ends with the last event.
 
     Returns:
-      An iterator of `(times [E], cells [E])`, and `(time, None)` at the end of each chunk but an
-      unfinished last.
+      An iterator of `(times [E], addresses [E])`, with `(time, None)` at the end of each chunk,
+      except after an unfinished last chunk.
 
     Raises:
-      TypeError: words that are not uint32; `microseconds` or `until` no integers.
-      ValueError: words of another rank or out of order; `microseconds` below 1, `until` below 0.
+      TypeError: words that are not uint32; `microseconds` or `until` that are not integers.
+      ValueError: words of another rank or out of order; `microseconds` below 1; `until` below 0.
     """
     microseconds, shape = arguments.count("microseconds", microseconds), arguments.sensor(shape)
     until = None if until is None else arguments.count("until", until, least=0)
@@ -97,14 +101,14 @@ def replay(
 
 
 def _replay(
-    times: np.ndarray, cells: np.ndarray, microseconds: int, until: int | None
+    times: np.ndarray, addresses: np.ndarray, microseconds: int, until: int | None
 ) -> Iterator[Chunk]:
     end = until if until is not None else int(times[-1]) + 1 if len(times) else 0
     for begin in range(0, end, microseconds):
         stop = min(begin + microseconds, end)
         low, high = np.searchsorted(times, (min(begin, 2**32), min(stop, 2**32)))
         if high > low:
-            yield times[low:high], cells[low:high]
+            yield times[low:high], addresses[low:high]
         if until is not None or stop < end:
             yield stop, None
 
@@ -116,28 +120,29 @@ def with_clock(
     lag: int = 0,
     timeout: float | None = None,
 ) -> Iterator[Chunk]:
-    """A source beside a clock: whatever it gives, and `(time, None)` while it gives nothing.
+    """A live source with a clock: the chunks of `source`, and `(time, None)` while it is silent.
 
-    Time 0 of the source is when this iterator is first asked; a source whose times run ahead of
-    that gets no clock until it is caught up with. The source is read in a thread of its own, which
-    ends with it, or with the next chunk after this iterator is closed.
+    The clock starts at 0 with the first `next` of this iterator. If the times of the source are
+    ahead of the clock, no `(time, None)` is yielded until the clock reaches them. A separate thread
+    reads the source. The thread ends with the source, or with the next chunk after this iterator is
+    closed.
 
     Args:
-      source: chunks as they happen; it may block.
-      microseconds: of silence after which the clock is given.
-      lag: microseconds that the clock is held back. An event that reaches us later than that can
-        find its time gone, and `classify_stream` refuses it.
-      timeout: seconds of silence after which it raises; None waits for ever.
+      source: iterable of chunks as they happen; it may block.
+      microseconds: length of a silence after which the clock is yielded.
+      lag: delay of the clock in microseconds. An event that arrives later than this may be behind
+        the clock, and then `classify_stream` raises.
+      timeout: seconds of silence after which the iterator raises; None waits forever.
 
     Yields:
       Chunks.
 
     Raises:
       TimeoutError: nothing came for `timeout` seconds.
-      TypeError: a source that cannot be iterated; `microseconds` or `lag` no integers, `timeout` no
-        number; a chunk of another form.
-      ValueError: `microseconds` below 1, `lag` below 0, `timeout` not above 0.
-      Exception: whatever the source raises.
+      TypeError: a source that cannot be iterated; `microseconds` or `lag` that is not an integer;
+        `timeout` that is not a number; a chunk of another form.
+      ValueError: `microseconds` below 1; `lag` below 0; `timeout` not above 0.
+      Exception: any exception of the source.
     """
     microseconds = arguments.count("microseconds", microseconds)
     lag = arguments.count("lag", lag, least=0)
@@ -163,7 +168,7 @@ def _live(
                 if closed.is_set():
                     return
             came.put(((), None))
-        except BaseException as error:  # handed to whoever waits
+        except BaseException as error:  # raised in the consumer's thread
             came.put(((), error))
 
     began = heard = time.monotonic()

@@ -5,7 +5,7 @@ Axes come in this order: H hyper-parameter points, S seeds, then the axes of a r
 
 import functools
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 import jax
@@ -48,6 +48,8 @@ def sweep(
 ) -> PyTree:
     """Trains every point with every key, in one compiled program.
 
+    The program is kept for the next call with the same `train`.
+
     Every concrete point is checked before anything is compiled. If `train` comes from `make_train`,
     jitted or not, `sweep` calls `train.check(hparams, train_set)` for each point, which takes about
     a millisecond. Any other function is traced with each point, which takes a fraction of a second;
@@ -75,13 +77,21 @@ def sweep(
         `chunk` is below 1.
     """
     chunk = _checked(train, keys, points, (train_set, test_set), sets_axis, chunk)
+    kept = isinstance(train, Hashable)
+    cells = (_histories if kept else _histories.__wrapped__)(train, sets_axis)
+    train_set, test_set = jax.device_put((tuple(train_set), tuple(test_set)))
+    return _in_chunks(lambda points: cells(keys, points, train_set, test_set), chunk, points)
+
+
+# jit caches programs by the function object, so the same function must be reused.
+@functools.lru_cache(maxsize=8)
+def _histories(train: Callable[..., Any], sets_axis: int | None) -> Callable[..., PyTree]:
+    """The histories of all `[H, S]` runs, as one compiled function."""
 
     def history(key: Array, hparams: PyTree, *sets: Any) -> PyTree:
         return train(key, hparams, *sets)[1]
 
-    cells = _over_cells(history, (0, None, sets_axis, sets_axis), (None, 0, None, None))
-    train_set, test_set = jax.device_put((tuple(train_set), tuple(test_set)))
-    return _in_chunks(lambda points: cells(keys, points, train_set, test_set), chunk, points)
+    return _over_cells(history, (0, None, sets_axis, sets_axis), (None, 0, None, None))
 
 
 def sweep_epochs(

@@ -1,5 +1,7 @@
 """Evaluation of a network on a whole set: loss, accuracy and statistics of its neurons."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -25,9 +27,10 @@ def evaluate(
 ) -> Evaluation:
     """Encodes and classifies a whole set, without augmentation or dropout.
 
-    The set is checked before anything is computed. Under `jit` or `vmap` only its lengths, shapes
-    and dtypes are checked. There, pixels outside [0, 1] are used unchanged, and a label out of
-    range counts as an error with the loss that the pipeline returns for it.
+    The compiled program is kept for the next call with the same pipeline object. The set is checked
+    before anything is computed. Under `jit` or `vmap` only its lengths, shapes and dtypes are
+    checked. There, pixels outside [0, 1] are used unchanged, and a label out of range counts as an
+    error with the loss that the pipeline returns for it.
 
     Args:
       pipeline: a `Pipeline`.
@@ -52,7 +55,26 @@ def evaluate(
     batch_size = arguments.count("batch_size", batch_size)
     images, labels = check_form(images, labels)
     check_numbers(pipeline, params, images, labels, batch_size=batch_size)
-    return evaluate_unchecked(pipeline, params, key, images, labels, batch_size)
+    arrays = (params, key, images, labels)
+    if _traced(arrays):
+        return evaluate_unchecked(pipeline, *arrays, batch_size)
+    return _program(pipeline, batch_size)(*arrays)
+
+
+def _traced(arrays: Any) -> bool:
+    """Whether a transformation is under way: its tracers must not enter the cache of programs."""
+    inside_jit = not arguments.concrete(jnp.zeros(()))
+    return inside_jit or not all(map(arguments.concrete, jax.tree.leaves(arrays)))
+
+
+@functools.lru_cache(maxsize=8)
+def _program(pipeline: Pipeline, batch_size: int) -> Callable[..., Evaluation]:
+    """The compiled evaluation of a pipeline, kept for its next call."""
+
+    def run(params: Params, key: Array, images: Array, labels: Array) -> Evaluation:
+        return evaluate_unchecked(pipeline, params, key, images, labels, batch_size)
+
+    return jax.jit(run)
 
 
 def evaluate_unchecked(

@@ -14,10 +14,10 @@ INTEGERS = [np.dtype(f"{sign}{width}") for sign in "iu" for width in (1, 2, 4, 8
 WIDE = [dtype for dtype in INTEGERS if dtype.itemsize >= 4]
 
 
-@pytest.mark.parametrize("cells", INTEGERS)
+@pytest.mark.parametrize("addresses", INTEGERS)
 @pytest.mark.parametrize("times", INTEGERS)
-def test_events_of_every_width(times, cells):
-    pair = np.array([0, 3, 120], times), np.array([7, 0, 119], cells)
+def test_events_of_every_width(times, addresses):
+    pair = np.array([0, 3, 120], times), np.array([7, 0, 119], addresses)
     words = data.pack_events([pair], 100_000)
     assert words.tolist() == [[7, 300_000, 12_000_119]]
 
@@ -35,7 +35,7 @@ def test_the_last_words_of_every_width(dtype):
 
 
 @pytest.mark.parametrize("count", [np.uint8(200), np.int8(100), np.int32(100), np.uint64(200)])
-def test_num_cells_of_every_width(count):
+def test_num_addresses_of_every_width(count):
     words = data.pack_events([(np.array([0, 1_000_000]), np.array([3, 4]))], count)
     assert words.tolist() == [[3, 1_000_000 * int(count) + 4]]
 
@@ -70,18 +70,18 @@ def test_events_that_are_too_late_are_counted():
     ("error", "message", "recordings", "count"),
     [
         (ValueError, "recordings is empty", [], 10),
-        (TypeError, r"recordings\[0\] must be a pair of times and cells, got int", [3], 10),
+        (TypeError, r"recordings\[0\] must be a pair of times and addresses, got int", [3], 10),
         (TypeError, r"recordings\[0\] must be a pair .*, got tuple", [([1], [1], [1])], 10),
         (ValueError, r"recordings\[0\]: .* got \[\] and \[\]", [{"t": 1, "c": 2}], 10),
         (TypeError, r"recordings\[0\]: times must be an array, got list", [([[1], []], [1])], 10),
         (ValueError, r"integers, got timedelta64\[us\]", [(np.array([1], "m8[us]"), [1])], 10),
         (ValueError, "integers, got object", [([2**64], [1])], 10),
         (ValueError, "integers, got int64 and bool", [([2], [True])], 10),
-        (TypeError, "num_cells must be an integer, got 10.0", [([1], [1])], 10.0),
-        (TypeError, "num_cells must be an integer, got True", [([1], [1])], True),
-        (TypeError, "num_cells must be an integer", [([1], [1])], np.array([10])),
-        (ValueError, "num_cells must be at most 4294967295", [([0], [1])], 2**32),
-        (ValueError, "num_cells must be at least 2, got -3", [([0], [1])], np.int8(-3)),
+        (TypeError, "num_addresses must be an integer, got 10.0", [([1], [1])], 10.0),
+        (TypeError, "num_addresses must be an integer, got True", [([1], [1])], True),
+        (TypeError, "num_addresses must be an integer", [([1], [1])], np.array([10])),
+        (ValueError, "num_addresses must be at most 4294967295", [([0], [1])], 2**32),
+        (ValueError, "num_addresses must be at least 2, got -3", [([0], [1])], np.int8(-3)),
     ],
 )
 def test_bad_events(error, message, recordings, count):
@@ -99,9 +99,9 @@ def test_lists_and_arrays_of_jax_are_packed():
 
 
 def test_read_only_and_strided_events():
-    times, cells = np.arange(8)[::2], np.arange(16)[::-4]
+    times, addresses = np.arange(8)[::2], np.arange(16)[::-4]
     times.flags.writeable = False
-    assert data.pack_events([(times, cells)], 16).tolist() == [[15, 43, 71, 99]]
+    assert data.pack_events([(times, addresses)], 16).tolist() == [[15, 43, 71, 99]]
 
 
 @pytest.mark.parametrize(
@@ -164,8 +164,8 @@ def test_tonic_events_of_every_width(dtype):
     assert packed(camera([dtype] * 4)) == WANTED
     assert packed(camera([dtype] * 3 + ["?"])) == WANTED
     many = camera([dtype] * 4, x=[100, 120], y=[100, 120])
-    cells = [(100 * 500 + 100) * 2, (120 * 500 + 120) * 2 + 1]
-    assert packed(many, (500, 500, 2)) == [[500_000 + cells[0], 1_000_000 + cells[1]]]
+    addresses = [(100 * 500 + 100) * 2, (120 * 500 + 120) * 2 + 1]
+    assert packed(many, (500, 500, 2)) == [[500_000 + addresses[0], 1_000_000 + addresses[1]]]
 
 
 @pytest.mark.parametrize(
@@ -211,10 +211,10 @@ def test_masked_events_and_labels_are_refused():
     [
         (
             ValueError,
-            "shape makes 2199023255552 cells, more than the 4294967295",
+            "shape must have at most 4294967295 addresses, .* got 2199023255552",
             (2**20, 2**20, 2),
         ),
-        (ValueError, "shape makes", (2**40, 2**40, 2)),
+        (ValueError, "shape must have at most", (2**40, 2**40, 2)),
         (TypeError, "shape must hold integers, got 5", 5),
         (TypeError, "shape must hold integers, got '352'", "352"),
         (ValueError, "shape must hold sides of at least 1", (np.int8(-3), 5, 2)),
@@ -265,8 +265,8 @@ def test_numbers_of_an_ear_of_every_width():
 
 def test_a_rest_longer_than_32_bits_can_count():
     spikes = data.cochlea_events([TONE], EAR._replace(refractory=1e9))[0]
-    cells = spikes % 300
-    assert len(np.unique(cells)) == len(cells)  # each fires once
+    addresses = spikes % 300
+    assert len(np.unique(addresses)) == len(addresses)  # each fires once
     np.testing.assert_array_equal(
         spikes, data.cochlea_events([TONE], EAR._replace(refractory=10))[0]
     )

@@ -11,7 +11,7 @@ import pytest
 import stbp_jax as sj
 from stbp_jax import data
 
-CELLS = 34 * 34 * 2
+ADDRESSES = 34 * 34 * 2
 
 
 def event(x, y, polarity, microseconds):
@@ -37,7 +37,7 @@ def write_zip(path, files):
 
 
 def made(seed=0, batch=3, shape=(3, 4, 2), longest=60):
-    """Recordings of several lengths with many coincidences, as (times, cells) and packed."""
+    """Recordings of several lengths with many coincidences, as (times, addresses) and packed."""
     rng, size = np.random.default_rng(seed), int(np.prod(shape))
     lengths = [longest, *rng.integers(1, longest, batch - 1)]
     pairs = [(np.sort(rng.integers(0, 40_000, n)), rng.integers(0, size // 2, n)) for n in lengths]
@@ -46,11 +46,11 @@ def made(seed=0, batch=3, shape=(3, 4, 2), longest=60):
 
 def binned(pairs, num_steps, shape, step_of):
     out = np.zeros((num_steps, len(pairs), int(np.prod(shape))), np.int64)
-    for b, (times, cells) in enumerate(pairs):
-        for rank, (when, cell) in enumerate(zip(times.tolist(), cells, strict=True)):
+    for b, (times, addresses) in enumerate(pairs):
+        for rank, (when, address) in enumerate(zip(times.tolist(), addresses, strict=True)):
             step = step_of(when, rank)
             if 0 <= step < num_steps:
-                out[step, b, cell] += 1
+                out[step, b, address] += 1
     return out.reshape((num_steps, len(pairs), *shape))
 
 
@@ -107,9 +107,9 @@ def test_counts_stop_at_the_largest_number_of_their_type():
 
 @pytest.mark.heavy
 def test_extremes_of_a_word():
-    # The last time and cell that fit, beside the word that means no event.
-    last = (2**32 - 1) // CELLS - 1
-    events = data.pack_events([(np.array([0, last]), np.array([0, CELLS - 1]))], CELLS)
+    # The last time and address that fit, next to the word that means no event.
+    last = (2**32 - 1) // ADDRESSES - 1
+    events = data.pack_events([(np.array([0, last]), np.array([0, ADDRESSES - 1]))], ADDRESSES)
     events = np.concatenate([events, np.full((1, 2), data.PAD)])
     spikes = sj.events.event_spikes(events, 186)
     assert spikes.shape == (186, 2, 34, 34, 2)

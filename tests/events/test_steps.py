@@ -1,4 +1,4 @@
-"""Times, lengths and starts of every width and sign: exact or refused, never wrapped."""
+"""Times, lengths and starts of every width and sign: exact or an error, never wrapped."""
 
 import jax
 import jax.numpy as jnp
@@ -88,23 +88,23 @@ def test_64_bit_times_are_narrowed_where_they_fit():
             assert steps(np.array(times)).tolist() == wanted(times, 10_000, -5)
 
 
-@pytest.mark.parametrize("cells", [1, 2, 7])
-def test_the_last_words_of_small_sensors(cells):
-    last = (2**32 - 1) // cells - 1
+@pytest.mark.parametrize("num_addresses", [1, 2, 7])
+def test_the_last_words_of_small_sensors(num_addresses):
+    last = (2**32 - 1) // num_addresses - 1
     times = np.array([0, last - 1, last])
-    events = (times * cells + [0, 0, cells - 1]).astype(np.uint32)[None]
+    events = (times * num_addresses + [0, 0, num_addresses - 1]).astype(np.uint32)[None]
     length = last // 3
 
     @jax.jit
     def count(events):
         return sj.events.event_counts(
-            events, 4, steps=sj.events.by_time(length, start=-2), shape=(cells,)
+            events, 4, steps=sj.events.by_time(length, start=-2), shape=(num_addresses,)
         )
 
     got = count(events)
-    each = np.zeros((4, 1, cells))
-    for time, cell in zip(times.tolist(), (0, 0, cells - 1), strict=True):
-        each[(time + 2) // length, 0, cell] += 1
+    each = np.zeros((4, 1, num_addresses))
+    for time, address in zip(times.tolist(), (0, 0, num_addresses - 1), strict=True):
+        each[(time + 2) // length, 0, address] += 1
     np.testing.assert_array_equal(got, each)
 
 

@@ -1,4 +1,4 @@
-"""The benchmarks: what is timed computes the same, the protocol holds, tables show their rows."""
+"""The benchmarks: timed programs compute the same, the protocol holds, tables match their rows."""
 
 import os
 import subprocess
@@ -8,7 +8,6 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from tests.neurons.test_kernels import known, lowered
 
 import stbp_jax as sj
 from experiments.benchmarks import __main__ as command
@@ -23,6 +22,7 @@ from experiments.benchmarks import (
     worker,
 )
 from experiments.engine import rows as result_rows
+from tests.neurons.test_kernels import known, lowered
 
 SMALL = {name: shapes.tiny(w) for name, w in shapes.WORKLOADS.items()}
 DISTINCT = [name for name in SMALL if name not in ("step-784-400-10-T30-B100", "linear-lif-N2048")]
@@ -218,7 +218,7 @@ def test_cuda_needs_a_device(capsys):
 def test_no_time_is_told(capsys):
     argv = ["--smoke", "--seconds", "1e-9", "--workload", "lif-T32-64x16384"]
     assert command.main(argv) == 1
-    assert "no time is left for lif-T32-64x16384" in capsys.readouterr().err
+    assert "no time left for lif-T32-64x16384" in capsys.readouterr().err
 
 
 def test_worker_tells_what_failed():
@@ -231,7 +231,7 @@ def test_worker_tells_what_failed():
 
 def test_a_worker_that_takes_too_long_is_ended():
     slow = worker.Worker(Path(sys.executable), "ours", "nobody", "lif-T32-64x16384", smoke=True)
-    with pytest.raises(worker.WorkerError, match="nobody was not through after 0 s"):
+    with pytest.raises(worker.WorkerError, match="nobody was not done after 0 s"):
         slow.hear(limit=0.01)  # without a word to it, it waits
     slow.close()
 
@@ -283,7 +283,7 @@ for mb, run in runs.items():
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells")
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
 @pytest.mark.parametrize("framework", KNOWN)
 def test_growth_is_what_a_call_allocates(framework):
     python = Path(sys.executable)

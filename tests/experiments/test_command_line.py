@@ -111,7 +111,7 @@ def fake(monkeypatch, tmp_path):
     plans = {"full": studies.Plan(3, config), "quick": studies.Plan(2, config)}
     dear = {"full": studies.Plan(1, config)}
     variants = {
-        name: studies.Variant(name, of, runs.load_named, None, train)
+        name: studies.Variant(name, of, runs.load_named, None, run=train)
         for name, of in (("a", plans), ("b", plans), ("dear", dear))
     }
     study = studies.Study("digits", "", "", variants)

@@ -17,7 +17,7 @@ JOB = Job("digits", "stbp", "quick", [0], Config().but(epochs=3), None)
 
 
 def in_parallel(function, calls=8):
-    """What every call gives, or its error, all started at once."""
+    """The result or error of every call; all calls start together."""
     barrier = threading.Barrier(calls)
 
     def one(n):

@@ -48,7 +48,7 @@ def few(**changes):
 
 
 def origins(images):
-    """Places of the sets that images are of, 1 to 5."""
+    """The number, 1 to 5, of the set of each image."""
     rows = images.sum(2, dtype=int).argmax(1) * 36 / 28
     return set(np.round((rows + 3) / 6).astype(int).tolist())
 

@@ -1,4 +1,4 @@
-"""Recordings as studies train on them: the simulated camera, folds, moved events, whole sets."""
+"""Recordings in the studies: the simulated camera, folds, moved events, whole sets."""
 
 import jax
 import numpy as np

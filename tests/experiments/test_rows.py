@@ -1,4 +1,4 @@
-"""Rows of every layout are read in today's, and merged once."""
+"""Rows of every older layout become rows of the current one, and merge once."""
 
 import json
 
@@ -67,7 +67,7 @@ def test_merge_refuses(change, tmp_path):
 
 @pytest.mark.parametrize("name", studies.NAMES)
 def test_recorded_rows_meet_their_plans(name):
-    """No committed row is lost by a change of settings, but for those of replaced plans."""
+    """A change of settings loses no committed row, except rows of replaced plans."""
     found = rows.of_study(name)
     for variant in studies.load(name).variants:
         for budget in ("quick", "long", "full"):

@@ -1,4 +1,4 @@
-"""From a job to rows: lone runs and sweeps, folders, and runs that go on where they stopped."""
+"""Jobs and their rows: lone runs and sweeps, folders, and resumed runs."""
 
 import time
 

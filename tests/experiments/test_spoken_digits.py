@@ -48,7 +48,7 @@ def root(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("seed", [0, 5, 7])
 def test_splits(root, monkeypatch, seed):
-    # In place of spikes, the number of each recording.
+    # The number of each recording replaces its spikes.
     monkeypatch.setattr(spoken, "_few", lambda path, chosen: chosen[:, None].astype(np.uint32))
     digits = data.read_fsdd(root / "fsdd")
     for load, tested in (

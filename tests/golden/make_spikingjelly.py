@@ -41,7 +41,7 @@ class Case:
 
 
 def cases() -> list[Case]:
-    """All cases; a kept reset and its detached twin are neighbors and share their data."""
+    """All cases; a reset and its detached form are neighbors and share their data."""
     grid = [(d, 0.5, w, "hard") for d, w in product((*DYADIC, 0.2), (0.5, 1.0, 2.0))]
     grid += [(0.5, 1.0, 1.0, "hard"), (0.5, 0.5, 1.0, "soft")]
     return [Case(d, v, w, cut, r) for d, v, w, r in grid for cut in (False, True)]
@@ -155,7 +155,7 @@ def need(ok: bool | np.bool_, what: str, *where: object) -> None:
 
 
 def check(case: Case, d: Arrays, sj: Arrays) -> dict[str, float | list[float]]:
-    """Fail if SpikingJelly and NumPy differ, or the case is not worth testing; else its numbers."""
+    """The numbers of a case; exits if SpikingJelly and NumPy differ or the case tests nothing."""
     ref = stbp_numpy(case, d)
     need(sj.keys() == ref.keys(), "same keys", sj.keys())
     need(all(v.dtype == np.float64 for v in sj.values()), "float64", case)
@@ -182,17 +182,17 @@ def main() -> None:
     torch.set_num_threads(1)
     arrays: Arrays = {}
     settings: list[dict[str, object]] = []
-    twin: Arrays = {}
+    previous: Arrays = {}
     for i, case in enumerate(cases()):
         d = data(case, i // 2)
         sj = spikingjelly(case, d)
         numbers = check(case, d, sj)
         if case.detach_reset:
             for k in ("o1", "o2"):
-                need((sj[k] == twin[k]).all(), "the same spikes as the twin", case, k)
+                need((sj[k] == previous[k]).all(), "the same spikes as the attached reset", case, k)
             for k in ("grad_w1", "grad_w2"):
-                need(np.abs(sj[k] - twin[k]).max() > 1e-3, "not the twin's gradient", case, k)
-        twin = sj
+                need(np.abs(sj[k] - previous[k]).max() > 1e-3, "a gradient of its own", case, k)
+        previous = sj
         packed = {k: v.astype(np.uint8) if k in ("o1", "o2") else v for k, v in sj.items()}
         arrays |= {f"case{i}/{k}": v for k, v in (d | packed).items() if k != "u2"}
         settings.append(asdict(case) | numbers)

@@ -22,7 +22,7 @@ def test_a_spike_crosses_all_layers_in_its_own_step() -> None:
     np.testing.assert_array_equal(outs.ravel(), [0, 1, 0, 0])
 
 
-def test_serial_draws_each_layer_anew() -> None:
+def test_serial_draws_each_layer_by_its_own_key() -> None:
     params, _ = sj.serial(sj.dense(4), sj.dense(4), sj.dense(4)).init(a_key(), (4,))
     kernels = [p.synapse.kernel for p in params]
     assert (kernels[0] != kernels[1]).all()

@@ -34,7 +34,7 @@ def test_dropout_without_a_key_is_the_identity() -> None:
 
 @pytest.mark.parametrize("dtype", [jnp.uint8, jnp.bool_])
 def test_dropout_scales_integer_spikes_too(dtype: Any) -> None:
-    """Events come as uint8: what is left is 1 / (1 - rate), not 1."""
+    """Events are uint8: a kept event becomes 1 / (1 - rate), not 1."""
     layer, xs = sj.dropout(0.3), jnp.ones((2, 2, 8))
     _, wanted = sj.apply(layer, (), xs, key=a_key())
     _, ys = sj.apply(layer, (), xs.astype(dtype), key=a_key())

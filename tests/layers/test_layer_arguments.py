@@ -1,4 +1,4 @@
-"""Arguments of layers, initializers, convolutions and presets: what is refused by name."""
+"""Arguments of layers, initializers, convolutions and presets: errors for bad ones."""
 
 import re
 

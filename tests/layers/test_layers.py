@@ -16,7 +16,7 @@ def neuron(threshold: float = 0.25, **kwargs: Any) -> sj.Neuron:
 
 LOUD = sj.initializers.fan_in_normalized(
     gain=2.0
-)  # and no bias: units neither sleep nor fire all the time
+)  # and no bias: units are neither silent nor always firing
 
 
 def a_key() -> jax.Array:
@@ -139,7 +139,7 @@ class TestChunkLongerThanTheSequence(LayerContract):
 
 
 class TestNetwork(LayerContract):
-    """All kinds at once, a network inside a network among them."""
+    """All kinds of layers in one network, a nested network included."""
 
     shape = (6, 5, 1)
     reports = 3

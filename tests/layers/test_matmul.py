@@ -1,4 +1,4 @@
-"""Products refuse what they would multiply wrongly, and take every shape that has a product."""
+"""Matrix products: every shape that has a product, and errors for all others."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""What backward keeps: residuals by schedule, and that every schedule computes the same."""
+"""Residuals of the backward pass by schedule, and that every schedule computes the same."""
 
 import functools
 
@@ -28,9 +28,9 @@ def run(layer, params, xs):
 
 
 def bytes_kept(layer, xs):
-    """Bytes a neuron-step that forward leaves for backward; weights and the input do not count."""
+    """Bytes per neuron and step that backward needs of forward, without weights and input."""
     params = jax.eval_shape(lambda: layer.init(KEY, (INPUTS,))[0])
-    # Shapes tell, so nothing is compiled.
+    # Shapes suffice, so nothing is compiled.
     pull = jax.eval_shape(lambda p, xs: jax.vjp(lambda p: run(layer, p, xs), p)[1], params, xs)
     weights = {x.shape for x in jax.tree.leaves(params)}
     arrays = [x for x in jax.tree.leaves(pull) if x.shape not in weights]
@@ -113,7 +113,7 @@ def test_unpack_undoes_pack(shape):
     np.testing.assert_array_equal(layer.step(params, state, bits[0])[1], spikes[0])
 
 
-def test_bad_bits_are_told():
+def test_bad_bits_raise():
     layer = sj.layers.unpack(3, 4)
     with pytest.raises(ValueError, match=r"unpack\(3, 4\) needs time slices \[B, 2\]"):
         layer.init(KEY, (3,))

@@ -34,7 +34,7 @@ def test_avg_pool_keeps_the_float_type() -> None:
 
 
 def test_avg_pool_of_bytes_does_not_round() -> None:
-    """A first layer on uint8 frames: bfloat16 has no room for a mean of bytes."""
+    """A first layer on uint8 frames: bfloat16 cannot hold a mean of bytes."""
     x = jnp.array([254, 255, 255, 255], jnp.uint8).reshape(1, 1, 2, 2, 1)
     _, ys = sj.avg_pool(2).unroll(LayerParams((), ()), (), x)
     assert float(ys[0, 0, 0, 0, 0]) == 254.75

@@ -63,14 +63,14 @@ def test_truncated_gradients_stay_in_their_stretch() -> None:
 
 
 def test_truncated_tells_what_the_network_does() -> None:
-    """Its report is the whole one; gradients through it are cut as those of `apply`."""
+    """Statistics cover the whole sequence; their gradients are cut as those of `apply`."""
     net = sj.serial(sj.dense(8, hidden()), sj.dense(5, hidden()))
     both = [net, sj.truncated(net, 3)]
-    (_, wanted_outs, wanted), (_, outs, told) = quick_jit(
+    (_, wanted_outs, wanted), (_, outs, stats) = quick_jit(
         lambda params, xs: [sj.apply_with_stats(n, params, xs) for n in both]
     )(*params_and_spikes())
     np.testing.assert_array_equal(outs, wanted_outs)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), told, wanted)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), stats, wanted)
 
     near = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
     jax.tree.map(near, *(gradients_of(both[1], run=run) for run in (sj.apply_with_stats, sj.apply)))

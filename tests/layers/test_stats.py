@@ -1,4 +1,4 @@
-"""Reports of networks: places that are kept, numbers that are not known, operations that count."""
+"""Statistics of networks: structure, values that are not known, counts of operations."""
 
 import functools
 from typing import Any

@@ -1,6 +1,6 @@
 """Adaptive thresholds, synaptic currents and learned decays: the contract, and NumPy loops by hand.
 
-The loops are written from the equations in float64 without JAX, backwards too.
+The loops follow the equations in float64 without JAX, forward and backward.
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
-"""Against SpikingJelly: spikes bit for bit and gradients to 1e-12, for both unrolls.
+"""Traces of SpikingJelly: spikes bit for bit and gradients to 1e-12, for both unrolls.
 
-The file and how it was made: tests/golden/README.md. Each case is a dense network 12 -> 10 -> 5.
+tests/golden/README.md says how the file was made. Each case is a dense network 12 -> 10 -> 5.
 """
 
 import functools
@@ -79,7 +79,7 @@ def test_the_file_is_worth_testing_against() -> None:
 
 @pytest.mark.parametrize("i", range(len(CASES)), ids=IDS)
 def test_the_reference_agrees(i: int) -> None:
-    """SpikingJelly and the recursion of PAPER.md, two hands: the cases are sound."""
+    """SpikingJelly and the recursion of PAPER.md, two independent codes, agree."""
     setting, case = CASES[i], load(i)
     layers = [
         ref.Layer(

@@ -1,8 +1,8 @@
-"""`jax.grad` of the library is the recursion of PAPER.md, and that is a true derivative.
+"""`jax.grad` of the library is the recursion of PAPER.md, and the recursion is a true derivative.
 
-Two steps. The NumPy recursion (`reference`) equals finite differences of the smooth twin, in which
-a spike is the curve's integral; detached quantities are held at their values. The library, spiking,
-equals the NumPy recursion. Both in float64.
+Two steps, both in float64. The NumPy recursion (`reference`) equals finite differences of a smooth
+network, in which a spike is the curve's integral and detached quantities are constants. The
+library, spiking, equals the NumPy recursion.
 """
 
 import itertools
@@ -85,7 +85,7 @@ def assert_close(got: Any, wanted: np.ndarray, what: str, tolerance: float = 1e-
 
 
 def library_of(kind: str, layers: list[ref.Layer], unroll: str, constants: Any) -> sj.Layer:
-    """The same network made of the library's parts; `constants` are (decay, threshold) of each."""
+    """The same network from the library; `constants` holds (decay, threshold) of each layer."""
 
     def neuron(layer: ref.Layer, decay: Any, threshold: Any) -> sj.Neuron:
         return sj.lif(
@@ -134,7 +134,7 @@ def check_against_the_recursion(
         return sj.half_squared_error(sj.rate(outs), jnp.asarray(y)).mean(), (state, outs)
 
     constants = [(jnp.asarray(layer.tau), jnp.asarray(layer.vth)) for layer in layers]
-    # Step by step, for speed: so many programs would take long to compile. `contracts` compiles.
+    # Step by step, for speed: all these programs would compile slowly. `contracts` compiles.
     with jax.disable_jit():
         run = jax.value_and_grad(loss, (0, 1, 2), has_aux=True)
         (value, (state, got_outs)), (grads, got_x_bar, constant_bars) = run(
@@ -192,7 +192,7 @@ def test_each_unit_may_have_its_own_constants(kind: str, unroll: str) -> None:
 @pytest.mark.parametrize("gate", ref.GATES)
 @pytest.mark.parametrize("kind", SEEDS)
 def test_the_detached_gradients_differ(kind: str, gate: str) -> None:
-    """Else a detach that does nothing would pass above."""
+    """Without this test a detach that does nothing would pass above."""
     kernels = []
     for detach in ref.DETACH:
         layers, x, y = network(kind, "h4", gate, detach)
@@ -216,7 +216,7 @@ def difference(function: Any, x: np.ndarray, direction: np.ndarray, h: float = 2
 @pytest.mark.parametrize("gate", ref.GATES)
 @pytest.mark.parametrize("curve", CURVES)
 @pytest.mark.parametrize("kind", SEEDS)
-def test_the_recursion_is_the_derivative_of_the_smooth_twin(
+def test_the_recursion_is_the_derivative_of_the_smooth_network(
     kind: str, curve: str, gate: str, detach: str
 ) -> None:
     layers, x, y = network(kind, curve, gate, detach, per_unit=True)
@@ -267,11 +267,11 @@ def test_the_recursion_is_the_derivative_of_the_smooth_twin(
             check(with_rest, rest[n][i], getattr(grad, name), name)
 
 
-# The library on the smooth twin -------------------------------------------------------------------
+# The library on the smooth network ----------------------------------------------------------------
 
 
 @struct.dataclass
-class Twin:
+class Smooth:
     """A surrogate whose forward is the curve's integral: its gradient is an ordinary derivative."""
 
     curve: sj.Surrogate
@@ -286,8 +286,8 @@ class Twin:
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("gate", RESETS)
 @pytest.mark.parametrize("unroll", UNROLLS)
-def test_unrolls_differentiate_the_smooth_twin(unroll: str, gate: str) -> None:
-    """All of it: currents, both halves of the first and of the last state, decay and threshold."""
+def test_unrolls_differentiate_the_smooth_network(unroll: str, gate: str) -> None:
+    """Gradients to currents, both parts of the first state, decay and threshold."""
     rng = np.random.default_rng(5)
     at = {
         "currents": rng.uniform(-0.2, 1.0, (STEPS, BATCH, 5)),
@@ -300,10 +300,10 @@ def test_unrolls_differentiate_the_smooth_twin(unroll: str, gate: str) -> None:
     last_bar = sj.neurons.LIFState(rng.normal(size=(BATCH, 5)), rng.normal(size=(BATCH, 5)))
 
     def value(a: dict[str, Any]) -> Any:
-        twin = Twin(sj.gaussian(0.2))
+        smooth = Smooth(sj.gaussian(0.2))
         last, outs = UNROLLS[unroll](
             RESETS[gate],
-            sj.neurons.LIFConstants(a["decay"], a["threshold"], twin),
+            sj.neurons.LIFConstants(a["decay"], a["threshold"], smooth),
             sj.neurons.LIFState(a["membrane"], a["spikes"]),
             a["currents"],
         )

@@ -1,4 +1,4 @@
-"""Kernels: the unroll contract interpreted, and their lowering for CUDA without a GPU."""
+"""Kernels: the unroll contract in interpret mode, and the lowering for CUDA without a GPU."""
 
 import contextlib
 import functools
@@ -67,7 +67,7 @@ class TestLifPallas(UnrollContract):
         got = _compiled(self.unroll, RESETS[name])(*args)
         assert_near(got, _compiled(sj.neurons.lif_unroll, RESETS[name])(*args), 1e-12)
 
-    @pytest.mark.usefixtures("x64")  # a sum over so many neurons cancels
+    @pytest.mark.usefixtures("x64")  # a sum over many neurons cancels
     @pytest.mark.parametrize("units", [(128,), (70, 2)], ids=["whole blocks", "a part of one"])
     @pytest.mark.parametrize("per_unit", [False, True])
     def test_more_neurons_than_a_block(self, units: tuple[int, ...], per_unit: bool) -> None:
@@ -200,7 +200,7 @@ class TestLoweringForCuda:
         assert text.count("grid_x = 3") == 2
 
     def test_two_vmaps(self) -> None:
-        """Whole runs stand under two: points and seeds."""
+        """Whole runs have two: points and seeds."""
         p = population(steps=2)
         constants, *rest = p.args(sj.rectangular())
 
@@ -233,7 +233,7 @@ class TestLoweringForCuda:
             traced.lower(lowering_platforms=(platform,))
 
 
-# What is refused ----------------------------------------------------------------------------------
+# Errors -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("version", ["0.13.0", "1.0.0.dev1"])

@@ -102,7 +102,7 @@ def test_in_window_is_half_the_fwhm_each_way() -> None:
     for surrogate in (sj.rectangular(0.5), sj.polynomial(16.0), sj.matched(sj.gaussian, 0.5)):
         neuron = sj.lif(threshold=0.75, surrogate=surrogate)
         membrane = jnp.array([[0.49, 0.51, 0.75, 0.99, 1.01]])
-        inside = neuron.in_window((), sj.neurons.LIFState(membrane, jnp.zeros((1, 5))))
+        inside = neuron.probe((), sj.neurons.LIFState(membrane, jnp.zeros((1, 5)))).in_window
         np.testing.assert_array_equal(inside, [[False, True, True, True, False]])
 
 

@@ -1,4 +1,4 @@
-"""NaN and infinity: they reach the loss, by every curve, reset and unroll."""
+"""NaN and infinity reach the loss through every curve, reset and unroll."""
 
 import jax
 import jax.numpy as jnp

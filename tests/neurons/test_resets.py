@@ -65,7 +65,7 @@ def test_the_exponential_gate_carries_nothing_at_decay_zero() -> None:
 
 
 def test_detached_carries_are_one_object() -> None:
-    """Else every call would compile anew: a reset is static."""
+    """A reset is static: an unequal one would make every call compile again."""
     for cut in (sj.detach_reset, sj.detach_time):
         assert cut(sj.hard_reset) is cut(sj.hard_reset)
         assert cut(sj.hard_reset) is not cut(sj.exponential_reset)

@@ -1,4 +1,4 @@
-"""Streams: events that are left out are counted, and input of another kind is refused by name."""
+"""Input of streams: dropped events are counted, and bad input raises an error."""
 
 import jax
 import jax.numpy as jnp
@@ -7,19 +7,19 @@ import pytest
 
 import stbp_jax as sj
 
-BIN, CELLS, STEPS = 1000, 6, 4
+BIN, ADDRESSES, STEPS = 1000, 6, 4
 END = STEPS * BIN
 NETWORK = sj.dense(3, sj.lif())
 
 
 @pytest.fixture(scope="module")
 def params():
-    return NETWORK.init(jax.random.key(0), (CELLS,))[0]
+    return NETWORK.init(jax.random.key(0), (ADDRESSES,))[0]
 
 
 @pytest.fixture(scope="module")
 def stream(params):
-    return sj.streaming.make_stream(NETWORK, params, shape=(CELLS,))
+    return sj.streaming.make_stream(NETWORK, params, shape=(ADDRESSES,))
 
 
 def streamed(stream, source, **changes):
@@ -30,7 +30,7 @@ def streamed(stream, source, **changes):
     )
 
 
-# Events that are left out ------------------------------------------------------------------------
+# Dropped events ----------------------------------------------------------------------------------
 
 FAR = "clock begins at {} us, far from the bins, which go from {} to {} us"
 ALL = "all {} events so far lie outside the bins, which go from {} to {} us"
@@ -78,10 +78,10 @@ def test_a_source_that_ends_before_start(stream):
 
 
 def test_counts_without_a_warning_near_the_bins(stream):
-    times, cells = [9, 10, 500, END + 9, END + 10, END + 11], [0, 1, 2, 3, 4, 5]
-    found = streamed(stream, [(times, cells)], start=10)
+    times, addresses = [9, 10, 500, END + 9, END + 10, END + 11], [0, 1, 2, 3, 4, 5]
+    found = streamed(stream, [(times, addresses)], start=10)
     assert [d.left_out for d in found] == [3] * STEPS
-    each = streamed(stream, zip(times, cells, strict=True), start=10)
+    each = streamed(stream, zip(times, addresses, strict=True), start=10)
     assert [d.left_out for d in each] == [1, 1, 1, 2]  # one before, and the one that ends it
     np.testing.assert_array_equal(found[-1].scores, each[-1].scores)
     ended = streamed(stream, [([9, 10], [0, 1]), (BIN + 10, None)], start=10)
@@ -96,17 +96,17 @@ INTEGERS = [getattr(np, f"{sign}int{bits}") for sign in ("", "u") for bits in (8
 @pytest.mark.parametrize("kind", INTEGERS)
 def test_integers_of_every_type_are_the_same_stream(stream, kind):
     numbers = {"microseconds": kind(20), "num_steps": kind(STEPS), "start": kind(10)}
-    times, cells = np.array([10, 35, 120], kind), np.array([0, 1, 5], kind)
-    found = streamed(stream, [(times, cells)], **numbers)
+    times, addresses = np.array([10, 35, 120], kind), np.array([0, 1, 5], kind)
+    found = streamed(stream, [(times, addresses)], **numbers)
     wanted = streamed(
-        stream, [(times.tolist(), cells.tolist())], microseconds=20, num_steps=STEPS, start=10
+        stream, [(times.tolist(), addresses.tolist())], microseconds=20, num_steps=STEPS, start=10
     )
     assert [d.time for d in found] == [30, 50, 70, 90]
     assert all(type(d.time) is int for d in found)
     np.testing.assert_array_equal(found[-1].scores, wanted[-1].scores)
-    state, scores = stream.advance(stream.start(), np.full((1, CELLS), 100, kind))
+    state, scores = stream.advance(stream.start(), np.full((1, ADDRESSES), 100, kind))
     np.testing.assert_array_equal(
-        scores, stream.advance(stream.start(), np.full((1, CELLS), 100))[1]
+        scores, stream.advance(stream.start(), np.full((1, ADDRESSES), 100))[1]
     )
 
 
@@ -149,7 +149,7 @@ def test_ends_beyond_64_bits(stream, changes, message):
 )
 def test_times_and_cells_beyond_64_bits(stream, chunk):
     for source in ([chunk], sj.streaming.with_clock([chunk])):
-        with pytest.raises(ValueError, match=r"times and cells must lie in \[-2⁶³, 2⁶³\), got"):
+        with pytest.raises(ValueError, match=r"times and addresses must lie in \[-2⁶³, 2⁶³\), got"):
             streamed(stream, source)
 
 
@@ -172,7 +172,7 @@ def test_no_integers(stream, params, bad):
         with pytest.raises(TypeError, match=rf"{name} must be a static integer, got"):
             next(sj.streaming.with_clock([], **{name: bad}))
     with pytest.raises(TypeError, match="steps_per_call must be a static integer, got"):
-        sj.streaming.make_stream(NETWORK, params, shape=(CELLS,), steps_per_call=bad)
+        sj.streaming.make_stream(NETWORK, params, shape=(ADDRESSES,), steps_per_call=bad)
     if bad != [5]:  # a list of sizes
         for make in (
             lambda: sj.streaming.replay(words, shape=bad),
@@ -185,18 +185,18 @@ def test_no_integers(stream, params, bad):
 @pytest.mark.parametrize(
     ("chunk", "error", "message"),
     [
-        (None, TypeError, r"a chunk must be \(times, cells\) or \(time, None\), got None"),
+        (None, TypeError, r"a chunk must be \(times, addresses\) or \(time, None\), got None"),
         (5, TypeError, "a chunk must be"),
         ("5", TypeError, "a chunk must be"),
         ({5: 1, 6: 2}, TypeError, "a chunk must be"),
         (np.array([5, 1]), TypeError, "a chunk must be"),
         ((5, 1, 1), TypeError, "a chunk must be"),
-        (("5", 1), TypeError, "times and cells must be integers, got <U1 and int64"),
-        ((None, None), TypeError, "times and cells must be integers, got object"),
-        (({}, 1), TypeError, "times and cells must be integers, got object"),
-        ((True, 1), TypeError, "times and cells must be integers, got bool"),
-        ((5, True), TypeError, "times and cells must be integers, got int64 and bool"),
-        ((np.nan, 1), TypeError, "times and cells must be integers, got float64"),
+        (("5", 1), TypeError, "times and addresses must be integers, got <U1 and int64"),
+        ((None, None), TypeError, "times and addresses must be integers, got object"),
+        (({}, 1), TypeError, "times and addresses must be integers, got object"),
+        ((True, 1), TypeError, "times and addresses must be integers, got bool"),
+        ((5, True), TypeError, "times and addresses must be integers, got int64 and bool"),
+        ((np.nan, 1), TypeError, "times and addresses must be integers, got float64"),
         ((np.timedelta64(5, "us"), 1), TypeError, "integers, got timedelta64"),
         ((np.datetime64(5, "us"), 1), TypeError, "integers, got datetime64"),
         ((np.ma.array([5, 6], mask=[0, 1]), [1, 2]), TypeError, "arrays without a mask"),
@@ -224,7 +224,7 @@ def test_streams_rules_and_states_of_another_kind(stream, params):
         sj.streaming.classify_stream(NETWORK, [])
     with pytest.raises(TypeError, match="rule must be a function, got 0.2"):
         sj.streaming.classify_stream(stream, [], rule=0.2)
-    counts = np.zeros((1, CELLS), int)
+    counts = np.zeros((1, ADDRESSES), int)
     with pytest.raises(TypeError, match="state must be a StreamState, got tuple"):
         stream.advance(tuple(stream.start()), counts)
     state = stream.start()
@@ -254,7 +254,7 @@ def test_streams_rules_and_states_of_another_kind(stream, params):
     ],
 )
 def test_streams_of_another_kind(params, changes, error, message):
-    given = {"network": NETWORK, "params": params, "shape": (CELLS,)} | changes
+    given = {"network": NETWORK, "params": params, "shape": (ADDRESSES,)} | changes
     with pytest.raises(error, match=message):
         sj.streaming.make_stream(given.pop("network"), given.pop("params"), **given)
 
@@ -271,16 +271,16 @@ def test_streams_of_another_kind(params, changes, error, message):
 )
 def test_words_of_another_kind(words, error, message):
     with pytest.raises(error, match=message):
-        sj.streaming.replay(words, shape=(CELLS,))
+        sj.streaming.replay(words, shape=(ADDRESSES,))
 
 
 def test_replay_of_nothing_and_with_long_chunks(stream):
     none = np.full(3, 2**32 - 1, np.uint32)
     for words in (none, none[:0]):
-        assert list(sj.streaming.replay(words, shape=(CELLS,))) == []
-        assert list(sj.streaming.replay(words, shape=(CELLS,), until=5)) == [(5, None)]
+        assert list(sj.streaming.replay(words, shape=(ADDRESSES,))) == []
+        assert list(sj.streaming.replay(words, shape=(ADDRESSES,), until=5)) == [(5, None)]
     words = np.array([7, 2**32 - 2], np.uint32)
-    chunks = list(sj.streaming.replay(words, shape=(CELLS,), microseconds=2**70, until=2**40))
+    chunks = list(sj.streaming.replay(words, shape=(ADDRESSES,), microseconds=2**70, until=2**40))
     assert [np.ravel(c).tolist() for c in chunks[0]] == [[1, 715827882], [1, 2]]
     assert chunks[1:] == [(2**40, None)]
 
@@ -333,7 +333,7 @@ def test_leads():
 def test_scores_that_are_no_number(params):
     network = sj.dense(3, sj.leaky_integrator(decay=0.5))
     stream = sj.streaming.make_stream(
-        network, jax.tree.map(lambda p: p * np.nan, params), shape=(CELLS,)
+        network, jax.tree.map(lambda p: p * np.nan, params), shape=(ADDRESSES,)
     )
     with pytest.raises(ValueError, match="scores are NaN at 1000 us, got"):
         streamed(stream, [(0, 1), (BIN, None)], rule=sj.streaming.margin_rule(0.5))

@@ -1,4 +1,4 @@
-"""Streams: the scores of whole sequences, whatever way the events come; and what is refused."""
+"""Streams: the same scores as whole sequences, for every chunking of events; errors."""
 
 import functools
 import threading
@@ -15,7 +15,7 @@ from stbp_jax import data
 from tests.contracts import quick_jit
 
 SHAPE = (6, 6, 2)
-CELLS = 72
+ADDRESSES = 72
 BIN = 1000
 
 
@@ -49,10 +49,10 @@ def made(network, shape=SHAPE):
 
 
 def recording(seed, num_steps, per_step=30):
-    """Times and cells; each bin has some events, and the first and last instant of it too."""
+    """Times and addresses; each bin has some events, and the first and last instant of it too."""
     rng = np.random.default_rng(seed)
     times = np.sort(rng.integers(0, num_steps * BIN, num_steps * per_step))
-    return times, rng.integers(0, CELLS, len(times))
+    return times, rng.integers(0, ADDRESSES, len(times))
 
 
 @functools.cache
@@ -72,9 +72,9 @@ def scores_of(network, params, xs, readout=RATE):
     return np.asarray(scores(network, readout)(params, xs))
 
 
-def whole(network, params, times, cells, num_steps, readout=RATE):
+def whole(network, params, times, addresses, num_steps, readout=RATE):
     """The same on the bins that the library makes of events."""
-    words = data.pack_events([(times, cells)], CELLS)
+    words = data.pack_events([(times, addresses)], ADDRESSES)
     xs = sj.events.event_spikes(words, num_steps, steps=sj.events.by_time(BIN), shape=SHAPE)
     return scores_of(network, params, xs, readout)
 
@@ -112,11 +112,11 @@ def plain(**changes):
 )
 def test_equals_apply_on_the_same_bins(name, together):
     network = NETWORKS[name]()
-    params, (times, cells) = made(network), recording(1, 6)
-    wanted = whole(network, params, times, cells, 6)
+    params, (times, addresses) = made(network), recording(1, 6)
+    wanted = whole(network, params, times, addresses, 6)
     assert wanted.any()
     stream = sj.streaming.make_stream(network, params, shape=SHAPE, steps_per_call=together)
-    found = streamed(stream, [(times, cells)])
+    found = streamed(stream, [(times, addresses)])
     assert [d.steps for d in found] == [*range(together, 7, together)]
     assert [d.ended for d in found[-2:]] == ["", "steps"]
     for d in found:
@@ -127,12 +127,19 @@ def test_equals_apply_on_the_same_bins(name, together):
 
 def test_event_by_event_and_in_chunks():
     network, params, stream = plain()
-    times, cells = recording(2, 6)
-    wanted = whole(network, params, times, cells, 6)[-1]
-    words = data.pack_events([(times, cells), (np.arange(999), np.arange(999) % 5)], CELLS)[0]
+    times, addresses = recording(2, 6)
+    wanted = whole(network, params, times, addresses, 6)[-1]
+    words = data.pack_events([(times, addresses), (np.arange(999), np.arange(999) % 5)], ADDRESSES)[
+        0
+    ]
     sources = [
-        zip(times.tolist(), cells.tolist(), strict=True),
-        [(times[:50], cells[:50]), (int(times[49]), None), ([], []), (times[50:], cells[50:])],
+        zip(times.tolist(), addresses.tolist(), strict=True),
+        [
+            (times[:50], addresses[:50]),
+            (int(times[49]), None),
+            ([], []),
+            (times[50:], addresses[50:]),
+        ],
         sj.streaming.replay(words, shape=SHAPE, microseconds=700),
         sj.streaming.replay(words, shape=SHAPE, microseconds=2500, until=6 * BIN),
     ]
@@ -142,20 +149,20 @@ def test_event_by_event_and_in_chunks():
 
 def test_counts_and_another_start():
     network = NETWORKS["mlp"]()
-    params, (times, cells) = made(network), recording(3, 6, per_step=200)
-    words = data.pack_events([(times, cells)], CELLS)
+    params, (times, addresses) = made(network), recording(3, 6, per_step=200)
+    words = data.pack_events([(times, addresses)], ADDRESSES)
     steps = sj.events.by_time(BIN, start=BIN // 2)
     xs = sj.events.event_counts(words, 4, steps=steps, shape=SHAPE)
     wanted = scores_of(network, params, xs)[-1]
     stream = sj.streaming.make_stream(network, params, shape=SHAPE, encode=jnp.float32)
-    found = streamed(stream, [(times, cells)], start=BIN // 2, num_steps=4)
+    found = streamed(stream, [(times, addresses)], start=BIN // 2, num_steps=4)
     np.testing.assert_array_equal(found[-1].scores, wanted)
     assert found[0].time == 3 * BIN // 2
 
 
 def test_readouts():
     network = NETWORKS["leaky readout"]()
-    params, (times, cells) = made(network), recording(4, 6)
+    params, (times, addresses) = made(network), recording(4, 6)
     mine = (
         sj.neurons.activation(lambda y: y),
         sj.leaky_integrator(decay=0.5),
@@ -164,9 +171,9 @@ def test_readouts():
     )
     for readout in mine[1:3]:
         stream = sj.streaming.make_stream(network, params, shape=SHAPE, readout=readout)
-        found = np.stack([d.scores for d in streamed(stream, [(times, cells)])])
-        np.testing.assert_array_equal(found, whole(network, params, times, cells, 6, readout))
-    outs = whole(network, params, times, cells, 6, mine[0])
+        found = np.stack([d.scores for d in streamed(stream, [(times, addresses)])])
+        np.testing.assert_array_equal(found, whole(network, params, times, addresses, 6, readout))
+    outs = whole(network, params, times, addresses, 6, mine[0])
     for readout, of in ((mine[2], sj.peak_membrane), (mine[3], sj.rate)):
         prefixes = readout.unroll((), readout.initial_state((4,), outs.dtype), outs)[1]
         np.testing.assert_allclose(prefixes[2], of(outs[:3, None])[0], rtol=1e-6)
@@ -183,15 +190,15 @@ def test_compiles_once_and_before_the_first_event():
     chex.clear_trace_counter()
     counted = network._replace(unroll=unroll)
     stream = sj.streaming.make_stream(counted, params, shape=SHAPE, encode=encode)
-    times, cells = recording(5, 6)
+    times, addresses = recording(5, 6)
     for _ in range(2):
-        streamed(stream, [(times, cells)])
+        streamed(stream, [(times, addresses)])
 
 
 def test_a_stream_starts_afresh_each_time():
     _, _, stream = plain()
-    times, cells = recording(6, 6)
-    one, two = (streamed(stream, [(times, cells)])[-1] for _ in range(2))
+    times, addresses = recording(6, 6)
+    one, two = (streamed(stream, [(times, addresses)])[-1] for _ in range(2))
     np.testing.assert_array_equal(one.scores, two.scores)
     state = stream.start()
     stream.advance(state, np.zeros((1, *SHAPE), int))
@@ -220,13 +227,16 @@ def test_empty_bins_advance_the_leak():
 @pytest.mark.parametrize("together", [1, 3])
 def test_an_early_end_decides_on_the_bins_so_far(together):
     network, params, stream = plain(steps_per_call=together)
-    times, cells = recording(7, 6)
+    times, addresses = recording(7, 6)
     for last in (0, 1, 4 * BIN - 1, 4 * BIN, 4 * BIN + 1):
-        times_, cells_ = np.append(times[times < last], last), cells[: (times < last).sum() + 1]
-        found = streamed(stream, [(times_, cells_)])
+        times_, addresses_ = (
+            np.append(times[times < last], last),
+            addresses[: (times < last).sum() + 1],
+        )
+        found = streamed(stream, [(times_, addresses_)])
         steps = last // BIN + 1
         assert (found[-1].ended, found[-1].steps) == ("source", steps)
-        wanted = whole(network, params, times_, cells_, 6)[steps - 1]
+        wanted = whole(network, params, times_, addresses_, 6)[steps - 1]
         np.testing.assert_array_equal(found[-1].scores, wanted)
         assert sum(bool(d.ended) for d in found) == 1
 
@@ -245,14 +255,14 @@ def test_an_early_end_between_two_bins_adds_none():
 
 def test_a_rule_decides_early():
     network, params, stream = plain()
-    times, cells = recording(8, 6)
-    scores = whole(network, params, times, cells, 6)
+    times, addresses = recording(8, 6)
+    scores = whole(network, params, times, addresses, 6)
     leads = np.diff(np.sort(scores), axis=1)[:, -1]
     least = float(np.sort(leads)[-1])
     taken = []
 
     def source():
-        for t, c in zip(times, cells, strict=True):
+        for t, c in zip(times, addresses, strict=True):
             taken.append(t)
             yield t, c
 
@@ -326,12 +336,16 @@ def test_live_clock_is_held_back_and_stands_still_never_backwards():
         ([([7, 5], [1, 1])], ValueError, "event at 5 us comes after 7 us"),
         ([(900, None), (899, 1)], ValueError, "event at 899 us comes after 900 us"),
         ([(900, None), (899, None)], ValueError, "899 us comes after 900 us"),
-        ([(5, CELLS)], ValueError, r"cells must lie in \[0, 72\), got 72 in the event at 5 us"),
+        (
+            [(5, ADDRESSES)],
+            ValueError,
+            r"addresses must lie in \[0, 72\), got 72 in the event at 5 us",
+        ),
         ([([1, 2], [3, -1])], ValueError, "got -1 in the event at 2 us"),
-        ([(0.5, 1)], TypeError, "times and cells must be integers, got float64 and int64"),
-        ([(5, 1.0)], TypeError, "times and cells must be integers, got int64 and float64"),
+        ([(0.5, 1)], TypeError, "times and addresses must be integers, got float64 and int64"),
+        ([(5, 1.0)], TypeError, "times and addresses must be integers, got int64 and float64"),
         ([([1, 2], [3])], ValueError, r"one shape \[E\].* got \[2\] and \[1\]"),
-        ([([1, 2], None)], ValueError, r"one time and None for cells; got \[2\] and None"),
+        ([([1, 2], None)], ValueError, r"one time and None for addresses; got \[2\] and None"),
     ],
 )
 def test_a_bad_chunk_is_refused(source, error, message):
@@ -395,7 +409,7 @@ def test_decisions_on_real_recordings(data_dir, optimized):
 def test_live_takes_unsigned_times():
     source = [(np.array([5, 7], np.uint32), np.array([0, 1])), (np.uint64(9), np.uint64(1))]
     chunks = list(sj.streaming.with_clock(source))
-    assert [int(np.max(times)) for times, cells in chunks if cells is not None] == [7, 9]
+    assert [int(np.max(times)) for times, addresses in chunks if addresses is not None] == [7, 9]
 
 
 def test_very_many_events_count_as_many():

@@ -1,4 +1,4 @@
-"""Sweeps refuse bad points, grids and sets by name, and runs that diverge are counted."""
+"""Sweeps raise on bad points, grids and sets, and count runs that diverge."""
 
 import contextlib
 import functools
@@ -34,7 +34,7 @@ def history(accuracy):
     return History(zeros, zeros, test, zeros)
 
 
-# Every point is looked at -------------------------------------------------------------------------
+# Every point is checked ---------------------------------------------------------------------------
 
 EIGHT = np.full((8, 4), 0.5, np.float32), np.arange(8, dtype=np.int32) % 3
 
@@ -61,7 +61,7 @@ def points_of(**values):
 
 @contextlib.contextmanager
 def refused(error, message):
-    """A sweep is refused before anything is compiled or put on the device."""
+    """A sweep raises before anything is compiled or put on the device."""
 
     def fail(*args, **kwargs):
         pytest.fail("a bad sweep goes on")

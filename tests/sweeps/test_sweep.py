@@ -1,7 +1,7 @@
-"""Sweeps: whole runs under jit(vmap(vmap(train))), each cell equal to its lone run.
+"""Sweeps: whole runs under jit(vmap(vmap(train))), each equal to its lone run.
 
-The real sweep is in float64: batching a matrix product may reorder its sums, and in float32 that
-can flip a spike, after which two equally good runs part.
+The real sweep is in float64: batching a matrix product may reorder its sums, and in float32 a
+different sum can flip a spike, after which two equally good runs differ.
 """
 
 import jax
@@ -98,10 +98,10 @@ def test_a_sweep_in_one_program_is_its_lone_runs(digits, x64):
 
 
 def line(key, hparams, train_set, test_set):
-    """A run that computes nothing but where it stands; no spike can flip in it."""
+    """A run that returns its point and seed; no spike can flip in it."""
     del test_set
-    told = hparams["a"] * 10 + hparams["b"] + jax.random.uniform(key) + jnp.sum(train_set[0])
-    return None, {"told": told + jnp.arange(2.0), "a": hparams["a"]}
+    value = hparams["a"] * 10 + hparams["b"] + jax.random.uniform(key) + jnp.sum(train_set[0])
+    return None, {"value": value + jnp.arange(2.0), "a": hparams["a"]}
 
 
 SETS = (np.ones((2, 2), np.float32), np.zeros(2, np.int32)), (np.ones((1, 2)), np.zeros(1))
@@ -110,13 +110,13 @@ SETS = (np.ones((2, 2), np.float32), np.zeros(2, np.int32)), (np.ones((1, 2)), n
 @pytest.mark.parametrize("chunk", [None, 1, 2, 3, 4, 5, 6, 100])
 def test_run_has_points_then_seeds_whatever_the_chunk(chunk):
     points, rows = grid(a=[1, 2, 3], b=[0.1, 0.2])
-    told = sweep(line, KEYS, points, *SETS, chunk=chunk)
-    assert told["told"].shape == (6, 3, 2)
+    value = sweep(line, KEYS, points, *SETS, chunk=chunk)
+    assert value["value"].shape == (6, 3, 2)
     for h, row in enumerate(rows):
         for s in range(3):
             expected = row["a"] * 10 + row["b"] + jax.random.uniform(KEYS[s]) + 4 + np.arange(2)
-            np.testing.assert_allclose(told["told"][h, s], expected, rtol=1e-6)
-            assert told["a"][h, s] == row["a"]
+            np.testing.assert_allclose(value["value"][h, s], expected, rtol=1e-6)
+            assert value["a"][h, s] == row["a"]
 
 
 @pytest.mark.parametrize("chunk", [None, 4])
@@ -127,9 +127,9 @@ def test_run_compiles_once(chunk):
         traces.append(None)
         return line(*args)
 
-    points, _ = grid(a=[1, 2, 3], b=[0.1, 0.2, 0.3])  # H = 9 is no multiple of 4
+    points, _ = grid(a=[1, 2, 3], b=[0.1, 0.2, 0.3])  # H = 9 is not a multiple of 4
     sweep(counted, KEYS, points, *SETS, chunk=chunk)
-    assert len(traces) == 9 + 1  # each point is looked at, and one makes the program
+    assert len(traces) == 9 + 1  # each point is checked, and one makes the program
 
 
 def test_run_takes_points_of_any_shape():
@@ -138,8 +138,8 @@ def test_run_takes_points_of_any_shape():
 
     decays = np.arange(12, dtype=np.float32).reshape(3, 4)
     points = {"decays": decays, "scale": np.array([1.0, 10.0, 100.0], np.float32)}
-    told = sweep(matrix, KEYS[:1], points, *SETS, chunk=2)
-    np.testing.assert_array_equal(told, [[6], [220], [3800]])
+    value = sweep(matrix, KEYS[:1], points, *SETS, chunk=2)
+    np.testing.assert_array_equal(value, [[6], [220], [3800]])
 
 
 # Epoch by epoch ---------------------------------------------------------------------------------
@@ -260,8 +260,8 @@ def history(accuracy):
 
 
 def test_summary_by_hand():
-    told = history([[[0.5, 0.9, 0.8], [0.1, 0.6, 0.6]], [[0.0, 0.0, 1.0], [0.0, 0.0, 1.0]]])
-    first, second = summarize(told, [{"width": 0.1}, {"width": 1.0}])
+    value = history([[[0.5, 0.9, 0.8], [0.1, 0.6, 0.6]], [[0.0, 0.0, 1.0], [0.0, 0.0, 1.0]]])
+    first, second = summarize(value, [{"width": 0.1}, {"width": 1.0}])
     assert list(first)[0] == "width"
     assert (first["width"], first["seeds"]) == (0.1, 2)
     assert first["last_mean"] == pytest.approx(0.7)

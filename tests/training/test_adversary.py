@@ -1,4 +1,4 @@
-"""Learning from images moved against the network: against arithmetic by hand, and in whole runs."""
+"""Adversarial training: against arithmetic by hand, and in whole runs."""
 
 import functools
 
@@ -37,7 +37,7 @@ def moved_by_hand(images, epsilon):
 @pytest.mark.parametrize("share", [1.0, 0.25])
 def test_equals_the_loss_of_images_moved_by_hand(share):
     images = RNG.random((4, 2, 3)).astype(np.float32)
-    images[0, 0] = 0, 1, 0  # at the ends of the range, where half of the moves are cut
+    images[0, 0] = 0, 1, 0  # at the ends of the range, where half of the moves are clipped
     loss = jax.value_and_grad(
         sj.training.adversarial(linear, epsilon=0.1, share=share), has_aux=True
     )
@@ -117,7 +117,7 @@ def test_a_run_may_be_swept_over_epsilon_and_learns_to_withstand():
     losses, rights = attacked(states.params, KEY, test)
     np.testing.assert_allclose(rights, history.test.accuracy[:, -1], atol=0.005)
     assert (losses > 1.5 * history.test.loss[:, -1]).all()  # moved images are harder
-    assert losses[1] < 0.8 * losses[0]  # and less so for a network that has seen such
+    assert losses[1] < 0.8 * losses[0]  # and less so for a network trained on moved images
 
 
 def test_spikes_that_are_drawn_hide_the_way():
@@ -157,7 +157,7 @@ def test_bad_arguments():
 
 
 def test_a_parameter_of_infinity_harms_no_finite_loss():
-    """As the plain loss: the value is of the parameters as they are, and of nothing beside them."""
+    """The value depends on the current parameters alone, as that of the plain loss does."""
     images = RNG.random((4, 2, 3)).astype(np.float32)
     params = (KERNEL, np.float32(np.inf))
 
@@ -174,11 +174,13 @@ def test_types_of_parameters_and_images_stay():
     images = jnp.asarray(RNG.random((4, 2, 3)), jnp.bfloat16)
     seen = []
 
-    def told(kernel, key, batch):
+    def with_aux(kernel, key, batch):
         seen.append(batch[0].dtype)
         return linear(kernel, key, batch)
 
-    loss = jax.value_and_grad(sj.training.adversarial(told, epsilon=np.float32(0.1)), has_aux=True)
+    loss = jax.value_and_grad(
+        sj.training.adversarial(with_aux, epsilon=np.float32(0.1)), has_aux=True
+    )
     _, slope = loss(half, KEY, (images, LABELS))
     assert slope.dtype == jnp.bfloat16
     assert set(seen) == {jnp.dtype(jnp.bfloat16)}

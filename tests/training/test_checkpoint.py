@@ -1,4 +1,4 @@
-"""Parameters in a file: what comes back, and what is refused by name."""
+"""Parameters in a file: they come back bit for bit, and a bad file raises an error."""
 
 import json
 import zipfile

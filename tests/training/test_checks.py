@@ -1,4 +1,4 @@
-"""Training and evaluation refuse bad arguments by name; updates that are not finite are counted."""
+"""Training and evaluation raise on bad arguments, and count updates that are not finite."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Whatever takes a data set refuses a bad one by name, before anything is computed."""
+"""Every function of a data set raises on a bad one, by name, before it computes anything."""
 
 import re
 
@@ -61,7 +61,7 @@ def epoch(*sets, build=build, config=CONFIG, key=KEY, hparams=(), state=None):
     return sj.training.make_epoch(build, config)(key, hparams, state, *sets)
 
 
-# Whatever takes a set: how it is called with one, and what it calls it.
+# Every function of a set: a call of it, and its argument's name.
 TAKES = {
     "evaluate": (lambda data: evaluation(*data), ""),
     "make_train, to learn from": (lambda data: run(data, SET), "train_set "),
@@ -205,7 +205,7 @@ def test_packed_events_are_evaluated():
 
 
 def test_a_set_may_be_larger_than_its_events_can_be_indexed_at_once():
-    # 2^31 cells in all, 2^21 in a batch.
+    # 2^31 numbers in all, 2^21 in a batch.
     encode = lambda key, events: sj.events.event_spikes(events, 2, shape=(1024, 1024))  # noqa: E731
     network = sj.serial(sj.flatten(), sj.dense(3))
     pipeline = PIPELINE._replace(encode=encode, network=network)

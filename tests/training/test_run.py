@@ -1,7 +1,7 @@
-"""Runs: they learn, repeat bit for bit, resume, and tell the truth about themselves.
+"""Runs learn, repeat bit for bit, resume, and report correct metrics.
 
-All in float64: where two programs compute the same run (another loop around it, another batch
-size), sums come in another order, and in float32 that can flip a spike.
+All tests are in float64: two programs of the same run (another outer loop, another batch size) sum
+in different orders, which in float32 can flip a spike.
 """
 
 import itertools
@@ -99,7 +99,7 @@ def whole(train, digits):
 
 @pytest.fixture(scope="module")
 def from_host(digits):
-    """All that `epochs` yields; how often it built after the first, and a second run less often."""
+    """All epochs; builds after the first; how many fewer builds a second run makes."""
     traces = []
 
     def counting(hparams, num_updates):
@@ -148,7 +148,7 @@ def test_overfits_sixteen_samples(digits):
 
 
 def test_a_network_without_spiking_layers_trains(digits):
-    def twin(hparams, num_updates):
+    def ann(hparams, num_updates):
         return Pipeline(
             encode=lambda key, images: constant(images, 1),
             network=serial(flatten(), dense(24, activation(jax.nn.relu)), dense(10)),
@@ -158,7 +158,7 @@ def test_a_network_without_spiking_layers_trains(digits):
         )
 
     few = tuple(x[:16] for x in digits[0])
-    _, history = jax.jit(make_train(twin, TrainConfig(40, 16)))(KEY, {}, few, few)
+    _, history = jax.jit(make_train(ann, TrainConfig(40, 16)))(KEY, {}, few, few)
     assert float(history.test.accuracy[-1]) == 1.0
     for leaf in history.test[2:]:
         assert leaf.shape == (40, 0)
@@ -183,7 +183,7 @@ def test_a_train_step_is_an_update_of_the_optimizer():
     assert_same(after.key, state.key)
 
 
-# What a run tells -------------------------------------------------------------------------------
+# Metrics of a run -------------------------------------------------------------------------------
 
 
 def test_history_shapes(whole):
@@ -210,15 +210,15 @@ def test_history_is_what_the_network_does(digits):
         state = init_state(*parts, KEY, HPARAMS, train_set)
         after, history = make_epoch(*parts)(KEY, HPARAMS, state, train_set, test_set)
         before = rate(apply(network, state.params, constant(train_set[0], 6))[1])
-        _, outs, told = apply_with_stats(network, after.params, constant(test_set[0], 6))
-        return history, before, rate(outs), told
+        _, outs, stats = apply_with_stats(network, after.params, constant(test_set[0], 6))
+        return history, before, rate(outs), stats
 
-    history, before, scores, told = run()
+    history, before, scores, stats = run()
     assert_close(history.loss, half_squared_error(before, train_set[1]).mean(), rtol=1e-9)
     assert_close(history.train_accuracy, accuracy(before, train_set[1]), rtol=1e-6)
     assert_close(history.test.loss, half_squared_error(scores, test_set[1]).mean(), rtol=1e-9)
     assert_close(history.test.accuracy, accuracy(scores, test_set[1]), rtol=1e-6)
-    for i, layer in enumerate(told):
+    for i, layer in enumerate(stats):
         assert_close(history.test.firing_rate[i], layer.firing_rate.mean(), rtol=1e-5)
         assert_close(history.test.silent_fraction[i], jnp.mean(layer.firing_rate == 0), rtol=1e-5)
         assert_close(history.test.in_window[i], layer.in_window, rtol=1e-5)
@@ -249,7 +249,7 @@ def test_every_epoch_shuffles_and_leaves_the_rest_out(digits):
     seen = []
 
     def spying(hparams, num_updates):
-        """A loss that writes down what it is shown."""
+        """A loss that records its examples."""
 
         def loss(scores, labels):
             jax.debug.callback(lambda x: seen.append(np.asarray(x).tolist()), labels, ordered=True)
@@ -339,10 +339,10 @@ def test_a_finished_run_has_no_epochs_left(from_host, digits):
 @pytest.mark.parametrize("host", [False, True])
 def test_num_updates_is_always_that_of_the_whole_run(digits, host):
     # A schedule may be impossible for any other number: a warm-up longer than the run, for one.
-    told = set()
+    seen = set()
 
     def scheduled(hparams, num_updates):
-        told.add(num_updates)
+        seen.add(num_updates)
         schedule = optax.warmup_cosine_decay_schedule(0.0, 1e-3, 5, num_updates)
         return build_direct(hparams, num_updates)._replace(optimizer=optax.adam(schedule))
 
@@ -351,7 +351,7 @@ def test_num_updates_is_always_that_of_the_whole_run(digits, host):
         next(train_epochs(scheduled, config, KEY, HPARAMS, *digits))
     else:
         jax.jit(make_train(scheduled, config)).trace(KEY, HPARAMS, *digits)
-    assert told == {4 * 3}
+    assert seen == {4 * 3}
 
 
 def test_one_trace_serves_all_hyper_parameters(digits):
@@ -376,7 +376,7 @@ def test_one_trace_serves_all_hyper_parameters(digits):
 
 
 def test_augmentation_is_for_training_alone(digits):
-    """Blank training images teach nothing but biases; test images are still seen as they are."""
+    """Blank training images train only biases; test images are unchanged."""
     seen = []
 
     def build_blank(hparams, num_updates):

@@ -1,9 +1,7 @@
-"""A model of the inner ear that turns sound into packed events.
+"""A model of the cochlea: filters, compression and neurons that turn sound into packed events.
 
-The filters, the compression and the neurons of the ear, whose spikes come out in the packed form of
-`Recordings`. Levels are the caller's: a louder sound gives more spikes, and who wants one level for
-all sounds scales them first. Nothing is resampled, mixed, cut or padded. SciPy is imported when the
-ear is used.
+A louder sound gives more spikes; scale sounds first if they should have one level. Sounds are not
+resampled, mixed, cut or padded. SciPy is imported on first use.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,28 +13,28 @@ from numpy.typing import NDArray
 from ..arguments import integer, plain
 from ..events.packed import pack_row, padded
 
-_FRAME = 1e-3  # seconds, nearly: of whole samples
-_LOUDEST = 1e30  # of a sample: envelopes are float32
+_FRAME = 1e-3  # seconds; rounded to whole samples
+_LOUDEST = 1e30  # largest sample, because envelopes are float32
 _FLOATS = ("low", "high", "smoothing", "floor", "leak", "refractory")
-_TOGETHER = 100  # sounds filtered at once, of like lengths: they are padded to the longest
+_TOGETHER = 100  # sounds filtered at once, of similar lengths: they are padded to the longest
 
 
 class Cochlea(NamedTuple):
-    """The numbers of an ear.
+    """The constants of a cochlea.
 
     Attributes:
-      rate: samples a second; sounds must have it.
-      channels: places along the cochlea, their frequencies evenly spaced in the ear's own measure
-        (ERB), from low to high.
-      low: frequency of the first channel, Hz.
-      high: of the last, Hz; below rate / 2.
+      rate: sampling rate of the sounds, Hz.
+      channels: number of frequency channels, evenly spaced on the ERB scale from low to high.
+      low: center frequency of the first channel, Hz.
+      high: center frequency of the last channel, Hz; below rate / 2.
       smoothing: time constant of the envelope, seconds.
-      floor: envelope at which a channel's drive begins to grow with its logarithm; a sine of full
-        scale has an envelope of 1 / pi in its channel.
-      thresholds: of the neurons that share a channel, in units of the drive ln(1 + envelope /
-        floor), in increasing order: sensitive ones tell of faint sounds, others of loud ones.
-      leak: time constant of the neurons' membranes, seconds.
-      refractory: seconds in which a neuron rests after a spike.
+      floor: envelope above which the drive of a channel grows with the logarithm of the envelope;
+        a sine of amplitude 1 has an envelope of 1 / π in its channel.
+      thresholds: thresholds of the neurons of one channel, in units of the drive
+        ln(1 + envelope / floor), in increasing order. Low thresholds respond to faint sounds too,
+        high thresholds to loud ones alone.
+      leak: membrane time constant of the neurons, seconds.
+      refractory: time after a spike in which a neuron stays at rest, seconds.
     """
 
     rate: int = 8000
@@ -51,12 +49,12 @@ class Cochlea(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Of the cells that events come from: channels, thresholds."""
+        """Shape of the addresses of the events: channels, thresholds."""
         return int(self.channels), len(self.thresholds)  # a narrow integer wraps in a product
 
     @property
     def frequencies(self) -> NDArray[np.float64]:
-        """Of the channels, `[channels]`, Hz (Glasberg and Moore 1990)."""
+        """Center frequencies `[channels]`, Hz (Glasberg and Moore 1990)."""
         low, high = (21.4 * np.log10(1 + 0.00437 * f) for f in (self.low, self.high))
         return (10 ** (np.linspace(low, high, self.channels) / 21.4) - 1) / 0.00437
 
@@ -65,19 +63,20 @@ def cochleagram(sounds: Sequence[NDArray[Any]], cochlea: Cochlea) -> list[NDArra
     """Envelopes of all channels, in frames of about a millisecond.
 
     A channel is a gammatone filter of order 4, a half-wave rectifier, the mean over a frame and two
-    equal low-passes. All of it is causal: frame f depends on the samples before its end alone.
+    equal low-pass filters. All steps are causal: frame f depends only on the samples before its
+    end.
 
     Args:
-      sounds: `[E]` each, floats; at least a frame long.
-      cochlea: the ear.
+      sounds: floats `[E]` for each sound, at least one frame long.
+      cochlea: constants of the cochlea.
 
     Returns:
-      `[frames, channels]` of each sound, at least 0; frames = E // (rate / 1000, rounded).
+      `[frames, channels]` for each sound, at least 0; frames = E // (rate / 1000, rounded).
 
     Raises:
-      TypeError: samples that are no floats, or have a mask; numbers of the ear that are none.
-      ValueError: no sound; an ear that cannot be; samples that are not finite, above 1e30 or not
-        `[E]`; fewer samples than a frame has.
+      TypeError: samples that are not floats, or have a mask; constants that are not numbers.
+      ValueError: no sound; constants outside their range; samples that are not finite, above 1e30
+        or not `[E]`; fewer samples than a frame has.
 
     Source: Slaney 1993, An Efficient Implementation of the Patterson-Holdsworth Auditory Filter
     Bank.
@@ -91,26 +90,26 @@ def cochleagram(sounds: Sequence[NDArray[Any]], cochlea: Cochlea) -> list[NDArra
 
 
 def cochlea_events(sounds: Sequence[NDArray[Any]], cochlea: Cochlea) -> NDArray[np.uint32]:
-    """Sounds as spikes of the auditory nerve, packed.
+    """Packed spikes of the auditory nerve for each sound.
 
     Each channel of `cochleagram` drives one leaky integrate-and-fire neuron for each threshold:
 
-        drive = ln(1 + envelope / floor);  leak · du/dt = drive - u;  a spike at u >= threshold
+        drive = ln(1 + envelope / floor);  leak · du/dt = drive - u;  a spike at u ≥ threshold
 
-    A spike sets u to 0, where it stays for the refractory time. A spike stands at the end of its
-    frame, so that it depends on earlier samples alone. No draws: equal sounds give equal spikes, a
-    louder one no fewer.
+    A spike sets u to 0 for the refractory time. The time of a spike is the end of its frame, so it
+    depends only on earlier samples. Nothing is random: equal sounds give equal spikes, and a louder
+    sound gives no fewer.
 
     Args:
-      sounds: as `cochleagram`.
-      cochlea: the ear.
+      sounds: as for `cochleagram`.
+      cochlea: constants of the cochlea.
 
     Returns:
-      `[N, M]` uint32, as `Recordings.events`; the cells are of shape `cochlea.shape`.
+      `[N, M]` uint32, as `Recordings.events`, for a sensor of shape `cochlea.shape`.
 
     Raises:
-      TypeError, ValueError: as `cochleagram`; a sound without any spike, such as silence; a spike
-        too late for a word, as `pack_events`.
+      TypeError, ValueError: as for `cochleagram`; a sound without a spike, for example silence; a
+        spike too late for a word, as for `pack_events`.
 
     >>> tone = 0.1 * np.sin(2 * np.pi * 1000 * np.arange(800) / 8000)
     >>> events = cochlea_events([tone], Cochlea(channels=16))
@@ -119,30 +118,30 @@ def cochlea_events(sounds: Sequence[NDArray[Any]], cochlea: Cochlea) -> NDArray[
     """
     cochlea = _checked(cochlea)
     rows: dict[int, NDArray[np.uint32]] = {}
-    hop, num_cells = _hop(cochlea), int(np.prod(cochlea.shape))
+    hop, num_addresses = _hop(cochlea), int(np.prod(cochlea.shape))
     for which, lengths, envelopes in _envelopes(sounds, cochlea):
         spikes = _spikes(envelopes, cochlea, hop / cochlea.rate)
         for n, length, own in zip(which, lengths, spikes, strict=True):
-            frames, cells = np.nonzero(own[:length])
+            frames, addresses = np.nonzero(own[:length])
             if not len(frames):
                 raise ValueError(
                     f"sounds[{n}]: no spike, expected at least one; it is silent or too faint for "
                     f"a floor of {cochlea.floor:g} and a threshold of {cochlea.thresholds[0]:g}"
                 )
             times = (frames + 1) * hop * 1_000_000 // cochlea.rate
-            rows[n] = pack_row(times, cells, num_cells, f"sounds[{n}]")
+            rows[n] = pack_row(times, addresses, num_addresses, f"sounds[{n}]")
     return padded([rows[n] for n in range(len(sounds))])
 
 
 def _hop(cochlea: Cochlea) -> int:
-    """Samples of a frame."""
+    """Number of samples per frame."""
     return round(cochlea.rate * _FRAME)
 
 
 def _envelopes(
     sounds: Sequence[NDArray[Any]], cochlea: Cochlea
 ) -> Iterator[tuple[list[int], list[int], NDArray[np.float32]]]:
-    """Some sounds at a time: which, their frames, and envelopes `[some, frames, channels]`."""
+    """Batches of sounds: indices, numbers of frames, envelopes `[batch, frames, channels]`."""
     from scipy.signal import lfilter, sosfilt
 
     hop = _hop(cochlea)
@@ -171,10 +170,10 @@ def _envelopes(
 
 
 def _gammatone(frequency: float, rate: int) -> NDArray[np.float64]:
-    """Four sections of order 2, `[4, 6]`, of gain 1 at their frequency.
+    """Four second-order sections `[4, 6]` with gain 1 at `frequency`.
 
-    `scipy.signal.gammatone` multiplies them out to one of order 8, whose coefficients lose all
-    their figures where the rate is hundreds of times the frequency.
+    `scipy.signal.gammatone` multiplies the sections to one filter of order 8, whose coefficients
+    lose all precision if the rate is hundreds of times the frequency.
     """
     angle = 2 * np.pi * frequency / rate
     shrink = np.exp(-2 * np.pi * 1.019 * (frequency / 9.26449 + 24.7) / rate)
@@ -189,12 +188,15 @@ def _gammatone(frequency: float, rate: int) -> NDArray[np.float64]:
 
 
 def _spikes(envelopes: NDArray[np.float32], cochlea: Cochlea, frame: float) -> NDArray[np.bool_]:
-    """`[some, frames, channels]` to `[some, frames, cells]`, frames of so many seconds."""
+    """Spikes `[batch, frames, addresses]` of envelopes `[batch, frames, channels]`.
+
+    `frame` is the length of a frame in seconds.
+    """
     drives = np.log1p(envelopes / np.float32(cochlea.floor))
     thresholds = np.array(cochlea.thresholds, np.float32)
     pull = np.float32(1 - np.exp(-frame / cochlea.leak))
     some, frames, channels = drives.shape
-    rests = round(min(cochlea.refractory / frame, frames))  # more frames need no 32-bit count
+    rests = round(min(cochlea.refractory / frame, frames))  # no longer, to fit 32 bits
     membrane = np.zeros((some, channels, len(thresholds)), np.float32)
     awake = np.zeros(membrane.shape, np.int32)  # the first frame after the rest
     spikes = np.zeros((some, frames, *membrane.shape[1:]), bool)
@@ -209,7 +211,7 @@ def _spikes(envelopes: NDArray[np.float32], cochlea: Cochlea, frame: float) -> N
 
 
 def _checked(cochlea: Cochlea) -> Cochlea:
-    """The ear with numbers of Python, which do not wrap; or what is wrong with it."""
+    """The cochlea, checked, with Python numbers, which do not wrap."""
     if not isinstance(cochlea, Cochlea):
         raise TypeError(f"cochlea must be a Cochlea, got {type(cochlea).__name__}")
     rate, channels = integer("rate", cochlea.rate, least=1000), cochlea.channels

@@ -1,7 +1,6 @@
-"""The Free Spoken Digit Dataset: who says which digit, and the sound of it.
+"""Reader of the Free Spoken Digit Dataset: sounds, digits and speakers.
 
-Decides the names that recordings must have and their order. Leaves out which recordings are learned
-from: speakers and indices are there to choose by.
+The reader does not split the set; speakers and indices select training and test recordings.
 """
 
 import contextlib
@@ -23,9 +22,9 @@ class SpokenDigits(NamedTuple):
     """Recordings of single digits, in order of digit, speaker and index.
 
     Attributes:
-      sounds: `[E]` float32 in [-1, 1] each, 8000 samples a second.
+      sounds: float32 `[E]` in [-1, 1] for each recording, 8000 samples per second.
       labels: `[N]`, int32, the digits.
-      speakers: `[N]`, names.
+      speakers: `[N]`, the names of the speakers.
       indices: `[N]`, int32, counted from 0 for each digit of each speaker. The official test set
         holds 0 to 4, the training set all others.
     """
@@ -37,7 +36,7 @@ class SpokenDigits(NamedTuple):
 
 
 def read_fsdd(path: str | os.PathLike[str]) -> SpokenDigits:
-    """Reads the Free Spoken Digit Dataset, from a folder or from zip archives.
+    """Read the Free Spoken Digit Dataset from a folder or from zip archives.
 
     The official split:
 
@@ -45,15 +44,15 @@ def read_fsdd(path: str | os.PathLike[str]) -> SpokenDigits:
         test = digits.indices < 5
 
     Args:
-      path: A folder with `recordings/`, or with the archives that hold it; or one archive. GitHub's
-        has a folder around it: unpack that one.
+      path: A folder with `recordings/`, or with archives that hold `recordings/`; or one archive.
+        The archive of GitHub has one more folder on top: unpack it first.
 
     Returns:
       All recordings.
 
     Raises:
       ValueError: A file is not called `<digit>_<speaker>_<index>.wav`, breaks a rule of `read_wav`
-        at 8000 samples a second, or stands twice; an archive is damaged or has absolute or parent
+        at 8000 samples per second, or occurs twice; an archive is damaged or has absolute or parent
         paths; there is no recording. The text names file and rule.
       FileNotFoundError: Nothing is at `path`, or the folder holds neither.
 
@@ -64,9 +63,9 @@ def read_fsdd(path: str | os.PathLike[str]) -> SpokenDigits:
     with contextlib.ExitStack() as stack:
         for file in files(path, stack, _LAYOUT, ("recordings",)):
             name = _named(file)
-            twin = found.setdefault(name, file)
-            if twin is not file:
-                raise ValueError(f"{file.where}: stands twice; the other is {twin.where}")
+            first = found.setdefault(name, file)
+            if first is not file:
+                raise ValueError(f"{file.where}: occurs twice; the other is {first.where}")
         if not found:
             raise ValueError(f"{path}: no recording; expected {_LAYOUT}")
         ordered = [found[name] for name in sorted(found)]
@@ -78,7 +77,7 @@ def read_fsdd(path: str | os.PathLike[str]) -> SpokenDigits:
 
 
 def _named(file: File) -> tuple[int, str, int]:
-    """Digit, speaker and index."""
+    """Digit, speaker and index from the name of a file."""
     match = re.fullmatch(r"([0-9])_([A-Za-z]+)_([0-9]{1,9})\.wav", file.parts[-1])
     if len(file.parts) != 2 or not match:
         raise ValueError(f"{file.where}: not a recording; expected {_LAYOUT}")

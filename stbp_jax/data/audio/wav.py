@@ -1,7 +1,7 @@
-"""Wav files: the chunks of RIFF, and samples of plain PCM.
+"""Reader of WAV files: RIFF chunks with plain PCM samples.
 
-The file is parsed here, because the standard library's `wave` reads the extensible header from
-Python 3.12 on alone, and takes the sizes that a program writes to a pipe at their word.
+The standard library's `wave` reads extensible headers only from Python 3.12 on, and trusts the
+wrong sizes that a program writes to a pipe. So this module parses the file itself.
 """
 
 import os
@@ -17,8 +17,8 @@ from ..arguments import integer
 
 _PCM, _EXTENSIBLE = 1, 0xFFFE
 _FORMATS = {2: "ADPCM", 3: "floats", 6: "A-law", 7: "mu-law", 0x11: "ADPCM", 0x55: "MP3"}
-_GUID = bytes.fromhex("000000001000800000aa00389b71")  # after the two bytes of the format
-_PLACEHOLDER = 0x7FFFF000  # from here on: what writers put where they cannot seek, as SoX
+_GUID = bytes.fromhex("000000001000800000aa00389b71")  # follows the two bytes of the format
+_PLACEHOLDER = 0x7FFFF000  # smallest size that writers such as SoX use for an unknown size
 
 
 class _Format(NamedTuple):
@@ -28,26 +28,26 @@ class _Format(NamedTuple):
 
 
 def read_wav(path: str | os.PathLike[str], *, rate: int) -> NDArray[np.float32]:
-    """Reads a wav file of one channel.
+    """Read a WAV file of one channel.
 
-    PCM of 8 (unsigned), 16, 24 or 32 bits, with a plain or an extensible header. Nothing is
-    resampled or mixed: other rates and several channels are refused.
+    The samples are PCM of 8 (unsigned), 16, 24 or 32 bits, with a plain or an extensible header.
+    Sounds are not resampled or mixed: another rate or several channels raise an error.
 
-    A program that writes to a pipe cannot know the sizes in the header, and writes 0 or one of
-    2 GiB and more for that of the samples. These then go on to the end of the file; whether such a
-    file is whole cannot be seen.
+    A program that writes to a pipe does not know the sizes in the header. It writes 0, or 2 GiB or
+    more, as the size of the samples. Then the samples extend to the end of the file, and a
+    truncated file cannot be detected.
 
     Args:
-      path: of the file.
-      rate: samples a second that the file must have.
+      path: path of the file.
+      rate: required sampling rate, Hz.
 
     Returns:
-      `[E]`, in [-1, 1].
+      `[E]`, float32 in [-1, 1].
 
     Raises:
-      TypeError: a rate that is no integer.
-      ValueError: not a wav file of PCM, damaged, shorter than it says or without samples; of
-        another rate, or of several channels. The text names file and rule.
+      TypeError: a rate that is not an integer.
+      ValueError: a file that is not PCM WAV, is damaged, is shorter than its header says or has no
+        samples; another rate; several channels. The text names file and rule.
       OSError: the file cannot be opened.
 
     Source: Microsoft, Multiple Channel Audio Data and WAVE Files.
@@ -57,7 +57,7 @@ def read_wav(path: str | os.PathLike[str], *, rate: int) -> NDArray[np.float32]:
 
 
 def decode_wav(content: bytes, where: str, rate: int) -> NDArray[np.float32]:
-    """As `read_wav`, of bytes that `where` names."""
+    """As `read_wav`, from bytes; errors name them `where`."""
     if len(content) < 12 or content[:4] != b"RIFF" or content[8:12] != b"WAVE":
         raise _unreadable(where, f"it starts with {content[:12]!r}, expected RIFF, a size and WAVE")
     form = None
@@ -77,7 +77,7 @@ def _unreadable(where: str, why: str) -> ValueError:
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Name, start and promised size of each chunk whose header is there."""
+    """Name, start and nominal size of each chunk with a complete header."""
     at = 12
     while at + 8 <= len(content):
         name, size = struct.unpack_from("<4sI", content, at)
@@ -101,7 +101,7 @@ def _format(chunk: bytes, where: str) -> _Format:
     if tag != _PCM:
         known = f", {_FORMATS[tag]}" if tag in _FORMATS else ""
         raise _unreadable(where, f"unknown format: {tag}{known}; expected {_PCM}, PCM")
-    width = (bits + 7) // 8  # fewer bits are the high ones of whole bytes
+    width = (bits + 7) // 8  # samples fill the high bits of whole bytes
     if not channels or block != channels * width or valid > bits:
         raise _unreadable(
             where,
@@ -113,10 +113,10 @@ def _format(chunk: bytes, where: str) -> _Format:
 
 def _check_form(form: _Format, where: str, rate: int) -> None:
     if form.channels != 1:
-        raise ValueError(f"{where}: {form.channels} channels, expected 1; nothing is mixed")
+        raise ValueError(f"{where}: {form.channels} channels, expected 1; channels are not mixed")
     if form.rate != rate:
         raise ValueError(
-            f"{where}: {form.rate} samples a second, expected {rate}; nothing is resampled"
+            f"{where}: {form.rate} samples per second, expected {rate}; sounds are not resampled"
         )
     if form.width not in (1, 2, 3, 4):
         raise ValueError(f"{where}: samples of {8 * form.width} bits, expected 8, 16, 24 or 32")
@@ -140,16 +140,16 @@ def _samples(content: bytes, start: int, size: int, width: int, where: str) -> N
     if not raw:
         raise ValueError(f"{where}: no samples, expected at least one")
     bytewise = np.frombuffer(raw, np.uint8).reshape(-1, width)
-    # All widths as the high bytes of 32-bit integers; 8 bits alone are unsigned.
+    # All widths as the high bytes of 32-bit integers; only 8-bit samples are unsigned.
     wide = np.zeros((len(bytewise), 4), np.uint8)
     wide[:, 4 - width :] = bytewise ^ 128 if width == 1 else bytewise
     return (wide.view("<i4")[:, 0] / 2**31).astype(np.float32)
 
 
 def _unknown(content: bytes, start: int, size: int) -> bool:
-    """Whether the size of the samples is what a writer puts where it cannot know it."""
+    """Whether the size of the samples is a placeholder of a writer that cannot seek."""
     if size >= _PLACEHOLDER:
         return size > len(content) - start
     (whole,) = struct.unpack_from("<I", content, 4)
-    # An empty chunk in a file whose own size tells of more behind it is empty.
+    # The chunk is truly empty if the size of the file says that more follows.
     return size == 0 and (whole >= _PLACEHOLDER or whole + 8 <= start)

@@ -1,8 +1,6 @@
-"""N-MNIST in its original layout, from folders and zip archives.
+"""Reader of N-MNIST in its original layout, from folders and zip archives.
 
-Decides the layout of the set and the rules that a recording must keep. Leaves out the packed form
-(`events`). No event is dropped, moved, sorted or stabilized; a recording that breaks a rule is
-refused.
+No event is dropped, moved, sorted or stabilized; a recording that breaks a rule raises an error.
 """
 
 import contextlib
@@ -19,30 +17,30 @@ from .. import archives
 from .packed import Events, Recordings, check_times, padded, place, unpack_events
 
 NMNIST_SHAPE = (34, 34, 2)
-"""Cells of the N-MNIST sensor: rows y, columns x, polarity (1 is on)."""
+"""Shape of the N-MNIST sensor: rows y, columns x, polarities (1 is on)."""
 
 _SPLITS = ("Train", "Test")
 _LAYOUT = "Train/<0..9>/<number>.bin and Test/<0..9>/<number>.bin"
-_OVERFLOW_ROW, _OVERFLOW = 240, 2**13  # a row below the sensor: the clock has wrapped
+_OVERFLOW_ROW, _OVERFLOW = 240, 2**13  # a row below the sensor says that the clock has wrapped
 _TOGETHER = 1000  # recordings decoded at once: enough for long vectors, little memory
 
 
 def read_nmnist_file(path: str | os.PathLike[str]) -> Events:
-    """Reads one N-MNIST recording.
+    """Read one N-MNIST recording.
 
-    Five bytes an event: x, y, then one bit of polarity (1 is on) and 23 bits of time in
-    microseconds, big-endian. An entry with y = 240 is no event: the clock has wrapped, and 2¹³ us
-    are added to all times from there on.
+    An event takes five bytes: x, y, then one bit of polarity (1 is on) and 23 bits of time in
+    microseconds, big-endian. An entry with y = 240 is not an event: it says that the clock has
+    wrapped, and 2¹³ us are added to all later times.
 
     Args:
       path: a `.bin` file.
 
     Returns:
-      Its events.
+      The events of the file.
 
     Raises:
-      ValueError: a length that is no multiple of 5, no event at all, coordinates outside the
-        34x34 sensor, times that run backwards or pass 1.857683 s.
+      ValueError: a length that is not a multiple of 5; no event; coordinates outside the 34x34
+        sensor; times that run backwards or are above 1.857683 s.
       OSError: the file cannot be opened.
 
     Source: Orchard, Jayawant, Cohen, Thakor 2015, and the reader that its authors published.
@@ -52,23 +50,22 @@ def read_nmnist_file(path: str | os.PathLike[str]) -> Events:
 
 
 def read_nmnist(path: str | os.PathLike[str]) -> tuple[Recordings, Recordings]:
-    """Reads N-MNIST in its original layout, from a folder or from zip archives.
+    """Read N-MNIST in its original layout, from a folder or from zip archives.
 
-    Recordings come in order of their numbers, which count MNIST's images from 1: of a whole split,
-    or of its first part, row i is the recording of image i. A recording takes four bytes an event
-    and as many as the longest one of its split: 28.6 kB where that has 7,152 events, 1.7 GB for
-    60,000 recordings.
+    Recordings are in order of their numbers, which count the images of MNIST from 1: in a whole
+    split, or its first part, row i is the recording of image i. A row takes four bytes per event of
+    the longest recording of its split: 28.6 kB for 7,152 events, 1.7 GB for 60,000 recordings.
 
     Args:
-      path: A folder with `Train/` and `Test/`, or with the archives that together hold them; or
-        one archive.
+      path: A folder with `Train/` and `Test/`, or with archives that together hold both; or one
+        archive.
 
     Returns:
       `(train, test)`.
 
     Raises:
       ValueError: A recording breaks a rule of `read_nmnist_file`; a label folder is not one of 0
-        to 9, a file is no `<number>.bin`, a number stands twice in a split, or a split is empty;
+        to 9; a file is not a `<number>.bin`; a number occurs twice in a split; a split is empty;
         an archive is damaged or has absolute or parent paths. The text names file and rule.
       FileNotFoundError: Nothing is at `path`, or the folder holds neither.
 
@@ -80,11 +77,11 @@ def read_nmnist(path: str | os.PathLike[str]) -> tuple[Recordings, Recordings]:
         entries: dict[str, dict[int, _Entry]] = {split: {} for split in _SPLITS}
         for file in archives.files(path, stack, _LAYOUT, _SPLITS):
             split, entry = _entry(file)
-            twin = entries[split].setdefault(entry.number, entry)
-            if twin is not entry:
+            first = entries[split].setdefault(entry.number, entry)
+            if first is not entry:
                 raise ValueError(
-                    f"{entry.where}: recording {entry.number} of {split} stands twice, expected "
-                    f"each number once; the other is {twin.where}"
+                    f"{entry.where}: recording {entry.number} of {split} occurs twice, expected "
+                    f"each number once; the other is {first.where}"
                 )
         for split in _SPLITS:
             if not entries[split]:
@@ -95,7 +92,7 @@ def read_nmnist(path: str | os.PathLike[str]) -> tuple[Recordings, Recordings]:
     return train, test
 
 
-# Where recordings lie ----------------------------------------------------------------------------
+# Files of recordings -----------------------------------------------------------------------------
 
 
 class _Entry(NamedTuple):
@@ -118,7 +115,7 @@ def _entry(file: archives.File) -> tuple[str, _Entry]:
     return split, _Entry(int(number[1]), int(label), where, file.read)
 
 
-# What recordings hold ----------------------------------------------------------------------------
+# Contents of recordings --------------------------------------------------------------------------
 
 
 def _read(entries: Sequence[_Entry]) -> Recordings:
@@ -130,7 +127,7 @@ def _read(entries: Sequence[_Entry]) -> Recordings:
 
 
 def _decode(contents: Sequence[bytes], names: Sequence[str]) -> list[NDArray[np.uint32]]:
-    """Words of each file; all files are decoded together, for most of them are short."""
+    """Words of each file; all files are decoded together, because most are short."""
     for content, name in zip(contents, names, strict=True):
         if len(content) % 5:
             raise ValueError(
@@ -163,8 +160,8 @@ def _decode(contents: Sequence[bytes], names: Sequence[str]) -> list[NDArray[np.
             f"x in 0..{columns - 1}, y in 0..{rows - 1} (or y = {_OVERFLOW_ROW} where the clock "
             "wraps)"
         )
-    num_cells = int(np.prod(NMNIST_SHAPE))
-    check_times(times, starts, names, num_cells)
-    cells = y.astype(np.uint32) * (2 * columns) + np.left_shift(x, 1) + polarity
-    cells += times.astype(np.uint32) * np.uint32(num_cells)
-    return np.split(cells, starts[1:])
+    num_addresses = int(np.prod(NMNIST_SHAPE))
+    check_times(times, starts, names, num_addresses)
+    addresses = y.astype(np.uint32) * (2 * columns) + np.left_shift(x, 1) + polarity
+    addresses += times.astype(np.uint32) * np.uint32(num_addresses)
+    return np.split(addresses, starts[1:])

@@ -1,7 +1,6 @@
-"""Spoken digits and commands as spikes of a cochlea: the HDF5 layout of SHD and SSC.
+"""Reader of the Spiking Heidelberg Digits (SHD) and Spiking Speech Commands (SSC), HDF5 files.
 
-Decides what a well-formed file is, the order of its events and their microseconds. Leaves out the
-packed form (`events`). A recording that breaks a rule is refused; one out of order is sorted.
+A recording that breaks a rule raises an error; a recording out of order in time is sorted.
 """
 
 import contextlib
@@ -19,9 +18,9 @@ from numpy.typing import NDArray
 from .packed import Recordings, last_time, padded, place
 
 SHD_SHAPE = (700,)
-"""Cells of the cochlea of SHD and SSC: its units, in the order in which the file counts them."""
+"""Shape of the cochlea of SHD and SSC: its units, in the order of the file."""
 
-_KEYS = {  # and what each holds: kinds of dtype, and the same in words
+_KEYS = {  # data set of the file: kinds of dtype, and the same in words
     "spikes/times": ("f", "a row of floats for each recording"),
     "spikes/units": ("iu", "a row of integers for each recording"),
     "labels": ("iu", "an integer for each recording"),
@@ -33,12 +32,13 @@ _TOGETHER = 100  # recordings decoded at once: enough for long vectors, little m
 
 
 class Utterances(NamedTuple):
-    """Recordings of speech, and who speaks.
+    """Recordings of speech and their speakers.
 
     Attributes:
-      recordings: their events and labels; all that a run needs.
-      speakers: `[N]`, int32, the speaker of each. To leave one out, take the rows of the others.
-      classes: what each label stands for.
+      recordings: events and labels, all that a run needs.
+      speakers: `[N]`, int32, the speaker of each recording. To leave a speaker out, select the rows
+        of the others.
+      classes: the name of the class of each label.
     """
 
     recordings: Recordings
@@ -47,27 +47,27 @@ class Utterances(NamedTuple):
 
 
 def read_shd(path: str | os.PathLike[str]) -> Utterances:
-    """Reads one file of the Spiking Heidelberg Digits or the Spiking Speech Commands.
+    """Read one file of the Spiking Heidelberg Digits or the Spiking Speech Commands.
 
     `spikes/times` (seconds) and `spikes/units` (0 to 699) hold a row for each recording, `labels`
-    and `extra/speaker` a number, `extra/keys` the names of the classes. Speakers that are text
-    are numbered in the order of their sorted names, in each file anew.
+    and `extra/speaker` a number for each, and `extra/keys` the names of the classes. Speakers that
+    are text get numbers in the order of their sorted names, separately in each file.
 
-    Times become the nearest microsecond. A file that holds them as float16 knows them in steps of
-    0.5 ms from half a second on, and of 1 ms from one second on. The layout promises no order, so
-    a recording that is out of order in time is sorted; events of one time keep the order of the
-    file. (N-MNIST, the record of a clock, is refused where time runs backwards.)
+    Times are rounded to the nearest microsecond. float16 times have a resolution of 0.5 ms from 0.5
+    s on, and of 1 ms from 1 s on. The layout does not promise an order, so a recording out of order
+    in time is sorted; events of equal time keep the order of the file. (For N-MNIST, whose times
+    come from a clock, times that run backwards raise an error.)
 
-    Bytes damaged inside can crash the HDF5 library itself: check the sum of what you fetched.
+    Damaged bytes inside a file can crash the HDF5 library itself: check the checksum of a download.
 
-    A recording takes four bytes an event and as many as the longest one of its file: 80 kB where
-    that has 20,000 events, 650 MB for 8,156 recordings. A gzip file is unpacked in memory.
+    A row takes four bytes per event of the longest recording of the file: 80 kB for 20,000 events,
+    650 MB for 8,156 recordings. A gzip file is unpacked in memory.
 
     Args:
-      path: an HDF5 file, plain or gzip; which one is seen from its first bytes, not its name.
+      path: an HDF5 file, plain or gzip; the first bytes decide which, not the name.
 
     Returns:
-      The recordings in the file's order, with speakers and names of classes. They are binned with
+      The recordings in the order of the file, with speakers and names of classes. Bin them with
       `shape=SHD_SHAPE`.
 
     Raises:
@@ -112,7 +112,7 @@ def read_shd(path: str | os.PathLike[str]) -> Utterances:
     return Utterances(recordings, speakers.astype(np.int32), tuple(classes.tolist()))
 
 
-# What the file holds -----------------------------------------------------------------------------
+# The HDF5 file -----------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -142,14 +142,14 @@ def _opened(path: Path) -> Iterator[Any]:
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # a damaged file makes HDF5 raise nearly anything
+    except Exception as error:  # HDF5 raises many types for a damaged file
         raise ValueError(
             f"{path}: not a readable HDF5 file, truncated or damaged ({error})"
         ) from error
 
 
 def _held(file: Any, path: Path) -> dict[str, Any]:
-    """The data sets that the file needs, and which others there are where one is missing."""
+    """The required data sets of the file; an error for a missing one lists the others."""
     found: dict[str, Any] = {}
 
     def visit(name: str, item: Any) -> None:
@@ -181,7 +181,7 @@ def _column(held: dict[str, Any], key: str, path: Path) -> NDArray[Any]:
 def _rows(held: dict[str, Any], key: str, part: slice, path: Path) -> list[NDArray[Any]]:
     with _readable(path):
         rows = list(held[key][part])
-    for row in rows:  # of one length in all recordings, they make a table, which is as good
+    for row in rows:  # recordings of equal length may form a table instead of ragged rows
         _check_kind(row, held, key, path)
     return rows
 
@@ -199,13 +199,13 @@ def _check_range(values: NDArray[Any], stop: int, what: str, path: Path) -> None
         raise ValueError(f"{path}: recording {at} has {what} {values[at]}, expected 0..{stop - 1}")
 
 
-# What recordings hold ----------------------------------------------------------------------------
+# Contents of recordings --------------------------------------------------------------------------
 
 
 def _decode(
     times: Sequence[NDArray[Any]], units: Sequence[NDArray[Any]], names: Sequence[str]
 ) -> list[NDArray[np.uint32]]:
-    """Words of each recording; many are decoded together."""
+    """Words of each recording; all recordings are decoded together."""
     counts = np.array([len(row) for row in times])
     for name, count, row in zip(names, counts, units, strict=True):
         if count != len(row):
@@ -213,14 +213,14 @@ def _decode(
         if not count:
             raise ValueError(f"{name}: an empty recording, expected at least one event")
     starts = np.cumsum(counts) - counts
-    cells = np.concatenate(units)
-    if (outside := (cells < 0) | (cells >= SHD_SHAPE[0])).any():
+    addresses = np.concatenate(units)
+    if (outside := (addresses < 0) | (addresses >= SHD_SHAPE[0])).any():
         at, event, name = place(outside, starts, names)
         raise ValueError(
-            f"{name}: event {event} is of unit {cells[at]}, outside the cochlea; expected units in "
-            f"0..{SHD_SHAPE[0] - 1}"
+            f"{name}: event {event} is of unit {addresses[at]}, outside the cochlea; expected "
+            f"units in 0..{SHD_SHAPE[0] - 1}"
         )
-    with np.errstate(invalid="ignore"):  # a cast may say that it has met a NaN
+    with np.errstate(invalid="ignore"):  # a cast may warn of NaN
         seconds = np.concatenate(times).astype(np.float64)
     last = last_time(SHD_SHAPE[0])
     if (wrong := ~((seconds >= 0) & (seconds < (last + 0.5) / 1e6))).any():
@@ -230,7 +230,7 @@ def _decode(
             f"{last / 1e6} s"
         )
     microseconds = np.rint(seconds * 1e6).astype(np.uint32)
-    words = microseconds * np.uint32(SHD_SHAPE[0]) + cells.astype(np.uint32)
+    words = microseconds * np.uint32(SHD_SHAPE[0]) + addresses.astype(np.uint32)
     rows = np.split(words, starts[1:])
     backwards = np.append(False, microseconds[1:] < microseconds[:-1])
     backwards[starts] = False

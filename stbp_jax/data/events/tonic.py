@@ -1,8 +1,7 @@
-"""Recordings from data sets by the conventions of tonic, whoever made them.
+"""Recordings from data sets that follow the conventions of tonic.
 
-Decides how tonic's fields become cells. tonic itself is not imported: what is needed of a data set
-is its length, its items and its `sensor_size`. No event is dropped, moved or sorted; a recording
-that breaks a rule is refused.
+tonic is not imported: the reader needs only the length of a data set, its items and its
+`sensor_size`. No event is dropped, moved or sorted; a recording that breaks a rule raises an error.
 """
 
 import math
@@ -18,35 +17,34 @@ from .packed import Recordings, pack_row, padded
 def from_tonic(
     dataset: Any, shape: tuple[int, ...] | None = None, limit: int | None = None
 ) -> Recordings:
-    """Packs a data set whose items are those of tonic: `(events, label)`.
+    """Pack a data set with items as in tonic: `(events, label)`.
 
-    Events are a structured array with a field `t` in microseconds, `x` from the left and, as the
-    sensor asks for them, `y` from the top and polarity `p`: integers of any width, of fields with
-    these names or NumPy titles. tonic gives an audio sensor the size (x, 1, 1), its events no `y`,
-    and all the same `p`, which is not read.
+    Events are a structured array with the fields `t`, microseconds, `x`, from the left, and, if the
+    sensor has several, `y`, from the top, and polarity `p`. Each field holds integers of any width;
+    its name or its NumPy title counts. In tonic an audio sensor has the size (x, 1, 1), and its
+    events have no `y` and one constant `p`, which is not read.
 
-    A word of 32 bits holds the longer times the fewer cells there are: 0.131 s for 128x128x2,
-    2.097 s for 32x32x2. Make a larger sensor smaller first, say by `tonic.transforms.Downsample`,
-    and give the new `shape`. SHD and SSC are read faster, and with their speakers, by `read_shd`.
+    A 32-bit word holds longer times if the sensor has fewer addresses: 0.131 s for 128x128x2, 2.097
+    s for 32x32x2. Downsample a larger sensor first, for example by `tonic.transforms.Downsample`,
+    and pass the new `shape`. `read_shd` reads SHD and SSC faster, and with their speakers.
 
     Args:
-      dataset: anything with `len` and items by number from 0.
-      shape: of the sensor: rows, columns, polarities, or channels alone. Default what
-        `dataset.sensor_size`, (x, y, p) in tonic, says: (y, x, p), or (x,) for an audio sensor.
+      dataset: an object with `len` and items by number from 0.
+      shape: rows, columns and polarities of the sensor, or channels alone. The default follows
+        `dataset.sensor_size`, (x, y, p) in tonic: (y, x, p), or (x,) for an audio sensor.
         `event_spikes` needs the same shape.
-      limit: read no more than so many recordings, the first. A set that stands in order of its
-        classes should be shuffled before.
+      limit: largest number of recordings to read, from the first. Shuffle a set that is in order of
+        classes before.
 
     Returns:
       Events and labels in the order of the data set.
 
     Raises:
-      TypeError: a data set without length or items; an item that is no pair, events that are no
-        structured array or a masked one, times or coordinates that are no integers, a label that is
-        none.
-      ValueError: no shape is known; a data set without items; fields are missing; an empty
-        recording; coordinates outside the sensor; times that run backwards, start below 0 or are
-        too long for a word; a negative label. The text names the item and the rule.
+      TypeError: a data set without length or items; an item that is not a pair; events that are not
+        a structured array or have a mask; times, coordinates or a label that are not integers.
+      ValueError: no shape is known; the data set is empty; fields are missing; an empty recording;
+        coordinates outside the sensor; times that run backwards, start below 0 or are too long for
+        a word; a negative label. The text names the item and the rule.
 
     Example:
       >>> events = np.array([(5, 2, 0, 1), (9, 0, 1, 0)], [(name, int) for name in "txyp"])
@@ -122,12 +120,12 @@ def _row(events: Any, shape: tuple[int, ...], where: str) -> NDArray[np.uint32]:
     there = [name for name in ("t", *lengths) if name in fields]
     for name in there:
         kinds, dtype = "iub" if name == "p" else "iu", fields[name][0]
-        if dtype.kind not in kinds:  # of a field with axes of its own it is V
+        if dtype.kind not in kinds:  # V for a field with axes
             raise TypeError(f"{where}: {name} must be integers, got {dtype}")
-    cells = np.zeros(len(events), np.int64)
+    addresses = np.zeros(len(events), np.int64)
     for name in there[1:]:
         side, values = lengths[name], events[name]
-        # The one polarity of a sensor is 1 in tonic's audio sets, and 0 elsewhere.
+        # A single polarity is 1 in tonic's audio sets, and 0 elsewhere.
         base = int(values[0]) if name == "p" and side == 1 else 0
         if (outside := (values < base) | (values >= base + side)).any():
             at = int(np.argmax(outside))
@@ -135,8 +133,8 @@ def _row(events: Any, shape: tuple[int, ...], where: str) -> NDArray[np.uint32]:
                 f"{where}: event {at} has {name} = {values[at]}, outside the sensor; expected "
                 f"{name} in {base}..{base + side - 1}"
             )
-        cells = cells * side + (values.astype(np.int64) - base)
-    return pack_row(events["t"], cells, math.prod(shape), where)
+        addresses = addresses * side + (values.astype(np.int64) - base)
+    return pack_row(events["t"], addresses, math.prod(shape), where)
 
 
 def _label(label: Any, where: str) -> int:

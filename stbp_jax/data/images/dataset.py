@@ -1,8 +1,4 @@
-"""The form in which every source gives its images, and the checks that each passes.
-
-Decides shapes and dtypes: gray images are `[N, H, W]`, color images `[N, H, W, C]`. Leaves out
-where the arrays come from.
-"""
+"""`Dataset`, the form of every image set, and its checks."""
 
 from typing import Any, NamedTuple
 
@@ -28,16 +24,16 @@ Pair = tuple[Dataset, Dataset]
 
 
 class AbsentError(Exception):
-    """A place does not hold the set; the text says why. `load` gathers the reasons."""
+    """A place does not hold the set; the text says why, and `load` collects the texts."""
 
 
 def describe(x: NDArray[Any]) -> str:
-    """Dtype and shape of `x` as messages show them: `uint8 [10, 28, 28]`."""
+    """Dtype and shape of `x` for messages: `uint8 [10, 28, 28]`."""
     return f"{x.dtype} {list(x.shape)}"
 
 
 def make_dataset(images: NDArray[Any], labels: NDArray[Any], where: str) -> Dataset:
-    """Brings two arrays read from `where` into the form of `Dataset`, or says what is wrong."""
+    """A `Dataset` of two arrays, checked; errors name their source `where`."""
     images, labels = plain(f"{where}: images", images), plain(f"{where}: labels", labels)
     if images.dtype != np.uint8 or images.ndim < 2:
         raise ValueError(
@@ -62,7 +58,7 @@ def make_dataset(images: NDArray[Any], labels: NDArray[Any], where: str) -> Data
 def check_pair(
     sets: Pair, where: str, *, shape: tuple[int, ...] | None = None, classes: int | None = None
 ) -> Pair:
-    """Tests that both sets have images of one shape, and of `shape` and `classes` where known."""
+    """Check that both sets have one shape of images, and `shape` and `classes` if given."""
     for split, (images, labels) in zip(("training", "test"), sets, strict=True):
         wanted = shape or sets[0].images.shape[1:]
         if images.shape[1:] != wanted:

@@ -1,8 +1,8 @@
-"""Sets in an `.npz` file, and image files sorted by class in a folder or in zip archives.
+"""Readers of `.npz` files, and of image files sorted by class in a folder or in zip archives.
 
-Decides the layout, `train/<class>/<file>` and `test/<class>/<file>`, which index a class gets and
-in which order images come. Leaves out every change of pixels: files of other sizes or color modes
-are refused, not resized or converted. Archives are read in place, never unpacked to disk.
+The layout of image files is `train/<class>/<file>` and `test/<class>/<file>`. Pixels are never
+changed: a file of another size or color mode raises an error. Archives are read in place, never
+unpacked to disk.
 """
 
 import contextlib
@@ -26,13 +26,13 @@ _LAYOUT = "train/<class>/<file> and test/<class>/<file>"
 
 
 def read_npz(path: Path) -> Pair:
-    """Reads `x_train, y_train, x_test, y_test` from an `.npz` file."""
-    with path.open("rb") as stream:  # NumPy leaves a damaged file open that it opened itself
+    """Read `x_train, y_train, x_test, y_test` from an `.npz` file."""
+    with path.open("rb") as stream:  # NumPy does not close a damaged file
         try:
             with np.load(stream, allow_pickle=False) as file:
                 names = sorted(file.files)
                 arrays = {key: file[key] for key in _KEYS if key in names}
-        except Exception as error:  # zipfile, zlib and NumPy each have errors of their own
+        except Exception as error:  # zipfile, zlib and NumPy raise different types
             raise ValueError(f"{path}: not a readable .npz file ({error})") from error
     if missing := [key for key in _KEYS if key not in arrays]:
         raise ValueError(
@@ -40,7 +40,7 @@ def read_npz(path: Path) -> Pair:
             f"{', '.join(_KEYS)}, got {', '.join(names) or 'none'}"
         )
     for key, array in arrays.items():
-        if not isinstance(array, np.ndarray):  # NumPy gives what is no .npy file as bytes
+        if not isinstance(array, np.ndarray):  # NumPy returns bytes for a member that is not .npy
             raise ValueError(f"{path}: {key} is not an array but {type(array).__name__}")
     train, test = (
         make_dataset(arrays[f"x_{split}"], arrays[f"y_{split}"], f"{path}, arrays *_{split}")
@@ -50,12 +50,12 @@ def read_npz(path: Path) -> Pair:
 
 
 def read_images(places: Sequence[Path]) -> Pair:
-    """Reads the image files of one folder, or of zip archives that together hold one set.
+    """Read the image files of one folder, or of zip archives that together hold one set.
 
-    A class's index is its position among the sorted names of the training classes (by value where
-    all are whole numbers, so that "10" follows "9"). Images come in a fixed mixed order, that of
-    the SHA-256 of their file names, so that any first part of a set holds all classes, and a
-    folder gives the same arrays as its zip.
+    The index of a class is its position in the sorted names of the training classes; names that are
+    all whole numbers are sorted by value, so "10" follows "9". Images are in the order of the
+    SHA-256 of their file names. This fixed order mixes the classes, and a folder gives the same
+    arrays as its zip archive.
     """
     where = " and ".join(str(place) for place in places)
     with contextlib.ExitStack() as stack:
@@ -101,21 +101,21 @@ def _in_zip(archive: zipfile.ZipFile) -> Iterator[_Entry]:
     for info in archive.infolist():
         where = f"{archive.filename}: {info.filename}"
         parts = info.filename.split("/")
-        # Nothing is written to disk, yet such a name is a sign of a forged archive.
+        # Nothing is written to disk, but a path out of the archive is a sign of forgery.
         if parts[0] == "" or ".." in parts or "\\" in info.filename or ":" in parts[0]:
             raise ValueError(f"{where!r}: points outside the archive; expected {_LAYOUT}")
         hidden = any(part.startswith(".") for part in parts)
         if info.is_dir() or hidden or parts[0] not in _SPLITS:
             continue
         if info.filename in seen:
-            raise ValueError(f"{where}: stands twice in the archive")
+            raise ValueError(f"{where}: occurs twice in the archive, expected each name once")
         seen.add(info.filename)
         yield _entry(parts, where, functools.partial(archive.read, info))
 
 
 def _refuse(error: OSError) -> None:
-    """Stops a walk at a folder that cannot be listed, which `os.walk` would leave out."""
-    if not isinstance(error, FileNotFoundError):  # a split that is missing has its own message
+    """Raise at a folder that cannot be listed, which `os.walk` would skip."""
+    if not isinstance(error, FileNotFoundError):  # a missing split has its own message
         raise error
 
 
@@ -172,7 +172,7 @@ def _decode(entry: _Entry) -> NDArray[Any]:
     try:
         with Image.open(io.BytesIO(entry.read())) as image:
             mode, pixels = image.mode, np.asarray(image)
-    except Exception as error:  # a damaged file makes Pillow or zipfile raise nearly anything
+    except Exception as error:  # Pillow and zipfile raise many types for a damaged file
         raise ValueError(
             f"{entry.where}: not a readable image ({type(error).__name__}: {error}); "
             "class folders may hold image files only"

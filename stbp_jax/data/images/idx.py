@@ -1,7 +1,7 @@
-"""IDX files, the format of MNIST: a header of big-endian counts, then the numbers row by row.
+"""Reader of IDX files, the format of MNIST: a big-endian header, then the numbers in C order.
 
-Decides what a well-formed file is, down to the last byte, and how the four standard files of a
-set are told from damaged, exchanged or mislabeled ones. Leaves out writing them.
+Each of the four files of a set is checked to the last byte, and against its official checksum if
+there is one, so that a damaged, exchanged or mislabeled file raises an error.
 """
 
 import gzip
@@ -43,7 +43,7 @@ _NAME = re.compile(
 
 
 class Sums(NamedTuple):
-    """SHA-256 of an official file as it is published (gzip) and of what it unpacks to."""
+    """SHA-256 of an official file as published (gzip) and of its unpacked content."""
 
     gz: str
     plain: str
@@ -90,16 +90,16 @@ OFFICIAL: Mapping[str, Mapping[str, Sums]] = {
 
 
 def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
-    """Reads one IDX file, gzip or plain, of any of the six dtypes and any rank.
+    """Read one IDX file, gzip or plain, of any of the six dtypes and any rank.
 
     Args:
-      path: The file. Whether it is gzip is seen from its first bytes, not from its name.
+      path: The file. Its first bytes, not its name, decide whether it is gzip.
 
     Returns:
       The array, writable and in native byte order: uint8, int8, int16, int32, float32 or float64.
 
     Raises:
-      ValueError: The file is no IDX file, is truncated, or goes on after its data.
+      ValueError: The file is not an IDX file, is truncated, or has bytes after its data.
       OSError: The file cannot be opened.
 
     Example:
@@ -117,11 +117,11 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
 
 
 def read_idx_folder(folder: Path, name: str, sums: Mapping[str, Sums] | None = None) -> Pair:
-    """Reads the four standard files of `folder`, checked against `sums` where they are official.
+    """Read the four standard files of `folder`, checked against `sums` if given.
 
-    Of the parts of EMNIST that one folder holds, `name` says which: `emnist_letters`, `letters`.
+    If the folder holds parts of EMNIST, `name` selects one: `emnist_letters`, `letters`.
 
-    Raises `AbsentError` where there is none of the four, `FileNotFoundError` where some are.
+    Raises `AbsentError` if all four files are missing, `FileNotFoundError` if only some are.
     """
     parts = _named(folder)
     if not parts:
@@ -130,7 +130,7 @@ def read_idx_folder(folder: Path, name: str, sums: Mapping[str, Sums] | None = N
     if missing := [stem for stem in FILES if stem not in found]:
         raise FileNotFoundError(
             f"{folder}: of the four IDX files these are missing: {', '.join(missing)} (looked for "
-            f"are {LOOKED_FOR})"
+            f"{LOOKED_FOR})"
         )
     arrays = {}
     for stem in FILES:
@@ -170,7 +170,7 @@ def _part(parts: Mapping[str, Any], name: str, folder: Path) -> str:
 
 
 def _content(paths: Sequence[Path]) -> tuple[Path, bytes, bytes]:
-    """The file of one name, as it lies and unpacked; others of that name must hold the same."""
+    """Path, raw bytes and unpacked bytes of one file; copies of it must hold the same data."""
     path, *others = paths
     raw = path.read_bytes()
     content = _unpack(raw, path)
@@ -206,23 +206,23 @@ def _parse(content: bytes, path: Path) -> NDArray[Any]:
             f"{path}: truncated: a header of rank {rank} takes {start} bytes, got {len(content)}"
         )
     shape = tuple(int(n) for n in np.frombuffer(content, ">u4", rank, offset=4))
-    # Counted in Python integers: a damaged header may promise more bytes than 64 bits can count.
+    # In Python integers: the bytes of a damaged header may exceed 64 bits.
     wanted, got = dtype.itemsize * math.prod(shape), len(content) - start
     if wanted != got:
         name = dtype.newbyteorder("=").name
-        promise = f"the header promises {name} {list(shape)}, {wanted} bytes of data, got {got}"
+        sizes = f"the header promises {name} {list(shape)}, {wanted} bytes of data, got {got}"
         fault = "truncated" if got < wanted else f"{got - wanted} bytes too many at the end"
-        raise ValueError(f"{path}: {fault}: {promise}")
+        raise ValueError(f"{path}: {fault}: {sizes}")
     try:
         values = np.frombuffer(content, dtype, offset=start).reshape(shape)
-    except ValueError as error:  # no numbers, yet sides too long for an array: (0, 2**32 - 1, ..)
+    except ValueError as error:  # an empty array with sides too long, as (0, 2**32 - 1, ...)
         raise ValueError(f"{path}: shape {list(shape)} is not possible ({error})") from error
-    return values.astype(dtype.newbyteorder("="))  # a copy: what `frombuffer` gives is read-only
+    return values.astype(dtype.newbyteorder("="))  # a copy, because `frombuffer` is read-only
 
 
 def _check_sum(raw: bytes, content: bytes, wanted: Sums, path: Path) -> None:
     found = hashlib.sha256(raw).hexdigest()
-    # Packed anew, the official bytes have another sum; what they unpack to has not.
+    # A file packed again has another sum, but its unpacked content has the official one.
     if found in wanted or hashlib.sha256(content).hexdigest() == wanted.plain:
         return
     named = next(

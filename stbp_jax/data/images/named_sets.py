@@ -1,9 +1,7 @@
-"""`load`: from the name of a set to its arrays.
+"""`load`: the search of an image set by its name.
 
-Decides the search order: `path` alone where it is given; else `$STBP_DATA/<name>/`, the TFDS
-cache, a TFDS download. A place without the set is passed over and reported; a place that holds it
-damaged is an error at once, so that nobody trains on other data than he believes. Leaves out how
-each format is read.
+A place without the set is skipped and reported. A place with a damaged copy raises an error at
+once, so that no run trains on data from another source unnoticed.
 """
 
 import difflib
@@ -39,32 +37,35 @@ NAMES = tuple(_KNOWN)
 
 
 def load(name: str, *, path: str | os.PathLike[str] | None = None) -> Pair:
-    """Loads the training and the test set of `name`.
+    """Load the training and the test set of `name`.
 
-    `digits` comes with scikit-learn: 1,797 real 8x8 digits, values 0..16 scaled to 0..255, the
-    order shuffled once and for all, the last fifth held out for testing. Every other set is
-    looked for in these places, and the first that holds it is read:
+    `digits` comes with scikit-learn: 1,797 real 8x8 digits, values 0..16 scaled to 0..255, in a
+    fixed shuffled order, the last fifth held out for testing. For every other set the first place
+    that holds it is read:
 
-      1. `path`, and nowhere else, where it is given;
+      1. `path`, if given, and nowhere else;
       2. the folder `$STBP_DATA/<name>/`;
-      3. the cache of tensorflow-datasets, under `$TFDS_DATA_DIR` where that is set;
+      3. the cache of tensorflow-datasets, under `$TFDS_DATA_DIR` if set;
       4. a download by tensorflow-datasets (needs tensorflow).
 
-    A folder may hold the four IDX files of MNIST (gzip or plain, in any case, `.idx` for `-idx`),
-    those of EMNIST under its own names (`name` says which part, as `emnist_letters`; its images are
-    given as they are stored, rows and columns exchanged, and its letters count from 1),
-    `<name>.npz`, `<name>.zip`, the two archives `<name>_train.zip` and `<name>_test.zip`, or image
-    files. Archives and image folders are sorted as `train/<class>/<file>` and
-    `test/<class>/<file>`; a class's index is the position of its name in order. An `.npz` file
-    holds `x_train, y_train, x_test, y_test`.
+    A folder may hold:
 
-    IDX files under the names `mnist` and `fashion_mnist` must have the official SHA-256. A set
-    need not be whole otherwise: how many images there are is what the place holds. The order of
-    images is that of the IDX or `.npz` file, TFDS's own, or for image files a fixed mixed one.
+      - the four IDX files of MNIST, gzip or plain, in any case, `.idx` for `-idx`;
+      - the IDX files of EMNIST under their official names; `name` selects the part, for example
+        `emnist_letters`. Images are returned as stored, rows and columns exchanged, and letters
+        count from 1;
+      - `<name>.npz` with `x_train, y_train, x_test, y_test`;
+      - `<name>.zip`, or `<name>_train.zip` and `<name>_test.zip`, or image files, in the layout
+        `train/<class>/<file>` and `test/<class>/<file>`. The index of a class is the position of
+        its name in sorted order.
+
+    IDX files of `mnist` and `fashion_mnist` must have the official SHA-256. Other sets may be of
+    any size. Images are in the order of the IDX or `.npz` file or of TFDS; image files are in a
+    fixed mixed order.
 
     Args:
-      name: One of `NAMES`, or any name for data of your own.
-      path: A folder, an `.npz` file or a `.zip` archive.
+      name: one of `NAMES`, or any name for your own data.
+      path: a folder, an `.npz` file or a `.zip` archive.
 
     Returns:
       `(train, test)`, each with `images` `[N, H, W]` or `[N, H, W, C]` uint8 and `labels` `[N]`
@@ -72,7 +73,7 @@ def load(name: str, *, path: str | os.PathLike[str] | None = None) -> Pair:
 
     Raises:
       ValueError: The name is unknown, or a place holds damaged, mislabeled or wrong data.
-      FileNotFoundError: No place holds the set; the text lists the places and what to do.
+      FileNotFoundError: No place holds the set; the text lists the places and the remedies.
       ImportError: A package that the source needs is not installed.
 
     Example:
@@ -84,7 +85,7 @@ def load(name: str, *, path: str | os.PathLike[str] | None = None) -> Pair:
     digits, Alpaydin and Kaynak 1998, the test part of the UCI set.
     """
     if not isinstance(name, str):
-        _own(name)  # says what is wrong
+        _own(name)  # raises the error
     if path is not None:
         return _check(name, _from_path(name, path), f"path={os.fspath(path)!r}")
     if name == "digits":
@@ -130,7 +131,7 @@ def _from_variable(name: str) -> Pair:
 
 
 def _own(name: str) -> Pair:
-    """Reads a set of the user's own from the folder of the environment variable."""
+    """Read a user's set from the folder of the environment variable."""
     plain = str(name).strip().lower().replace("-", "_").replace(" ", "_")
     near = difflib.get_close_matches(plain, NAMES)
     unknown = (
@@ -139,7 +140,7 @@ def _own(name: str) -> Pair:
         + f" Known are {', '.join(NAMES)}. Data of your own need path= (a folder, .npz or .zip) or "
         f"the folder {name} in ${_VARIABLE}"
     )
-    # A name such as "../x" or "" would leave the folder or take the whole of it.
+    # A name such as "../x" or "" would leave the folder or select all of it.
     if not isinstance(name, str) or Path(name).name != name:
         raise ValueError(unknown)
     try:
@@ -185,7 +186,7 @@ def _read_folder(name: str, folder: Path) -> Pair:
 
 
 def _member(folder: Path, name: str) -> Path:
-    """The file of that name; where there is none, of the same in other case."""
+    """The file of that name, or else the file whose name differs only in case."""
     path = folder / name
     if path.is_file():
         return path
@@ -221,7 +222,7 @@ def _digits() -> Pair:
         ) from error
     images, labels = load_digits(return_X_y=True)
     images = (images.reshape(-1, 8, 8).astype(np.int64) * 255 + 8) // 16  # 0..16 to 0..255
-    # The set is ordered by writer. RandomState, because NumPy keeps its stream for ever.
+    # The set is ordered by writer. NumPy guarantees the stream of RandomState forever.
     order = np.random.RandomState(0).permutation(len(labels))
     cut = len(labels) - len(labels) // 5
     train, test = (

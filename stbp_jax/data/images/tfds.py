@@ -1,8 +1,7 @@
-"""Sets that tensorflow-datasets (TFDS) has prepared, or can fetch and prepare.
+"""Image sets that tensorflow-datasets (TFDS) has prepared, or can download and prepare.
 
-Decides how its copies are read: with or without tensorflow from the random-access formats, and
-with tensorflow alone from TFRecord files. Leaves out the preparing without tensorflow, which TFDS
-cannot do. TFDS keeps records in a shuffled order of its own, not in that of the original files.
+Random-access formats are read without tensorflow; TFRecord files and the preparation of a download
+need it. TFDS stores records in a shuffled order, not in the order of the original files.
 """
 
 import importlib.util
@@ -18,7 +17,7 @@ _CHUNK = 1000  # records in one request: twice as fast as one by one
 
 
 def cached(name: str) -> Pair:
-    """Reads the prepared copy of `name`, or raises `AbsentError`. Opens no connection."""
+    """Read the prepared copy of `name`, without a connection, or raise `AbsentError`."""
     builder = _builder(name)
     if not builder.is_prepared():
         raise AbsentError(f"no prepared copy at {builder.data_dir}")
@@ -26,16 +25,16 @@ def cached(name: str) -> Pair:
 
 
 def downloaded(name: str) -> Pair:
-    """Lets TFDS download and prepare `name`, then reads it, or raises `AbsentError`."""
+    """Let TFDS download and prepare `name`, then read it, or raise `AbsentError`."""
     builder = _builder(name)
-    # Tested first: without tensorflow TFDS fails only after the download.
+    # Checked first, because without tensorflow TFDS fails only after the download.
     if not _installed("tensorflow"):
-        raise AbsentError("TFDS prepares a download only where tensorflow is installed")
-    # This format can be read later without tensorflow too.
+        raise AbsentError("TFDS prepares a download only if tensorflow is installed")
+    # This format can later be read without tensorflow.
     file_format = "array_record" if _installed("array_record") else None
     try:
         builder.download_and_prepare(file_format=file_format)
-    except Exception as error:  # network, disk, checksum, extraction: each with its own class
+    except Exception as error:  # network, disk, checksum and extraction raise different types
         raise AbsentError(f"failed with {_first_line(error)}") from error
     return _read(builder)
 
@@ -53,11 +52,11 @@ def _builder(name: str) -> Any:
         import tensorflow_datasets as tfds
     except ImportError as error:
         raise AbsentError(f"tensorflow-datasets cannot be imported ({error})") from error
-    # TFDS reads the variable once, at import; given here, a later change of it counts as well.
+    # TFDS reads the variable only at import; passing it here respects later changes.
     data_dir = os.environ.get("TFDS_DATA_DIR") or None
     try:
         return tfds.builder(name, data_dir=data_dir)
-    except Exception as error:  # say, a damaged description of a prepared copy
+    except Exception as error:  # for example, a damaged description of a prepared copy
         raise AbsentError(f"TFDS cannot open it ({_first_line(error)})") from error
 
 

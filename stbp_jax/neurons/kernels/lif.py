@@ -21,7 +21,11 @@ Residuals = tuple[LIFConstants, LIFState, Array, Array, tuple[Array, ...]]
 
 
 def lif_pallas(
-    reset: Reset, constants: LIFConstants, state: LIFState, currents: Array
+    reset: Reset,
+    constants: LIFConstants,
+    state: LIFState,
+    currents: Array,
+    is_first: Array | None = None,
 ) -> tuple[LIFState, Array]:
     """Unroll for CUDA in Pallas: the values and gradients of `lif_unroll` in less memory traffic.
 
@@ -44,6 +48,7 @@ def lif_pallas(
         `[B, *units]`; gradients reach decay and threshold.
       state: before the first step, `[B, *units]`.
       currents: `[T, B, *units]`, T >= 1, in the state's dtype.
+      is_first: None; restarts within a sequence are not supported.
 
     Returns:
       `(last state, spikes [T, B, *units])`.
@@ -51,16 +56,21 @@ def lif_pallas(
     Raises:
       NotImplementedError: a JAX release later than 0.12; state and currents that do not share one
         dtype of float16, bfloat16, float32 and float64; a reset or a curve that closes over arrays;
-        T = 0; on lowering, a device other than CUDA.
+        T = 0; `is_first`; on lowering, a device other than CUDA.
       ValueError: shapes of state and currents that do not match.
 
     Source: Wu et al. 2018, equations (10)-(20), with their errata corrected.
     """
+    _refuse_restarts(is_first)
     return _unroll(reset, False, constants, state, currents)
 
 
 def lif_pallas_interpreted(
-    reset: Reset, constants: LIFConstants, state: LIFState, currents: Array
+    reset: Reset,
+    constants: LIFConstants,
+    state: LIFState,
+    currents: Array,
+    is_first: Array | None = None,
 ) -> tuple[LIFState, Array]:
     """Run `lif_pallas` on any device with interpreted kernels; slow, for tests.
 
@@ -69,6 +79,7 @@ def lif_pallas_interpreted(
       constants: as for `lif_pallas`.
       state: as for `lif_pallas`.
       currents: as for `lif_pallas`.
+      is_first: as for `lif_pallas`.
 
     Returns:
       `(last state, spikes [T, B, *units])`.
@@ -77,7 +88,15 @@ def lif_pallas_interpreted(
       NotImplementedError: as `lif_pallas`, except for the device.
       ValueError: shapes of state and currents that do not match.
     """
+    _refuse_restarts(is_first)
     return _unroll(reset, True, constants, state, currents)
+
+
+def _refuse_restarts(is_first: Array | None) -> None:
+    if is_first is not None:
+        raise NotImplementedError(
+            "is_first must be None for lif_pallas; use lif_unroll for restarts within a sequence"
+        )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))

@@ -26,10 +26,10 @@ def test_frequencies_are_evenly_spaced_on_the_ears_scale():
 
 
 def counts(sound, ear=EAR):
-    """Spikes of each cell, `[channels, thresholds]`."""
+    """Spikes of each address, `[channels, thresholds]`."""
     (row,) = data.cochlea_events([sound], ear)
-    cells = int(np.prod(ear.shape))
-    return np.bincount(row % cells, minlength=cells).reshape(ear.shape)
+    num_addresses = int(np.prod(ear.shape))
+    return np.bincount(row % num_addresses, minlength=num_addresses).reshape(ear.shape)
 
 
 @pytest.mark.parametrize("channel", [3, 12, 20, 28])
@@ -64,7 +64,7 @@ def test_neurons_fire_at_the_rate_that_their_equation_says():
 
 
 def test_spikes_follow_the_sound():
-    # Nothing before it begins; soon after, first where filters are wide, of high frequency.
+    # Silence before the tone; then wide filters, those of high frequency, respond first.
     for frequency, delay in ((300, 0.02), (3000, 0.01)):
         events = data.cochlea_events([tone(frequency, 0.5, start=0.2)], EAR)
         times = events[0].astype(np.int64) // np.prod(EAR.shape)
@@ -77,11 +77,11 @@ def test_spikes_depend_on_the_past_alone_and_on_no_other_sound():
     sounds = [0.1 * rng.normal(size=n) for n in (3000, 800, 1803)]
     together = data.cochlea_events(sounds, EAR)
     np.testing.assert_array_equal(together, data.cochlea_events(sounds, EAR))
-    cells = int(np.prod(EAR.shape))
+    num_addresses = int(np.prod(EAR.shape))
     for sound, row in zip([*sounds, sounds[0][:1000]], [*together, together[0]], strict=True):
         (alone,) = data.cochlea_events([sound], EAR)
         last = len(sound) // 8 * 1000  # microseconds of whole frames
-        row = row[(row != data.PAD) & (row // cells <= last)]
+        row = row[(row != data.PAD) & (row // num_addresses <= last)]
         np.testing.assert_array_equal(alone, row)
 
 

@@ -70,7 +70,7 @@ BAD_NAMES = {
     "recordings/3_a-n_1.wav": "not a recording",
     "recordings/3_ann_1.mp3": "not a recording",
     "recordings/more/3_ann_1.wav": "not a recording",
-    "recordings/3_ann_09.wav": "stands twice",
+    "recordings/3_ann_09.wav": "occurs twice",
 }
 
 

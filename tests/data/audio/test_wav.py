@@ -49,7 +49,7 @@ def read(tmp_path, content):
 
 
 def attempt(tmp_path, content):
-    """Samples, or None where the file is refused by name; other errors get through."""
+    """Samples, or None if the reader raises a ValueError that names the file."""
     try:
         return read(tmp_path, content)
     except ValueError as error:
@@ -145,7 +145,7 @@ BAD = {
     "starts with b'RF64": b"RF64" + formed(plain(), 2, [0])[4:],
     "starts with b'RIFX": b"RIFX" + formed(plain(), 2, [0])[4:],
     "2 channels, expected 1": formed(extensible(channels=2), 3, [0, 0]),
-    "44100 samples a second, expected 8000": formed(extensible(rate=44100), 3, [0]),
+    "44100 samples per second, expected 8000": formed(extensible(rate=44100), 3, [0]),
     "7 bytes of samples, expected a multiple of 2": riff(
         chunk(b"fmt ", plain()), chunk(b"data", bytes(7))
     ),
@@ -238,8 +238,8 @@ GOOD = wav([0, 1, 2, 3])
 
 
 BAD_FILES = {
-    "11025 samples a second, expected 8000; nothing is resampled": wav([1], rate=11025),
-    "2 channels, expected 1; nothing is mixed": wav([1, 2], channels=2),
+    "11025 samples per second, expected 8000; sounds are not resampled": wav([1], rate=11025),
+    "2 channels, expected 1; channels are not mixed": wav([1, 2], channels=2),
     "samples of 40 bits, expected 8, 16, 24 or 32": wav([1], 2).replace(
         (2).to_bytes(2, "little") + (16).to_bytes(2, "little"), b"\5\0\x28\0"
     ),

@@ -9,7 +9,7 @@ import pytest
 from stbp_jax import data
 from tests import fuzz_events as fuzz
 
-CELLS = 34 * 34 * 2
+ADDRESSES = 34 * 34 * 2
 
 
 def event(x, y, polarity, microseconds):
@@ -70,7 +70,7 @@ def test_folder_and_zips_give_the_same_in_order_of_numbers(tmp_path):
     assert train.labels.tolist() == [5, 0, 4]
     assert train.labels.dtype == np.int32
     assert train.events.shape == (3, 3)
-    assert train.events[1].tolist() == [5 * CELLS + (4 * 34 + 3) * 2, data.PAD, data.PAD]
+    assert train.events[1].tolist() == [5 * ADDRESSES + (4 * 34 + 3) * 2, data.PAD, data.PAD]
     assert test.events.shape == (1, 4)
     folder = write_folder(tmp_path / "set", FILES | {"Train/5/.hidden": b"", "README": b"x"})
     assert_same(data.read_nmnist(folder), (train, test))
@@ -113,7 +113,7 @@ BAD_NAMES = {
     "Train/3/00007.txt": "not a recording",
     "Train/00007.bin": "one folder deep for each label",
     "Train/3/3/00007.bin": "one folder deep",
-    "Train/3/00001.bin": "recording 1 of Train stands twice, expected each number once",
+    "Train/3/00001.bin": "recording 1 of Train occurs twice, expected each number once",
 }
 
 
@@ -168,29 +168,29 @@ def test_missing_places(tmp_path):
 
 
 def test_fuzz(tmp_path):
-    told = fuzz.fuzz(400, 1, tmp_path)
-    assert told.total() == 400
-    assert min(told["recording, accepted"], told["recording in an archive, accepted"]) > 5
-    assert min(told["recording, refused"], told["archive, refused"]) > 20
+    counts = fuzz.fuzz(400, 1, tmp_path)
+    assert counts.total() == 400
+    assert min(counts["recording, accepted"], counts["recording in an archive, accepted"]) > 5
+    assert min(counts["recording, refused"], counts["archive, refused"]) > 20
 
 
 @pytest.mark.parametrize(
-    ("times", "cells", "message"),
+    ("times", "addresses", "message"),
     [
         ([], [], r"\[E\] with E >= 1"),
         ([1], [1, 2], r"one shape .*\[1\] and \[2\]"),
         ([1.0], [1], "must be integers, got float64"),
-        ([1], [7], r"cells must lie in \[0, 7\), got 7"),
+        ([1], [7], r"addresses must lie in \[0, 7\), got 7"),
         ([1], [-1], "got -1 to -1"),
         ([-1], [1], "must not run backwards"),
         ([2, 1], [1, 1], "event 1 at 1 us comes after 2 us"),
         ([613_566_756], [1], "at most 613566755 us"),
     ],
 )
-def test_packing_names_the_recording(times, cells, message):
+def test_packing_names_the_recording(times, addresses, message):
     good = (np.array([1]), np.array([1]))
     with pytest.raises(ValueError, match=rf"recordings\[1\]: .*{message}"):
-        data.pack_events([good, (np.array(times), np.array(cells))], 7)
+        data.pack_events([good, (np.array(times), np.array(addresses))], 7)
 
 
 @pytest.mark.heavy

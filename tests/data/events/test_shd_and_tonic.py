@@ -1,4 +1,4 @@
-"""SHD's layout and tonic's conventions: read as they stand, bad input refused by name."""
+"""SHD's layout and tonic's conventions: exact values, and errors for bad input."""
 
 import gzip
 import sys
@@ -29,7 +29,7 @@ COLUMNS = {
 
 
 def write(h5py, path, columns, times_dtype="f2"):
-    """A file of that layout; lists of arrays become ragged, anything else stands as it is."""
+    """A file of SHD's layout; lists of arrays become ragged, other values stay unchanged."""
     with h5py.File(path, "w") as file:
         for name, values in columns.items():
             if isinstance(values, list) and any(isinstance(row, np.ndarray) for row in values):

@@ -11,7 +11,7 @@ REAL = os.environ.get("STBP_DATA")
 
 @pytest.fixture(autouse=True)
 def _nothing_around(monkeypatch):
-    """No variable set and no TFDS to import: what a test wants, it sets."""
+    """No variable set and no TFDS to import: each test sets what it needs."""
     monkeypatch.delenv("STBP_DATA", raising=False)
     monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)

@@ -99,7 +99,7 @@ def assert_same(sets, arrays):
 
 
 def attempt(read, *args, **kwargs):
-    """What `read` returns, or the ValueError that it raises; any other error is a failure."""
+    """The result of `read`, or the ValueError that it raises; any other error is a failure."""
     try:
         return read(*args, **kwargs)
     except ValueError as error:
@@ -113,7 +113,7 @@ def mutate(rng, content):
         kind = rng.integers(0, 5)
         if kind == 0 and at < len(out):
             out[at] = rng.integers(0, 256)
-        elif kind == 1 and len(out):  # in the header, where it hurts
+        elif kind == 1 and len(out):  # in the header, which every read depends on
             out[int(rng.integers(0, min(12, len(out))))] ^= 1 << int(rng.integers(0, 8))
         elif kind == 2:
             del out[at : at + int(rng.integers(1, 9))]

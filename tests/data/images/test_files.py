@@ -1,4 +1,4 @@
-"""Files as users have them: the names of IDX files in all their forms, npz members, capitals."""
+"""Files as users have them: all forms of the names of IDX files, npz members, capitals."""
 
 import struct
 import zipfile

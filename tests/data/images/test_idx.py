@@ -70,7 +70,7 @@ class TestReadIdx:
 
     @pytest.mark.parametrize("seed", range(8))
     def test_fuzz(self, tmp_path, seed):
-        """A mutated file is refused, or read as exactly the numbers that its bytes spell."""
+        """A mutated file raises an error, or is read as exactly the numbers in its bytes."""
         rng = np.random.default_rng(seed)
         path = tmp_path / "mutated"
         read = 0

@@ -1,7 +1,7 @@
 """Sets by name: the order of the search, TFDS, and the real sets.
 
-No test opens a connection. Those on the real sets need STBP_DATA and say so where they are left
-out; all others make small files of their own.
+No test opens a connection. Tests on real data sets need STBP_DATA and are skipped without it; all
+others write small files.
 """
 
 import gzip
@@ -56,7 +56,7 @@ class TestDigits:
 
 
 class StubBuilder:
-    """A TFDS builder over arrays; `events` tells what was asked of it."""
+    """A TFDS builder over arrays; `events` logs its calls."""
 
     def __init__(self, arrays, events, data_dir, *, prepared, fault=None, random_access=True):
         self.arrays, self.events, self.data_dir = arrays, events, f"{data_dir}/stub/1.0.0"
@@ -99,7 +99,7 @@ class StubBuilder:
 
 @pytest.fixture
 def stub_tfds(monkeypatch):
-    """Puts a stub in place of tensorflow-datasets; returns the list of what was asked of it."""
+    """Put a stub in place of tensorflow-datasets; return the log of its calls."""
 
     def install(arrays, *, tensorflow=True, **options):
         events = []
@@ -135,7 +135,7 @@ class TestTfds:
 
     def test_no_download_without_tensorflow(self, stub_tfds):
         events = stub_tfds(made(), prepared=False, tensorflow=False)
-        with pytest.raises(FileNotFoundError, match="download only where tensorflow is installed"):
+        with pytest.raises(FileNotFoundError, match="download only if tensorflow is installed"):
             data.load("mnist")
         assert "download" not in events
 
@@ -251,7 +251,7 @@ class TestSearch:
             part.labels[0] = 0
 
     def test_imports_no_framework(self):
-        """The room itself costs NumPy alone; `stbp_jax/__init__.py` is kept out by a stand-in."""
+        """The package imports NumPy alone; a stub replaces `stbp_jax/__init__.py`."""
         package = pathlib.Path(data.__file__).parent.parent
         code = f"""
 import sys, types

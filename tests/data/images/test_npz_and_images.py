@@ -170,7 +170,7 @@ class TestImageFiles:
         path = write_zip(tmp_path / "b.zip", image_files())
         with zipfile.ZipFile(path, "a") as archive:
             archive.writestr("train/ant/0000.png", b"")
-        with pytest.raises(ValueError, match=r"train/ant/0000.png: stands twice"):
+        with pytest.raises(ValueError, match=r"train/ant/0000.png: occurs twice"):
             data.load("bugs", path=path)
 
     @pytest.mark.parametrize("kind", ["zip", "npz"])
