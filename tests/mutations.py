@@ -88,7 +88,8 @@ def run(mutations: list[Mutation], tree: Path, *, start: int, everything: bool) 
     survivors = []
     for number, m in enumerate(mutations[start - 1 :], start):
         path, begun = tree / m.file, time.monotonic()
-        mirrors = "-n", "0", m.file, *m.tests, "-m"
+        # Tests first: a module that pytest imports before its package is there is another copy.
+        mirrors = "-n", "0", *m.tests, m.file, "-m"
         attempts = {"caught": (*mirrors, "not heavy"), "by a heavy test": (*mirrors, "heavy")}
         if everything:
             attempts["by another file"] = suite
