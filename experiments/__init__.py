@@ -1,1 +1,1 @@
-"""The runs behind every number: one folder, one claim; `python -m experiments --help`."""
+"""The experiments that reproduce the paper; `python -m experiments --help` lists the commands."""

@@ -1,7 +1,8 @@
 """The command line: `python -m experiments run | compare | reproduce | report | merge`.
 
-Exit codes: 0 done, or out of minutes; 1 a run failed, or a page is stale; 2 wrong usage; 130
-interrupted. What was interrupted goes on with the same command, or with `run --resume FOLDER`.
+Exit codes: 0 done, or out of minutes; 1 a run failed, or a page is out of date; 2 wrong usage; 130
+interrupted. `run --resume FOLDER` resumes an interrupted run, and `reproduce` resumes with the same
+command.
 """
 
 import argparse
@@ -31,25 +32,25 @@ class Run:
     """Train one variant of a study and write a run folder.
 
     The folder holds config.json, metrics.jsonl, row.jsonl, params.npz, learning_curve.png,
-    surrogates.png and raster.png. Numbers of data, model and train are those of the budget's plan
-    where none are given.
+    surrogates.png and raster.png. The defaults of data, model and train come from the variant's
+    plan at the budget.
     """
 
     study: tyro.conf.Positional[str]
-    """study; `reproduce --list` names all"""
+    """name of the study, a folder below experiments/studies"""
     variant: str
-    """variant of the study; default its first"""
+    """variant of the study; the first by default"""
     budget: str
-    """smoke (seconds), quick (minutes), long (hours) or full (the paper's)"""
+    """smoke (seconds), quick (minutes), long (hours) or full (the paper's protocol)"""
     data: Data
     model: Model
     train: Train
     seeds: int = 1
-    """train seeds 0 to this less one"""
+    """number of seeds; they are 0, 1, ..."""
     out: Path | None = None
-    """run folder; default below runs/"""
+    """run folder; a new folder below runs/ by default"""
     record: bool = False
-    """append the rows to the study's results"""
+    """also append the rows to the study's results"""
 
 
 def _run(argv: list[str]) -> int:
@@ -94,13 +95,13 @@ def _run(argv: list[str]) -> int:
 
 
 def _finish(pairs: list[tuple[Job, Path]], out: Path, *, record: bool) -> int:
-    """Runs each job in its folder; prints what came out and where it is."""
+    """Run each job in its folder, then print the accuracy and the files."""
     made: list[Row] = []
     for job, folder in pairs:
         try:
             found = (job.chosen.run or runs.train)(job, folder, runs.FOREVER)
         except KeyboardInterrupt:
-            print(f"interrupted; python -m experiments run --resume {folder} goes on")
+            print(f"interrupted; python -m experiments run --resume {folder} resumes it")
             return 130
         made += found
         for row in found if record else ():
@@ -123,26 +124,26 @@ def _heading(job: Job) -> str:
 
 @dataclass
 class Reproduce:
-    """Run what is missing of the studies' plans and record it, row by row.
+    """Run the missing runs of the studies' plans, and record a row for each.
 
-    A run is missing where no recorded row has its config, budget and seed. A run that is stopped
-    goes on from its last epoch with the same command.
+    A run is missing if no recorded row has its config, budget and seed. The same command resumes an
+    interrupted run from its last epoch.
     """
 
     studies: Studies = ()
-    """STUDY or STUDY/VARIANT; default all"""
+    """STUDY or STUDY/VARIANT; all by default"""
     budget: str = "quick"
-    """quick (minutes), long (hours), full (the paper's) or smoke (seconds)"""
+    """quick (minutes), long (hours), full (the paper's protocol) or smoke (seconds)"""
     seeds: tuple[int, ...] = ()
-    """only these; default all of the plan"""
+    """seeds to run; all of the plan by default"""
     minutes: float = runs.FOREVER
-    """begin no epoch once this many minutes have passed"""
+    """start no further epoch after this many minutes"""
     results: Path | None = None
-    """record in rows.jsonl of this folder, with the run folders, not in the checkout"""
+    """folder for rows.jsonl and the run folders; default: the studies' results, and runs/"""
     afresh: bool = False
-    """with --results: run what only the checkout has rows of, too"""
+    """with --results: ignore the rows in the studies' results"""
     list: bool = False
-    """print what is missing and stop"""
+    """list the missing runs, and run nothing"""
 
 
 def _reproduce(argv: list[str]) -> int:
@@ -152,7 +153,7 @@ def _reproduce(argv: list[str]) -> int:
     if args.minutes <= 0:
         raise UsageError(f"--minutes must be positive, got {args.minutes:g}")
     if args.results is None and (args.budget == "smoke" or args.afresh):
-        raise UsageError("smoke runs and --afresh need --results FOLDER")
+        raise UsageError("budget smoke and --afresh need --results FOLDER")
     until = time.monotonic() + 60 * args.minutes
     wanted = _missing(args)
     print(_missing_text(wanted, args.budget), flush=True)
@@ -167,7 +168,7 @@ def _reproduce(argv: list[str]) -> int:
             try:
                 found = (one.chosen.run or runs.train)(one, _own_folder(one, below), until)
             except KeyboardInterrupt:
-                print("interrupted; the same command goes on")
+                print("interrupted; the same command resumes")
                 return 130
             except Exception:
                 traceback.print_exc()
@@ -185,7 +186,7 @@ def _reproduce(argv: list[str]) -> int:
 
 
 def _missing(args: Reproduce) -> list[Job]:
-    """Jobs of all plans that are asked for, less the seeds that are recorded."""
+    """Return the requested jobs without the recorded seeds."""
     found = []
     for name in args.studies or studies.NAMES:
         study, _, only = name.partition("/")
@@ -209,7 +210,7 @@ def _target(args: Reproduce, row: Row) -> Path:
 
 
 def _own_folder(job: Job, below: Path) -> Path:
-    """The same folder for the same job, so that it goes on; another where that one has ended."""
+    """Return the run folder of a job: the same for an unfinished run, so that it resumes."""
     text = json.dumps([job.config.asdict(), job.points, job.seeds], default=rows.plain)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     name = f"{job.variant}-{job.budget}-seed{'-'.join(map(str, job.seeds))}-{digest}"
@@ -227,8 +228,9 @@ class Compare:
 
     study: tyro.conf.Positional[str]
     variants: Studies = ()
-    """the first is what the others are compared with; default all"""
+    """variants; each is compared with the first; all by default"""
     budget: str = "quick"
+    """quick, long or full"""
 
 
 def _compare(argv: list[str]) -> int:
@@ -239,10 +241,10 @@ def _compare(argv: list[str]) -> int:
 
 @dataclass
 class Report:
-    """Render the pages and pictures of all studies from their rows."""
+    """Update the tables and pictures of all studies from their rows."""
 
     check: bool = False
-    """write nothing; exit with 1 where a page does not show its rows"""
+    """write nothing; exit with 1 if a page is out of date"""
 
 
 def _report(argv: list[str]) -> int:
@@ -253,9 +255,10 @@ def _report(argv: list[str]) -> int:
 
 @dataclass
 class Merge:
-    """Append the rows of a file to those of their studies, each row once."""
+    """Append the rows of a file to the results of their studies, without duplicates."""
 
     file: tyro.conf.Positional[Path]
+    """rows.jsonl of `reproduce --results FOLDER`"""
 
 
 def _merge(argv: list[str]) -> int:
@@ -274,10 +277,10 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
 
 
 def main(argv: list[str]) -> int:
-    """Does what the arguments say; returns the exit code."""
+    """Run the command line, and return the exit code."""
     name = argv[0] if argv else "--help"
     if name in ("-h", "--help"):
-        print(f"{__doc__}\npython -m experiments COMMAND --help describes one of them.")
+        print(f"{__doc__}\npython -m experiments COMMAND --help describes a command.")
         return 0
     try:
         if name not in COMMANDS:

@@ -1,14 +1,13 @@
 """Daimler's pedestrian patches, which stand in for the paper's pedestrian set.
 
-The paper's set (1,509 and 631 gray patches of 28x28) was never published. This module reads
-`$STBP_DATA/daimler_pedestrian/daimler_ped_18x36.npz`, splits its five sets, draws examples, resizes
-18x36 pixels to 28x28, and gives all patches the same exposure. It writes nothing to disk.
+The paper's own set (1,509 and 631 gray patches of 28x28 pixels) was never published. This module
+reads `$STBP_DATA/daimler_pedestrian/daimler_ped_18x36.npz`, which has five sets: 1 to 3, T1 and T2.
 
-The 4,800 pedestrians of a set are 800 persons, each shifted and mirrored. A random split within a
-set would show the same persons to both sides, so the split goes by sets: test examples come from
-T1 and T2, validation examples from one of the sets 1 to 3, training examples from the other two.
-The seed chooses the validation set, because the sets differ, for example in brightness. Without
-validation examples, training uses all three sets.
+The 4,800 pedestrians of a set are 800 persons, each shifted and mirrored. With a random split, the
+same persons would be in the training and the test set. Therefore test examples come from T1 and T2,
+validation examples from one of the sets 1 to 3, and training examples from the other two. The seed
+chooses the validation set, because the sets differ, for example in brightness. Without validation
+examples, all three sets are used for training.
 """
 
 import os
@@ -27,40 +26,40 @@ from stbp_jax.data.images import Pair
 
 NAME = "daimler_pedestrian"
 FILE = f"{NAME}/daimler_ped_18x36.npz"
-PATCH = (36, 18)  # high, wide
+PATCH = (36, 18)  # height, width
 SIDE = 28
 
 
 def load(config: Config, seed: int) -> Pair:
-    """The two sets, drawn without replacement.
+    """Draw the training and the test set, without replacement.
 
     Args:
-      config: `num_train`, `num_test` and `limit`, which bounds both, say how many; the last
-        `validation` training examples are of a set that no other is of.
-      seed: of the draw and of the order; the set that validates is number `1 + seed % 3`.
+      config: `num_train` and `num_test` are the sizes, and `limit` bounds both. The last
+        `validation` training examples come from a set that the others do not use.
+      seed: of the draw and the order; the validation set is number `1 + seed % 3`.
 
     Returns:
       `(train, test)`, images `[N, 28, 28]` uint8, labels `[N]`: 1 for a pedestrian.
 
     Raises:
-      UsageError: the file is not there, is not readable or lacks an array; other numbers of
-        examples than it holds.
+      UsageError: the file cannot be read or lacks an array, or it has fewer examples than the
+        config asks for.
     """
     named(config, NAME)
     settings = config.data
     rng = np.random.default_rng(seed)
     held, limit = settings.validation, settings.limit
     sets = _read(_path(), ("1", "2", "3", "T1", "T2"))
-    learned, tests = sets[:3], sets[3:]
+    learning, tests = sets[:3], sets[3:]
     if held < 0:
         raise UsageError(f"validation must be at least 0, got {held}")
-    other = learned.pop(seed % 3) if held else learned[0]
+    other = learning.pop(seed % 3) if held else learning[0]
     tail = _drawn(rng, [other], held, "validation")
-    total = settings.num_train or held + sum(len(s.labels) for s in learned)
+    total = settings.num_train or held + sum(len(s.labels) for s in learning)
     total = min(total, limit) if limit else total
     if total <= held:
-        raise UsageError(f"validation must be fewer than the {total} training examples, got {held}")
-    rest = _drawn(rng, learned, total - held, "num_train without validation")
+        raise UsageError(f"validation must be less than the {total} training examples, got {held}")
+    rest = _drawn(rng, learning, total - held, "num_train without validation")
     num_test = settings.num_test or sum(len(s.labels) for s in tests)
     num_test = min(num_test, limit) if limit else num_test
     test = _drawn(rng, tests, num_test, "num_test")
@@ -75,7 +74,7 @@ def _path() -> Path:
 
 
 def _read(path: Path, names: Sequence[str]) -> list[Dataset]:
-    """The sets of these names; patches as they are stored."""
+    """Read the sets with these names; the patches are 36x18 pixels."""
     try:
         with np.load(path) as file:
             return [_set(path, file, name) for name in names]
@@ -107,7 +106,7 @@ def _joined(sets: Sequence[Dataset]) -> Dataset:
 
 
 def _drawn(rng: np.random.Generator, sets: Sequence[Dataset], count: int, name: str) -> Dataset:
-    """So many of the sets' examples, in mixed order."""
+    """Draw `count` examples of the sets, in random order."""
     whole = _joined(sets)
     if not 0 <= count <= len(whole.labels):
         raise UsageError(f"{name} must be from 0 to {len(whole.labels)}, got {count}")
@@ -116,17 +115,17 @@ def _drawn(rng: np.random.Generator, sets: Sequence[Dataset], count: int, name: 
 
 
 def _resized(patches: Dataset) -> Dataset:
-    """28x28 pixels, each patch at the same brightness and contrast.
+    """Resize patches to 28x28 pixels, and give each the same brightness and contrast.
 
-    Bilinear, with antialiasing: 36 pixels become 28, 18 become 28, so that shapes widen. Then the
-    mean less and plus two standard deviations of a patch become 0 and 255: the sets are exposed
-    differently, and brightness predicts the class better in one set than in another.
+    The resize is bilinear with antialiasing and does not keep the aspect ratio, so that shapes get
+    wider. Then the range from two standard deviations below the mean to two above it becomes 0 to
+    255, because the sets differ in exposure and in how much brightness says about the class.
     """
-    high, wide = (
+    height, width = (
         np.asarray(jax.image.resize(jnp.eye(length), (SIDE, length), "linear")) for length in PATCH
     )
-    pixels = high @ patches.images.astype(np.float32) @ wide.T
+    pixels = height @ patches.images.astype(np.float32) @ width.T
     mean = pixels.mean((1, 2), keepdims=True)
-    deviation = np.maximum(pixels.std((1, 2), keepdims=True), 1)  # of a blank patch it is 0
+    deviation = np.maximum(pixels.std((1, 2), keepdims=True), 1)  # 0 for a blank patch
     scaled = 0.5 + (pixels - mean) / (4 * deviation)
     return Dataset(np.round(255 * scaled.clip(0, 1)).astype(np.uint8), patches.labels)

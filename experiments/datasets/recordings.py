@@ -1,8 +1,8 @@
-"""Recordings of digits, real and simulated, and how their events become input.
+"""Event-camera recordings of digits, real and simulated: loaders, splits and input coding.
 
-There are three sources: the subset of N-MNIST below `$STBP_DATA`, whose 1,100 recordings are split
-into folds; simulated recordings of MNIST's training images, tested on all 1,100 real recordings;
-and the whole of N-MNIST, in the folder that `$STBP_NMNIST` names.
+There are three sources. `load_folds` splits the 1,100 recordings of N-MNIST in `$STBP_DATA` into
+folds. `load_simulated` trains on simulated recordings of MNIST's training images and tests on all
+1,100 real ones. `load_whole` reads all of N-MNIST from the folder in `$STBP_NMNIST`.
 """
 
 import functools
@@ -25,13 +25,13 @@ from stbp_jax.data import NMNIST_SHAPE, PAD, Recordings
 SUBSET, SIMULATED, WHOLE = "nmnist_subset", "nmnist_simulated", "nmnist"
 FILE = f"nmnist/{SUBSET}.zip"
 FOLDS = 11
-DURATION = 300_000  # microseconds that the steps share; recordings last 308,000 in the mean
+DURATION = 300_000  # microseconds of all steps together; the mean recording lasts 308,000
 SIZES = (60_000, 10_000)  # recordings of N-MNIST
 
 Sets = tuple[Recordings, Recordings]
 
 
-# How events become input --------------------------------------------------------------------------
+# Input coding ------------------------------------------------------------------------------------
 
 
 def _spikes(key: jax.Array, events: jax.Array, num_steps: int) -> jax.Array:
@@ -47,15 +47,15 @@ COUNTS = Coding(_counts)
 
 
 def moved(key: jax.Array, events: jax.Array, most: int) -> jax.Array:
-    """Each recording shifted by whole pixels, evenly drawn; events that leave the sensor are lost.
+    """Shift each recording by a random number of whole pixels in y and x.
 
     Args:
-      key: of the draw.
-      events: `[B, M]`, as `data.Recordings.events`.
-      most: pixels to either side.
+      key: of the random shifts, which are uniform.
+      events: `[B, M]`, as in `data.Recordings.events`.
+      most: largest shift in pixels, in each direction.
 
     Returns:
-      `[B, M]`; lost events are `PAD`, in between others too.
+      `[B, M]`; events that leave the sensor become `PAD`, also between other events.
     """
     rows, columns, polarities = NMNIST_SHAPE
     draw = jax.random.randint(key, (2, events.shape[0], 1), -most, most + 1)
@@ -63,26 +63,26 @@ def moved(key: jax.Array, events: jax.Array, most: int) -> jax.Array:
     y, x = pixel // columns + draw[0], pixel % columns + draw[1]
     inside = (y >= 0) & (y < rows) & (x >= 0) & (x < columns) & (events != jnp.uint32(PAD))
     by = (draw[0] * columns + draw[1]) * polarities
-    # Addition modulo 2^32, so that a step to the left subtracts.
+    # Addition modulo 2^32, so that a shift to the left subtracts.
     return jnp.where(inside, events + by.astype(jnp.uint32), jnp.uint32(PAD))
 
 
-# Where recordings come from -----------------------------------------------------------------------
+# Loaders -----------------------------------------------------------------------------------------
 
 
 def load_folds(config: Config, seed: int) -> Sets:
-    """The subset's 1,100 recordings, 100 of them held back for the test.
+    """Split the subset's 1,100 recordings into 1,000 for training and 100 for the test.
 
     Args:
       config: `limit` bounds both sets.
-      seed: fold `seed % 11` of the permutation drawn with `seed // 11`; eleven seeds from a
-        multiple of eleven on test each recording once.
+      seed: selects fold `seed % 11` of the permutation drawn with `seed // 11`. The seeds 0 to 10
+        test each recording once, and so do 11 to 21.
 
     Returns:
-      `(train, test)`, in mixed order.
+      `(train, test)`, in random order.
 
     Raises:
-      UsageError: the subset is not there or cannot be read.
+      UsageError: the subset cannot be read.
     """
     named(config, SUBSET)
     every = _joined(subset())
@@ -91,7 +91,7 @@ def load_folds(config: Config, seed: int) -> Sets:
 
 
 def fold(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the fold's tests and of the rest, in mixed order."""
+    """Return the indices of the fold's test recordings and of the others, in random order."""
     order = np.random.default_rng(seed // FOLDS).permutation(count)
     parts = np.array_split(order, FOLDS)
     tests = parts.pop(seed % FOLDS)
@@ -99,19 +99,19 @@ def fold(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def load_simulated(camera: Camera, config: Config, seed: int) -> Sets:
-    """Simulated recordings of MNIST's training images, and all 1,100 real recordings.
+    """Simulate recordings of MNIST's training images; test on all 1,100 real recordings.
 
     Args:
-      camera: that records.
-      config: `num_train` says how many; `limit` bounds both sets.
-      seed: of the choice of images and of what the camera draws. No image is chosen that has a real
-        recording.
+      camera: parameters of the simulation.
+      config: `num_train` is the number of simulated recordings; `limit` bounds both sets.
+      seed: of the choice of images and of the simulation. Images with a real recording are never
+        chosen.
 
     Returns:
       `(train, test)`.
 
     Raises:
-      UsageError: MNIST or the subset is not there; more images than there are.
+      UsageError: MNIST or the subset cannot be read, or `num_train` exceeds the number of images.
     """
     named(config, SIMULATED)
     real = subset()
@@ -128,11 +128,11 @@ def load_simulated(camera: Camera, config: Config, seed: int) -> Sets:
 
 
 def load_whole(config: Config, seed: int) -> Sets:
-    """N-MNIST as it was released.
+    """Load all of N-MNIST, with its own split.
 
     Raises:
-      UsageError: `$STBP_NMNIST` is not set or does not hold it, or holds another number of
-        recordings where all are asked for.
+      UsageError: `$STBP_NMNIST` is not set, cannot be read, or does not hold all recordings and
+        `limit` is 0.
     """
     named(config, WHOLE)
     path = os.environ.get("STBP_NMNIST")
@@ -146,14 +146,14 @@ def load_whole(config: Config, seed: int) -> Sets:
     if sizes != SIZES and not config.data.limit:
         raise UsageError(
             f"STBP_NMNIST must hold {SIZES[0]} and {SIZES[1]} recordings, got {sizes[0]} and "
-            f"{sizes[1]}; part of them can serve with --data.limit N"
+            f"{sizes[1]}; use --data.limit N to run with a part of them"
         )
     train, test = (_cut(s, config) for s in sets)
     return train, test
 
 
 def subset() -> Sets:
-    """The 1,000 and 100 recordings below `$STBP_DATA`, those of MNIST's first images, in order."""
+    """Read the subset in `$STBP_DATA`: 1,000 and 100 recordings of MNIST's first images."""
     root = os.environ.get("STBP_DATA")
     if not root:
         raise UsageError(f"set STBP_DATA to a folder that holds {FILE}")
@@ -161,14 +161,14 @@ def subset() -> Sets:
 
 
 def mnist() -> data.Dataset:
-    """MNIST's training images."""
+    """Load MNIST's training images."""
     try:
         return data.load("mnist")[0]
     except (ValueError, OSError, ImportError) as error:
-        raise UsageError(f"MNIST is needed: {error}") from None
+        raise UsageError(f"this study needs MNIST: {error}") from None
 
 
-@functools.lru_cache(maxsize=1)  # eleven folds read one file
+@functools.lru_cache(maxsize=1)  # all folds use one file
 def _read(path: Path, variable: str) -> Sets:
     try:
         return data.read_nmnist(path)

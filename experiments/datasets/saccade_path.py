@@ -1,10 +1,11 @@
-"""The path of N-MNIST's saccades, estimated: `python -m experiments.datasets.saccade_path`.
+"""Estimate of the path of N-MNIST's saccades: `python -m experiments.datasets.saccade_path`.
 
-On events less off events of a short time are taken for the change of the light's logarithm, summed
-over the pixel and divided by the threshold. Path, blur, floor and threshold are found together,
-by least squares over real training recordings and their images. Prints `PATH` of
-`datasets.saccades` and where the others came to lie: a pixel's threshold and blur there are
-smaller, for it is blind after an event and reads between pixels. About a minute on one core.
+The model takes the number of on events minus off events in a short time for the change of the log
+intensity at the pixel, divided by the threshold. Least squares over real training recordings and
+their images gives path, blur, floor and threshold together. The command prints `PATH` of
+`datasets.saccades` and the three other values, in about a minute on one core. The simulated camera
+has a smaller threshold and less blur than this fit, because its pixels are blind after an event and
+interpolate between positions.
 """
 
 import math
@@ -25,20 +26,35 @@ COUNT, BATCH, UPDATES = 300, 40, 200
 
 
 def changes(events: np.ndarray) -> np.ndarray:
-    """On less off events: `[T, N, SIDE, SIDE]` of `[N, M]`."""
+    """Count on events minus off events of each pixel in bins of 5 ms.
+
+    Args:
+      events: `[N, M]`, as in `data.Recordings.events`.
+
+    Returns:
+      `[T, N, SIDE, SIDE]`.
+    """
     found = np.zeros((DURATION // BIN, len(events), SIDE, SIDE), np.float32)
     owner, _ = np.nonzero(events != PAD)
-    times, cell = np.divmod(events[events != PAD].astype(np.int64), math.prod(NMNIST_SHAPE))
+    times, addresses = np.divmod(events[events != PAD].astype(np.int64), math.prod(NMNIST_SHAPE))
     step = times // (1000 * BIN)
     there = step < len(found)
-    pixel, on = np.divmod(cell[there], 2)
+    pixel, on = np.divmod(addresses[there], 2)
     at = step[there], owner[there], pixel // SIDE, pixel % SIDE
     np.add.at(found, at, 2 * on - 1)
     return found
 
 
 def expected(model: dict[str, Array], images: Array) -> Array:
-    """The same of a model: `[T, B, SIDE, SIDE]` of `[B, 28, 28]` between 0 and 1."""
+    """Compute the counts that a model expects.
+
+    Args:
+      model: as `fit` returns it.
+      images: `[B, 28, 28]`, between 0 and 1.
+
+    Returns:
+      `[T, B, SIDE, SIDE]`.
+    """
     blur, floor, threshold = (jnp.exp(model[name]) for name in ("blur", "floor", "threshold"))
 
     def optics(place: Array, length: int) -> Array:
@@ -52,24 +68,25 @@ def expected(model: dict[str, Array], images: Array) -> Array:
     return jnp.diff(light, axis=0) / threshold
 
 
-def unexplained(model: dict[str, Array], measured: Array, images: Array) -> Array:
-    """Share of the changes' squares that the model misses, and a penalty on a shaken path."""
-    missed = jnp.mean((expected(model, images) - measured) ** 2) / jnp.mean(measured**2)
+def unexplained(model: dict[str, Array], counts: Array, images: Array) -> Array:
+    """Return the model's relative squared error, plus a penalty on a path that is not smooth."""
+    missed = jnp.mean((expected(model, images) - counts) ** 2) / jnp.mean(counts**2)
     return missed + 1e-5 * jnp.sum(jnp.diff(model["path"], 2, axis=0) ** 2)
 
 
-def fit(measured: np.ndarray, images: np.ndarray) -> tuple[dict[str, Array], float]:
-    """The model, and what it leaves unexplained.
+def fit(counts: np.ndarray, images: np.ndarray) -> tuple[dict[str, Array], float]:
+    """Fit the model with Adam.
 
     Args:
-      measured: as `changes` gives them.
+      counts: counts of `changes`.
       images: `[N, 28, 28]`, between 0 and 1.
 
     Returns:
-      `path` `[T + 1, 2]`, and the logarithms of `blur`, `floor`, `threshold`.
+      The model, and the last loss. The model has the `path` `[T + 1, 2]` in pixels, and the
+      logarithms of `blur`, `floor` and `threshold`.
     """
-    # The path begins where events lie in the mean.
-    weight = np.abs(measured).sum(1) + 1e-3
+    # The initial path is the mean position of the events.
+    weight = np.abs(counts).sum(1) + 1e-3
     at = np.arange(SIDE) - (SIDE - 1) / 2
     start = np.stack([(weight.sum(2) * at).sum(1), (weight.sum(1) * at).sum(1)], 1)
     start /= weight.sum((1, 2))[:, None]
@@ -82,22 +99,22 @@ def fit(measured: np.ndarray, images: np.ndarray) -> tuple[dict[str, Array], flo
     optimizer = optax.adam(optax.cosine_decay_schedule(0.05, UPDATES))
 
     @jax.jit
-    def update(model: Any, state: Any, measured: Array, images: Array) -> Any:
-        loss, gradient = jax.value_and_grad(unexplained)(model, measured, images)
+    def update(model: Any, state: Any, counts: Array, images: Array) -> Any:
+        loss, gradient = jax.value_and_grad(unexplained)(model, counts, images)
         change, state = optimizer.update(gradient, state)
         return optax.apply_updates(model, change), state, loss
 
     rng, state, loss = np.random.default_rng(0), optimizer.init(model), jnp.inf
     for _ in range(UPDATES):
         some = rng.permutation(len(images))[:BATCH]
-        model, state, loss = update(model, state, measured[:, some], images[some])
+        model, state, loss = update(model, state, counts[:, some], images[some])
     return model, float(loss)
 
 
 def main() -> None:
-    """Fits and prints."""
-    measured = changes(recordings.subset()[0].events[:COUNT])
-    model, loss = fit(measured, (recordings.mnist().images[:COUNT] / 255).astype(np.float32))
+    """Fit the model and print it."""
+    counts = changes(recordings.subset()[0].events[:COUNT])
+    model, loss = fit(counts, (recordings.mnist().images[:COUNT] / 255).astype(np.float32))
     for name, along in zip("yx", np.asarray(model["path"])[:: SPACING // BIN].T, strict=True):
         print(f"{name}: {', '.join(f'{value:.2f}' for value in along)}")
     for name in ("blur", "floor", "threshold"):

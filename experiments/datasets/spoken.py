@@ -1,6 +1,7 @@
-"""The Free Spoken Digit Dataset, heard by a model of the ear: splits, loudness, spikes.
+"""The Free Spoken Digit Dataset as spikes of a cochlea model: loaders, splits and input coding.
 
-Events of the ear are made once in a process and binned on the device. Reads `$STBP_DATA/fsdd`.
+The recordings come from `$STBP_DATA/fsdd`. The cochlea model runs once in each process, and its
+events are binned on the device.
 """
 
 import functools
@@ -19,62 +20,62 @@ from experiments.engine.models import Coding
 from stbp_jax.data import PAD, Cochlea, Recordings, SpokenDigits, cochlea_events, read_fsdd
 
 NAME = "fsdd"
-EAR = Cochlea()  # 64 channels of 3 neurons: 192 cells
-WINDOW = 700_000  # microseconds that are heard; 3.6 % of the recordings last longer
-LEVEL = 0.1  # root of the mean square that every recording is brought to
+EAR = Cochlea()  # 64 channels of 3 neurons: 192 addresses
+WINDOW = 700_000  # microseconds of a recording that are used; 3.6 % of them last longer
+LEVEL = 0.1  # root mean square of every recording after scaling
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 
 Pair = tuple[Recordings, Recordings]
 
 
-# Which recordings --------------------------------------------------------------------------------
+# Loaders -----------------------------------------------------------------------------------------
 
 
 def official(config: Config, seed: int) -> Pair:
-    """The official split: indices 0 to 4 of each digit of each speaker are tested.
+    """Load the official split: indices 0 to 4 of each digit and speaker are the test set.
 
     Args:
       config: `limit` bounds both sets.
-      seed: not read.
+      seed: not used.
 
     Returns:
-      `(train, test)`; the last training examples are those of indices 5 to 9, for validation.
+      `(train, test)`; indices 5 to 9 are the last training examples, for validation.
 
     Raises:
-      UsageError: the recordings are not there or damaged.
+      UsageError: the recordings cannot be read.
     """
     named(config, NAME)
     return _split(config, _digits(_path()).indices < 5)
 
 
 def one_speaker_out(config: Config, seed: int) -> Pair:
-    """All recordings of one speaker are tested, those of the other five learned from.
+    """Load the recordings of one speaker as the test set, and those of the other five to train on.
 
     Args:
-      config: as `official`.
-      seed: the speaker is number `seed % 6` of `SPEAKERS`.
+      config: as in `official`.
+      seed: the speaker is `SPEAKERS[seed % 6]`.
 
     Returns:
-      As `official`.
+      As in `official`.
 
     Raises:
-      UsageError: as `official`.
+      UsageError: as in `official`.
     """
     named(config, NAME)
     return _split(config, _digits(_path()).speakers == SPEAKERS[seed % len(SPEAKERS)])
 
 
 def recording(name: str) -> NDArray[np.float32]:
-    """One recording as the networks hear it.
+    """Return one recording as the cochlea model receives it.
 
     Args:
       name: `<digit>_<speaker>_<index>`.
 
     Returns:
-      Its samples `[E]`.
+      Samples `[E]`.
 
     Raises:
-      UsageError: there is none of that name; as `official`.
+      UsageError: no recording has that name, or the recordings cannot be read.
     """
     digits = _digits(_path())
     names = zip(digits.labels, digits.speakers, digits.indices, strict=True)
@@ -131,12 +132,12 @@ def _few(path: Path, chosen: NDArray[np.int64]) -> NDArray[np.uint32]:
 
 
 def _heard(sound: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The first 0.7 s, at the one level: speakers sat at different microphones."""
+    """Cut a recording to 0.7 s and scale it, because speakers differ in loudness."""
     loudness = np.sqrt(np.mean(sound**2))
     return (LEVEL / np.maximum(loudness, 1e-6) * sound)[: WINDOW * EAR.rate // 1_000_000]
 
 
-# What the network gets ---------------------------------------------------------------------------
+# Input coding ------------------------------------------------------------------------------------
 
 
 def _encode(key: jax.Array, events: jax.Array, num_steps: int) -> jax.Array:
@@ -146,26 +147,28 @@ def _encode(key: jax.Array, events: jax.Array, num_steps: int) -> jax.Array:
 
 
 def jittered(key: jax.Array, events: jax.Array) -> jax.Array:
-    """The same words a little earlier or later, faster or slower, higher or lower.
+    """Move events in time and frequency, with new random values for each recording.
+
+    The shift in time is up to 30 ms, the change of speed is up to a factor of e^0.1, and the shift
+    in frequency is up to one channel, each in both directions.
 
     Args:
-      key: of any kind.
-      events: `[B, M]` packed words of `EAR`. Each recording moves by its own draws: by up to 30 ms,
-        by a factor of up to e^0.1 in time, and by up to one channel.
+      key: of the random values.
+      events: `[B, M]`, packed events of `EAR`.
 
     Returns:
-      `[B, M]`; what would leave the ear or lie before 0 becomes `PAD`.
+      `[B, M]`; events that leave the channels or precede time 0 become `PAD`.
     """
-    channels, fibres = EAR.shape
-    cells, batch = channels * fibres, events.shape[0]
+    channels, fibers = EAR.shape
+    addresses, batch = channels * fibers, events.shape[0]
     key_shift, key_speed, key_channel = jax.random.split(key, 3)
     shift = jax.random.uniform(key_shift, (batch, 1), minval=-3e4, maxval=3e4)
     speed = jnp.exp(jax.random.uniform(key_speed, (batch, 1), minval=-0.1, maxval=0.1))
     higher = jax.random.randint(key_channel, (batch, 1), -1, 2)
-    times = (events // cells).astype(jnp.float32) * speed + shift
-    where = (events % cells).astype(jnp.int32) + higher * fibres
-    stays = (events != PAD) & (times >= 0) & (where >= 0) & (where < cells)
-    words = times.astype(jnp.uint32) * cells + where.astype(jnp.uint32)
+    times = (events // addresses).astype(jnp.float32) * speed + shift
+    where = (events % addresses).astype(jnp.int32) + higher * fibers
+    stays = (events != PAD) & (times >= 0) & (where >= 0) & (where < addresses)
+    words = times.astype(jnp.uint32) * addresses + where.astype(jnp.uint32)
     return jnp.where(stays, words, PAD)
 
 

@@ -1,1 +1,1 @@
-"""What every study shares: numbers, models, runs and their rows."""
+"""Parts that all studies share: configs, models, runs and result rows."""

@@ -1,4 +1,7 @@
-"""The numbers of an experiment, nested by what they belong to; the command line reads them too."""
+"""Typed settings of an experiment in three groups: data, model and train.
+
+The command line makes its options from these classes, and every result row stores their values.
+"""
 
 import dataclasses
 import difflib
@@ -12,76 +15,76 @@ CODE = presets.code.mnist_cnn  # the settings of the authors' released MNIST net
 
 
 class UsageError(Exception):
-    """A request that cannot be met; the message says why and what would do."""
+    """A request that cannot be met; the message names the cause and a remedy."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """Examples, and the number of steps that present one."""
+    """The data set, its size, and the number of time steps."""
 
     name: str = "mnist"
     """data set"""
     limit: int = 0
-    """use this many examples of each set; 0 takes all"""
+    """largest number of examples in each set; 0 takes all"""
     num_train: int = 0
-    """training examples, validation among them; 0 takes all"""
+    """training examples, including those for validation; 0 takes all"""
     num_test: int = 0
     """test examples; 0 takes all"""
     validation: int = 0
-    """last training examples, held out to choose an epoch"""
+    """training examples at the end of the set that are held out to choose an epoch"""
     num_steps: int = 10
-    """T, steps of a presentation"""
+    """T, time steps for each example"""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network and its neurons."""
+    """The network and its neurons."""
 
     layers: str = "800-10"
-    """all layers in the field's notation, such as 15C5-P2-40C5-P2-300-10"""
+    """all layers without the input, such as 15C5-P2-40C5-P2-300-10"""
     padding: Literal["valid", "same"] = "valid"
-    """of convolutions"""
+    """padding of convolutions"""
     decay: float = CODE.decay
-    """share of the membrane that is left after a step"""
+    """fraction of the membrane that remains after one step"""
     threshold: float = CODE.threshold
-    """membrane at which a unit fires"""
+    """membrane at which a neuron spikes"""
     width: float = 1.0
     """a1, the width of the rectangular surrogate"""
     gain: float = 1.0
-    """first weights, as a multiple of the authors'"""
+    """initial weights, as a multiple of those in the authors' code"""
     output_bias: float = 0.0
-    """added to the first biases of the output layer, so that it fires before it has learned"""
+    """added to the initial biases of the output layer, which then spikes before training"""
     dropout: float = 0.0
-    """share of each dense hidden layer that is silenced while training"""
+    """fraction of each dense hidden layer that is dropped in training"""
     input_dropout: float = 0.0
-    """share of the inputs that is silenced while training"""
+    """fraction of the inputs that is dropped in training"""
 
 
 @dataclass(frozen=True)
 class Train:
-    """One run of Adam, and what happens to an image before it is learned from."""
+    """The training run with Adam, and the augmentation of images."""
 
     epochs: int = 30
-    """passes over the training set"""
+    """epochs of training"""
     batch_size: int = CODE.batch_size
-    """examples in an update"""
+    """examples in each update"""
     learning_rate: float = 1e-3
-    """of Adam, at its start"""
+    """initial learning rate of Adam"""
     elastic: float = 0.0
     """strength of elastic distortion, in pixels; 0 for none"""
     flip: float = 0.0
-    """share of the images that is mirrored left to right"""
+    """fraction of the images that is mirrored left to right"""
     epsilon: float = 0.0
-    """size of the adversarial step on the pixels; white is 1"""
+    """size of the adversarial step on the pixels, which range from 0 to 1; 0 for none"""
     share: float = 1.0
-    """share of the moved images in the training loss"""
+    """weight of the adversarial images in the training loss, from 0 to 1"""
     chunk: int = 0
-    """points of a sweep that are trained at once; 0 for all"""
+    """points of a sweep that train at the same time; 0 for all"""
 
 
 @dataclass(frozen=True)
 class Config:
-    """All numbers of an experiment.
+    """All settings of an experiment.
 
     >>> Config().but(epochs=2, num_steps=4).train.epochs
     2
@@ -92,10 +95,13 @@ class Config:
     train: Train = field(default_factory=Train)
 
     def but(self, **changes: Any) -> "Config":
-        """The config with other values; a field's name alone says which part it belongs to.
+        """Return a copy with other values; fields are named without their group.
+
+        Args:
+          **changes: new values by the name of the field, in any of the three groups.
 
         Raises:
-          UsageError: an unknown name; near misses are named.
+          UsageError: a name is unknown; the message suggests similar names.
         """
         parts = {part.name: getattr(self, part.name) for part in dataclasses.fields(self)}
         home = {f.name: name for name, part in parts.items() for f in dataclasses.fields(part)}
@@ -106,7 +112,7 @@ class Config:
         return Config(**parts)
 
     def asdict(self) -> dict[str, dict[str, Any]]:
-        """The config as a row holds it."""
+        """Return nested dictionaries, as rows store them."""
         return dataclasses.asdict(self)
 
     def __str__(self) -> str:
@@ -118,7 +124,11 @@ class Config:
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """` Did you mean 'x'?` where a name is near, and the known names."""
+    """Return a suggestion for an error message: similar names, then all known names.
+
+    >>> near("treshold", ["decay", "threshold"])
+    " Did you mean 'threshold'? Known: decay, threshold."
+    """
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""

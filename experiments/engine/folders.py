@@ -1,4 +1,4 @@
-"""The folder of a run: its job, its metrics, and the state from which it goes on."""
+"""The folder of a run: its job, its metrics, and the state from which it can resume."""
 
 import contextlib
 import dataclasses
@@ -24,10 +24,17 @@ JOB, STATE, METRICS, ROW = "config.json", "state.npz", "metrics.jsonl", "row.jso
 
 
 def new(parent: Path, name: str) -> Path:
-    """A folder that no other caller gets, in all processes: `name-date-time`, `...-2`, ...
+    """Make a new folder `NAME-DATE-TIME`, `NAME-DATE-TIME-2`, ..., safe among processes.
+
+    Args:
+      parent: folder that contains the new one; created if it does not exist.
+      name: first part of the folder's name.
+
+    Returns:
+      The path of the folder.
 
     Raises:
-      UsageError: it cannot be made.
+      UsageError: the folder cannot be created.
     """
     stem = f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     try:
@@ -35,7 +42,7 @@ def new(parent: Path, name: str) -> Path:
         for n in itertools.count(1):
             folder = parent / (stem if n == 1 else f"{stem}-{n}")
             with contextlib.suppress(FileExistsError):
-                folder.mkdir()  # of several callers one succeeds
+                folder.mkdir()  # fails if another process was first
                 break
     except OSError as error:
         raise UsageError(f"{parent} must be a folder that can be written to: {error}") from None
@@ -43,16 +50,16 @@ def new(parent: Path, name: str) -> Path:
 
 
 def unfinished(folder: Path) -> Path:
-    """The first of `folder`, `folder-2`, ... whose run has not ended or not begun."""
+    """Return the first of `folder`, `folder-2`, ... that holds no finished run."""
     names = (folder.with_name(f"{folder.name}-{n}") for n in itertools.count(2))
     return next(one for one in itertools.chain([folder], names) if not (one / ROW).exists())
 
 
 def writable(folder: Path) -> Path:
-    """The folder, made where it is not there.
+    """Return the folder; create it if it does not exist.
 
     Raises:
-      UsageError: it cannot be written to.
+      UsageError: the folder cannot be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -65,13 +72,17 @@ def writable(folder: Path) -> Path:
 
 @contextlib.contextmanager
 def claimed(folder: Path, job: Job, source: dict[str, Any]) -> Iterator[None]:
-    """The folder as this job's alone, until the block ends; `config.json` holds the job.
+    """Lock the folder for this job during a `with` block, and write the job to `config.json`.
 
-    A folder of the same job whose run has not ended is taken, so that the run goes on.
+    A folder that holds an unfinished run of the same job is accepted, so that the run can resume.
+
+    Args:
+      folder: of the run; created if it does not exist.
+      job: written to `config.json`, or compared with the job there.
+      source: device, versions and commit, written beside the job.
 
     Raises:
-      UsageError: the folder belongs to another job, to a run that has ended, or to a process that
-        writes to it now.
+      UsageError: the folder holds another job or a finished run, or another process uses it.
     """
     writable(folder)
     lock = os.open(folder, os.O_RDONLY)
@@ -79,24 +90,24 @@ def claimed(folder: Path, job: Job, source: dict[str, Any]) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UsageError(f"out {folder} is in use by another process now") from None
+            raise UsageError(f"out {folder} is in use by another process") from None
         content = _job_as_json(job)
         if not (folder / JOB).exists():
             write_json(folder / JOB, content | {"source": source})
         elif (folder / ROW).exists():
-            raise UsageError(f"out {folder} holds a run that has ended; name another folder")
+            raise UsageError(f"out {folder} holds a run that has ended; choose another folder")
         elif any(json.loads((folder / JOB).read_text()).get(k) != v for k, v in content.items()):
-            raise UsageError(f"out {folder} holds another run; name another folder")
+            raise UsageError(f"out {folder} holds another run; choose another folder")
         yield
     finally:
-        os.close(lock)  # and with it the lock
+        os.close(lock)  # this releases the lock, too
 
 
 def read_job(folder: Path) -> Job:
-    """The job of a run folder.
+    """Read the job of a run folder.
 
     Raises:
-      UsageError: the folder holds none that can be read.
+      UsageError: the folder holds no job, or it cannot be read.
     """
     try:
         content = json.loads((folder / JOB).read_text())
@@ -106,7 +117,7 @@ def read_job(folder: Path) -> Job:
 
 
 def config_of(row: dict[str, Any]) -> Config:
-    """The `config` of a row or of a run folder, as a `Config`."""
+    """Return the `config` entry of a row or of `config.json` as a `Config`."""
     kinds = {"data": Data, "model": Model, "train": Train}
     return Config(**{name: kind(**row["config"][name]) for name, kind in kinds.items()})
 
@@ -117,17 +128,22 @@ def _job_as_json(job: Job) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """One JSON document, whole or not at all."""
+    """Write a JSON document; an interruption leaves no partial file."""
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(content, indent=2, default=rows.plain) + "\n")
     partial.replace(path)
 
 
-# The state after an epoch ------------------------------------------------------------------------
+# Training state ----------------------------------------------------------------------------------
 
 
 def save_state(folder: Path, state: Any) -> None:
-    """Writes the leaves of a state, whole or not at all; typed keys as their numbers."""
+    """Write the leaves of a state to `state.npz`; an interruption leaves no partial file.
+
+    Args:
+      folder: of the run.
+      state: a pytree of arrays; typed keys are stored as their integers.
+    """
     partial = folder / "state.partial"
     with partial.open("wb") as file:
         leaves: dict[str, Any] = {name: np.asarray(_numbers(leaf)) for name, leaf in _named(state)}
@@ -136,25 +152,32 @@ def save_state(folder: Path, state: Any) -> None:
 
 
 def load_state(folder: Path, like: Any) -> Any:
-    """What `save_state` wrote, in the form of `like`; None where nothing was written.
+    """Read the state that `save_state` wrote.
+
+    Args:
+      folder: of the run.
+      like: a pytree of arrays or `jax.ShapeDtypeStruct` with the expected leaves.
+
+    Returns:
+      A pytree like `like`, or None if the folder holds no state.
 
     Raises:
-      UsageError: the file holds other leaves, shapes or dtypes than `like`, or is damaged.
+      UsageError: the file is damaged, or its leaves, shapes or dtypes differ from `like`.
     """
     path = folder / STATE
     if not path.exists():
         return None
     try:
-        # NumPy leaves a file open that it cannot read.
+        # NumPy does not close a file that it cannot read.
         with path.open("rb") as opened, np.load(opened) as file:
             found = {name: file[name] for name in file.files}
-    except Exception as error:  # zipfile, NumPy and the operating system raise different ones
+    except Exception as error:  # zipfile, NumPy and the system raise different types
         raise UsageError(f"{path} cannot be read: {error}") from None
     wanted = {name: jax.eval_shape(_numbers, leaf) for name, leaf in _named(like)}
     for name in wanted.keys() | found.keys():
         have, want = (_form(arrays.get(name)) for arrays in (found, wanted))
         if have != want:
-            raise UsageError(f"{path} must hold {want} as {name}, as this run does, got {have}")
+            raise UsageError(f"leaf {name} of {path} must be {want}, as in this run, got {have}")
     leaves = [
         jax.random.wrap_key_data(found[name]) if _is_key(leaf) else jnp.asarray(found[name])
         for name, leaf in _named(like)
@@ -163,7 +186,7 @@ def load_state(folder: Path, like: Any) -> Any:
 
 
 def _form(array: Any) -> str:
-    return "nothing" if array is None else f"{array.dtype} {list(array.shape)}"
+    return "absent" if array is None else f"{array.dtype} {list(array.shape)}"
 
 
 def _named(tree: Any) -> list[tuple[str, Any]]:

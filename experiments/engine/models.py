@@ -1,4 +1,4 @@
-"""From a config to a pipeline: input, network, neurons, loss and Adam, as most studies use them."""
+"""Pipelines built from a config: input coding, network, neurons, loss and Adam."""
 
 import functools
 import math
@@ -22,33 +22,34 @@ Augment = Callable[[jax.Array, jax.Array], jax.Array]
 Schedule = Callable[[Any, int, int], optax.Schedule]
 
 
-# How an example becomes input --------------------------------------------------------------------
+# Input coding ------------------------------------------------------------------------------------
 
 
 class Coding(NamedTuple):
-    """How examples become input.
+    """How examples become the input of the network.
 
     Attributes:
       encode: `(key, examples [B, ...], num_steps) -> xs [T, B, ...]`.
-      inputs: of the first layer: `layers.varying_input` or `layers.static_input`.
+      inputs: `layers.static_input` if all time steps are equal, so that the first product is
+        computed once; else `layers.varying_input`.
     """
 
     encode: Callable[[jax.Array, jax.Array, int], jax.Array]
     inputs: Any = layers.varying_input
 
 
-BERNOULLI = Coding(sj.bernoulli)  # the paper's
-DIRECT = Coding(  # the authors' MLP code's, and most later work's
+BERNOULLI = Coding(sj.bernoulli)  # a pixel is the probability of a spike, as in the paper
+DIRECT = Coding(  # a pixel is a current at every step, as in most later work
     lambda key, images, num_steps: sj.constant(images, num_steps), layers.static_input
 )
-ONCE = Coding(lambda key, images, num_steps: sj.constant(images, 1))  # the ANN baseline's
+ONCE = Coding(lambda key, images, num_steps: sj.constant(images, 1))  # for the ANN baseline
 
 
 # Neurons -----------------------------------------------------------------------------------------
 
 
 class Units(NamedTuple):
-    """Hidden and output units, from hyper-parameters; None for a linear output."""
+    """Hidden and output neurons, made from hyper-parameters; an output of None is linear."""
 
     hidden: Callable[[HParams], sj.Neuron]
     output: Callable[[HParams], sj.Neuron | None]
@@ -67,7 +68,12 @@ def _lif(reset: Reset, curve: Curve, hparams: HParams) -> sj.Neuron:
 
 
 def lif_units(reset: Reset = sj.hard_reset, curve: Curve = sj.rectangular) -> Units:
-    """LIF in all layers; the reset decides which paths through time gradients take."""
+    """Return LIF neurons for all layers.
+
+    Args:
+      reset: leak and reset of the membrane; `sj.detach_time` and `sj.detach_reset` cut gradients.
+      curve: `width -> sj.Surrogate`, a family of surrogates.
+    """
     neuron = functools.partial(_lif, reset, curve)
     return Units(neuron, neuron)
 
@@ -75,7 +81,7 @@ def lif_units(reset: Reset = sj.hard_reset, curve: Curve = sj.rectangular) -> Un
 STBP = lif_units()
 SDBP = lif_units(sj.detach_time(sj.hard_reset))
 RESET_DETACHED = lif_units(sj.detach_reset(sj.hard_reset))
-INTEGRATING = Units(STBP.hidden, lambda hparams: None)  # the output layer sums its currents
+INTEGRATING = Units(STBP.hidden, lambda hparams: None)  # the output layer does not spike
 RELU = Units(lambda hparams: sj.neurons.activation(jax.nn.relu), lambda hparams: None)
 
 
@@ -83,12 +89,12 @@ RELU = Units(lambda hparams: sj.neurons.activation(jax.nn.relu), lambda hparams:
 
 
 def cosine(learning_rate: Any, num_updates: int, epochs: int) -> optax.Schedule:
-    """From the learning rate to 0 over the run."""
+    """Return a cosine schedule from the learning rate to 0 over all updates."""
     return optax.cosine_decay_schedule(learning_rate, num_updates)
 
 
 def released_schedule(learning_rate: Any, num_updates: int, epochs: int) -> optax.Schedule:
-    """The released MNIST code's: times 0.1 every 40 epochs."""
+    """Return the schedule of the authors' MNIST code: the rate times 0.1 every 40 epochs."""
     code = presets.code.mnist_cnn
     steps = code.decay_epochs * num_updates // epochs
     return optax.exponential_decay(learning_rate, steps, code.decay_factor, staircase=True)
@@ -98,7 +104,7 @@ def released_schedule(learning_rate: Any, num_updates: int, epochs: int) -> opta
 
 
 def hparams(config: Config) -> HParams:
-    """The numbers that may be traced and swept."""
+    """Return the numbers of a config that may be traced and swept."""
     model = config.model
     return {
         "learning_rate": config.train.learning_rate,
@@ -109,16 +115,21 @@ def hparams(config: Config) -> HParams:
 
 
 def points(config: Config, **axes: Any) -> list[HParams]:
-    """Hyper-parameters of each point of a grid; a number that no axis names is the config's."""
+    """Return the hyper-parameters of every point of a grid.
+
+    Args:
+      config: the values of all hyper-parameters without an axis.
+      **axes: the values on each axis, by the name of the hyper-parameter.
+    """
     fixed = {name: [value] for name, value in hparams(config).items() if name not in axes}
     return sj.grid(**fixed, **axes)[1]
 
 
 def parts(config: Config) -> tuple[list[Part], Dense]:
-    """The config's hidden layers and its output layer.
+    """Return the hidden layers and the output layer of a config.
 
     Raises:
-      UsageError: `layers` is not in the field's notation, or does not end in a dense layer.
+      UsageError: `model.layers` cannot be parsed, or does not end in a dense layer.
     """
     try:
         found = parse(config.model.layers)
@@ -131,19 +142,31 @@ def parts(config: Config) -> tuple[list[Part], Dense]:
 
 
 def network_name(config: Config, shape: tuple[int, ...]) -> str:
-    """The field's name for examples of that shape; a perceptron's begins with its inputs."""
+    """Return the network's name; the name of a perceptron begins with the number of inputs.
+
+    Args:
+      config: of the network.
+      shape: of one example at one time step.
+    """
     name = config.model.layers
     return name if _sees_images(config) else f"{math.prod(shape)}-{name}"
 
 
 def multiply_accumulates(config: Config, shape: tuple[int, ...]) -> int:
-    """Products of the ANN baseline for one example: every synapse once, no pooling, no biases."""
+    """Count the multiply-accumulates of the ANN baseline for one example.
+
+    Every synapse counts once; pooling and biases do not count.
+
+    Args:
+      config: of the network.
+      shape: of one example at one time step.
+    """
     shape = (*shape, 1) if _sees_images(config) and len(shape) == 2 else shape
     total = 0
     for layer in _layers(config, RELU, {}, layers.varying_input, layers.full_matmul):
         params, shape = layer.init(jax.random.key(0), shape)
         kernels = [leaf for leaf in jax.tree.leaves(params) if leaf.ndim > 1]
-        # All places of an image share a convolution's kernel.
+        # A convolution uses its kernel once for each output pixel.
         total += sum(kernel.size * math.prod(shape[:-1]) for kernel in kernels)
     return total
 
@@ -183,7 +206,7 @@ def _layers(
 
 
 def _raised(init: Initializer, bias: float) -> Initializer:
-    """The weights of `init`, every bias higher by that much."""
+    """Return `init` with `bias` added to every bias."""
 
     def raised(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> Weights:
         kernel, first = init(key, shape, dtype)
@@ -195,7 +218,7 @@ def _raised(init: Initializer, bias: float) -> Initializer:
 # Pipelines ---------------------------------------------------------------------------------------
 
 
-@functools.cache  # all seeds share a compiled program
+@functools.cache  # the same function for all seeds, so that they share a compiled program
 def build(
     config: Config,
     *,
@@ -206,37 +229,40 @@ def build(
     matmul: Any = layers.full_matmul,
     augment: Augment | None = None,
 ) -> Build:
-    """The pipeline of a config, with the paper's input, neurons and loss where none are named.
+    """Return a function that builds the pipeline of a config; the defaults are the paper's.
 
     Args:
-      config: the numbers.
-      coding: how examples become input.
-      units: hidden and output units.
-      schedule: of the learning rate.
+      config: the settings.
+      coding: how examples become the input of the network.
+      units: hidden and output neurons.
+      schedule: `(learning_rate, num_updates, epochs) -> optax.Schedule`.
       loss: `(scores [B, C], labels [B]) -> [B]`.
-      matmul: of dense layers.
-      augment: `(key, examples) -> examples` while training; None for the config's distortion and
-        mirroring of images.
+      matmul: the product of inputs and weights in dense layers, such as
+        `layers.bfloat16_matmul`.
+      augment: `(key, examples) -> examples` in training; None for the distortion and mirroring of
+        images that the config asks for.
 
     Returns:
       `(hparams, num_updates) -> Pipeline`, as `sj.make_train` takes it.
 
     Raises:
-      UsageError: adversarial steps with Bernoulli input, through which no gradient passes.
+      UsageError: `train.epsilon` is set with Bernoulli input, through which no gradient passes.
     """
     data, train = config.data, config.train
     if train.epsilon and coding is BERNOULLI:
-        raise UsageError("epsilon needs direct input: no gradient passes through drawn spikes")
+        raise UsageError(
+            "epsilon needs direct input, got Bernoulli input, through which no gradient passes"
+        )
 
     def encode(key: jax.Array, images: jax.Array) -> jax.Array:
         if _sees_images(config) and images.ndim == 3:
-            images = images[..., None]  # gray images come without channels
+            images = images[..., None]  # gray images have no channel axis
         return coding.encode(key, images, data.num_steps)
 
     def distort(key: jax.Array, images: jax.Array) -> jax.Array:
         if train.elastic:
             images = sj.augment.elastic(key, images, alpha=train.elastic)
-        if train.flip:  # a key of its own, and elastic's the one it always had
+        if train.flip:  # its own key; `elastic` keeps the key that recorded runs used
             images = sj.augment.horizontal_flip(
                 jax.random.fold_in(key, 1), images, probability=train.flip
             )

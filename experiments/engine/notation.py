@@ -1,7 +1,8 @@
-"""The field's notation of a network: `15C5-P2-40C5-P2-300-10`.
+"""Parser for the usual notation of networks, such as `15C5-P2-40C5-P2-300-10`.
 
-`15C5` is a convolution of 15 filters of 5x5 pixels, `P2` an average pooling over 2x2, a number a
-dense layer of that many units. The module needs no JAX, because the benchmarks' peers use it.
+`15C5` is a convolution with 15 filters of 5x5 pixels, `P2` is an average pooling over 2x2 pixels,
+and a number is a dense layer with that number of units. The module does not import JAX, because the
+benchmarks of other libraries use it, too.
 """
 
 import re
@@ -9,20 +10,20 @@ from typing import NamedTuple
 
 
 class Conv(NamedTuple):
-    """Square kernel, stride 1, no padding."""
+    """A convolution with a square kernel and stride 1."""
 
     features: int
     kernel: int
 
 
 class Pool(NamedTuple):
-    """Average over square windows, stride as wide."""
+    """An average pooling over square windows that do not overlap."""
 
     window: int
 
 
 class Dense(NamedTuple):
-    """All to all."""
+    """A dense layer."""
 
     features: int
 
@@ -31,16 +32,16 @@ Part = Conv | Pool | Dense
 
 
 def parse(network: str) -> list[Part]:
-    """The layers of a network.
+    """Parse the layers of a network.
 
     Args:
       network: parts joined by `-`; dense layers come last.
 
     Returns:
-      One part for each layer.
+      One `Conv`, `Pool` or `Dense` for each layer.
 
     Raises:
-      ValueError: a part that is none of these, or an image layer after a dense one.
+      ValueError: a part has another form, or a `Conv` or `Pool` follows a dense layer.
 
     >>> parse("6C3-300-10")
     [Conv(features=6, kernel=3), Dense(features=300), Dense(features=10)]

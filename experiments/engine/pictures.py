@@ -1,4 +1,4 @@
-"""Pictures of a run: accuracy over epochs, surrogate curves, output spikes before and after."""
+"""Pictures of a single run: learning curve, surrogates, and output spikes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ STYLE = matplotlib.rc_context(
 
 @STYLE
 def learning_curve(folder: Path, title: str, history: sj.training.History) -> None:
-    """`learning_curve.png`: leaves of the history are `[E]`."""
+    """Draw `learning_curve.png`; leaves of the history are `[E]`."""
     figure, axes = plt.subplots(figsize=(5, 3.2), layout="constrained")
     plots.learning_curve(axes, history).set_title(title)
     figure.savefig(folder / "learning_curve.png")
@@ -30,7 +30,7 @@ def learning_curve(folder: Path, title: str, history: sj.training.History) -> No
 
 @STYLE
 def surrogates(folder: Path, width: float) -> None:
-    """`surrogates.png`: the rectangle of that width, and the paper's other curves as wide."""
+    """Draw `surrogates.png`: the paper's four curves, all as wide as the run's rectangle."""
     fwhm = sj.rectangular(width).fwhm
     families = (sj.rectangular, sj.polynomial, sj.sigmoid, sj.gaussian)
     figure, axes = plt.subplots(figsize=(6, 3.2), layout="constrained")
@@ -42,8 +42,15 @@ def surrogates(folder: Path, width: float) -> None:
 
 @STYLE
 def raster(folder: Path, pipeline: sj.Pipeline, before_after: Sequence[Any], test: Any) -> None:
-    """`raster.png`: output spikes for one example, by the first and the last parameters."""
-    # The paper shows a nine (Fig. 4D); where the set has none, its last class.
+    """Draw `raster.png`: output spikes for one test example, before and after training.
+
+    Args:
+      folder: of the picture.
+      pipeline: of the run.
+      before_after: parameters before and after training.
+      test: the test set.
+    """
+    # The paper shows a nine (Fig. 4D); a set with fewer classes shows its last one.
     label = min(9, int(test.labels.max()))
     example = test[0][int(np.argmax(test.labels == label))][None]
     xs = pipeline.encode(jax.random.key(0), example)

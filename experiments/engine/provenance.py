@@ -1,4 +1,4 @@
-"""Where a number comes from: device, versions, commit and command; time and memory of a process."""
+"""The origin of a result: device, versions, commit, command, time and memory."""
 
 import contextlib
 import datetime
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def provenance() -> dict[str, Any]:
-    """Device, versions, commit, command and date, as every row holds them."""
+    """Return device, versions, commit, command and date, as every row stores them."""
     return {
         "device": device(),
         "jax": jax.__version__,
@@ -30,14 +30,14 @@ def provenance() -> dict[str, Any]:
 
 
 def command() -> str:
-    """What was typed: the module that `python -m` was given, and its arguments."""
+    """Return the command line of this process, as `python -m MODULE ARGUMENTS`."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     module = spec.name.removesuffix(".__main__") if spec else "experiments"
     return shlex.join(["python", "-m", module, *sys.argv[1:]])
 
 
 def device() -> str:
-    """The default device in words; for a CPU its model and the cores at hand."""
+    """Return the name of the default device; for a CPU, its model and its usable cores."""
     first = jax.local_devices()[0]
     if first.platform != "cpu":
         return f"{first.platform}: {first.device_kind}"
@@ -53,7 +53,7 @@ def device() -> str:
 
 
 def commit() -> str | None:
-    """The checkout's commit, marked where the code differs from it; None outside git."""
+    """Return the commit, with `-dirty` if the code differs from it; None outside of git."""
 
     def git(*args: str) -> str:
         return subprocess.run(
@@ -62,7 +62,7 @@ def commit() -> str | None:
 
     try:
         head = git("rev-parse", "--short=12", "HEAD")
-        # Only code decides what a run does: rows and pages of an earlier run do not mark it.
+        # Results of earlier runs may differ; only code decides what a run does.
         ours = ("stbp_jax", "experiments", "pyproject.toml", ":!*.md", ":!*.jsonl", ":!*.png")
         return head + ("-dirty" if git("status", "--porcelain", "--", *ours) else "")
     except (OSError, subprocess.CalledProcessError):
@@ -70,13 +70,17 @@ def commit() -> str | None:
 
 
 def peak_bytes() -> int | None:
-    """Peak memory of the default device, where JAX knows it."""
+    """Return the peak memory of the default device in bytes, or None if JAX cannot measure it."""
     stats = jax.local_devices()[0].memory_stats()
     return None if not stats else stats.get("peak_bytes_in_use")
 
 
 class Watch:
-    """Seconds of a run, those of tracing and compiling apart, since the watch was made."""
+    """A stopwatch for a run; it measures tracing and compiling separately.
+
+    Args:
+      before: seconds of the run before this process resumed it.
+    """
 
     def __init__(self, before: float = 0.0) -> None:
         self._began = time.perf_counter() - before
@@ -91,11 +95,11 @@ class Watch:
 
     @property
     def seconds(self) -> float:
-        """All, those of earlier parts of the run too."""
+        """Seconds since the start of the run, including the time before it resumed."""
         return round(time.perf_counter() - self._began, 2)
 
     def fields(self) -> dict[str, Any]:
-        """Time and memory as rows hold them."""
+        """Return time and memory, as rows store them."""
         return {
             "wall_seconds": self.seconds,
             "compile_seconds": round(self._compiling, 2),

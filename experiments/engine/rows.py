@@ -1,6 +1,6 @@
-"""Result rows: one JSON object a line, written as soon as a run ends and never edited.
+"""Result rows: one JSON object on each line, written when a run ends, and never edited.
 
-`upgrade` reads the rows of every earlier layout; all code sees the present one.
+`upgrade` converts rows of earlier layouts, so that all other code handles one layout.
 """
 
 import json
@@ -15,7 +15,7 @@ Row = dict[str, Any]
 
 STUDIES = Path(__file__).parents[1] / "studies"
 
-# Names of the first layout, and what they are called now.
+# Old names in the first layout, and their new names.
 RENAMED = {
     "study": {"initialisation": "initialization"},
     "budget": {"cpu": "quick"},
@@ -27,20 +27,20 @@ RENAMED = {
     },
 }
 MATMULS = {"full_product": "full_matmul", "gathered_product": "event_driven_matmul"}
-# Values that a setting had before it was one.
+# Values that were fixed before they became settings.
 BEFORE = {"share": 1.0}
 
 
 def upgrade(row: Row) -> Row:
-    """A row of any layout in the present one.
+    """Return a row of any layout in the current layout.
 
-    The first layout had flat `settings` in place of the nested `config`; rows that are older still
-    have neither, and get `config` None. Settings of a sweep's points are gone: `hparams` has them.
+    The first layout has flat `settings` in place of the nested `config`. Even older rows have
+    neither, and their `config` becomes None. Settings that a sweep varies are in `hparams`.
     """
     row = row | {
         name: names.get(row[name], row[name]) for name, names in RENAMED.items() if name in row
     }
-    if row.get("config"):  # a field that is newer than the row had its default
+    if row.get("config"):  # a field that is newer than the row gets its default
         parts = Config().asdict()
         return row | {"config": {name: parts[name] | row["config"][name] for name in parts}}
     if "config" in row:
@@ -66,44 +66,44 @@ def upgrade(row: Row) -> Row:
 
 
 def _with_matmul(stream: Row) -> Row:
-    """A stream whose matmul was called its product."""
+    """Rename the field `product` of a stream to `matmul`."""
     name = stream["product"]
     rest = {key: value for key, value in stream.items() if key != "product"}
     return {"matmul": MATMULS.get(name, name)} | rest
 
 
 def read(path: Path) -> Iterator[Row]:
-    """The upgraded rows of a file, in order."""
+    """Yield the rows of a file in the current layout, in order."""
     return map(upgrade, read_lines(path))
 
 
 def of_study(name: str, below: Path = STUDIES) -> list[Row]:
-    """All recorded rows of a study, oldest first within a file."""
+    """Return all recorded rows of a study; each file is in the order of its lines."""
     files = sorted((below / name / "results").glob("*.jsonl"))
     return [row for file in files for row in read(file)]
 
 
 def home(study: str, data: str, below: Path = STUDIES) -> Path:
-    """The file that records a study's rows on a data set."""
+    """Return the file with the rows of a study on a data set."""
     return below / study / "results" / f"{data}.jsonl"
 
 
 def read_lines(path: Path) -> Iterator[Row]:
-    """The lines of a file as they are; none where there is no file."""
+    """Yield the rows of a file as they are; a missing file has none."""
     for line in path.read_text().splitlines() if path.exists() else ():
         if line.strip():
             yield json.loads(line)
 
 
 def write_lines(path: Path, lines: Iterable[Row]) -> None:
-    """The lines in place of a file's, whole or not at all."""
+    """Replace the rows of a file; an interruption leaves the old file."""
     partial = path.with_suffix(".partial")
     partial.write_text("".join(json.dumps(line, default=plain) + "\n" for line in lines))
     partial.replace(path)
 
 
 def append(path: Path, row: Row) -> None:
-    """Adds a row on a line of its own, flushed to disk."""
+    """Append a row to a file and flush it to disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         file.write(json.dumps(row, default=plain) + "\n")
@@ -112,22 +112,29 @@ def append(path: Path, row: Row) -> None:
 
 
 def merge(file: Path, below: Path = STUDIES) -> int:
-    """Appends a file's rows to those of their studies, each row once; returns how many were new.
+    """Append the rows of a file to the results of their studies, without duplicates.
+
+    Args:
+      file: of rows, such as `reproduce --results FOLDER` writes.
+      below: folder of the studies.
+
+    Returns:
+      The number of new rows.
 
     Raises:
-      UsageError: the file cannot be read, or holds smoke rows or rows of an unknown study.
+      UsageError: the file cannot be read, or it holds smoke rows or rows of an unknown study.
     """
     try:
         lines = [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
     except (OSError, ValueError) as error:
-        raise UsageError(f"merge takes a file of rows: {error}") from None
+        raise UsageError(f"file must be a file of result rows, got {file}: {error}") from None
     new = 0
     for raw in lines:
         row = upgrade(raw)
         if row["budget"] == "smoke" or not (below / row["study"] / "study.py").exists():
             raise UsageError(
-                f"merge takes rows of studies, and no smoke; {file} has {row['study']} at budget "
-                f"{row['budget']}"
+                f"rows of {file} must belong to a study and not to the budget smoke, got "
+                f"{row['study']} at budget {row['budget']}"
             )
         target = home(row["study"], row["dataset"], below)
         if not target.exists() or row not in list(read(target)):
@@ -137,14 +144,14 @@ def merge(file: Path, below: Path = STUDIES) -> int:
 
 
 def plain(value: Any) -> Any:
-    """What JSON can hold of an array or a number of NumPy's."""
+    """Convert an array or a NumPy number for `json.dumps`."""
     if hasattr(value, "tolist"):
         return value.tolist()
-    raise TypeError(f"no JSON for {type(value)}")
+    raise TypeError(f"value must be JSON, an array or a NumPy number, got {type(value)}")
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values look the same in a row."""
+    """Return whether two values have the same JSON."""
     return json.dumps(one, sort_keys=True, default=plain) == json.dumps(
         other, sort_keys=True, default=plain
     )

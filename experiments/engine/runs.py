@@ -1,7 +1,8 @@
-"""From a job to its rows: one program trains all points and seeds, epoch by epoch.
+"""Training of a job: one compiled program trains all its points and seeds.
 
-A lone run is a sweep of one point and one seed. After every epoch the run folder holds the metrics
-and the state, so that the same job goes on where it stopped, bit for bit.
+A point is one set of hyper-parameters, and a single run has one point and one seed. After every
+epoch the run folder holds the metrics and the training state. An interrupted job therefore resumes
+from its last epoch, and the result is the same to the bit.
 """
 
 import sys
@@ -35,15 +36,15 @@ def variant(
     load: Callable[[Config, int], Sets] | None = None,
     **recipe: Any,
 ) -> Variant:
-    """A variant that trains a network of `models.build`.
+    """Return a variant that trains a network of `models.build`.
 
     Args:
-      about: what sets it apart.
-      quick: what two cores do in minutes.
-      long: what two cores do in hours.
-      full: the paper's own run.
-      load: where the examples come from; None for the library's data set of the config's name.
-      **recipe: as `models.build` takes them.
+      about: a short description.
+      quick: plan for minutes on two cores; None if the variant has none.
+      long: plan for hours on two cores; None if the variant has none.
+      full: plan of the paper's protocol; None if the variant has none.
+      load: `(config, seed) -> (train, test)`; None for `load_named`.
+      **recipe: keyword arguments of `models.build`.
     """
     plans = {"full": full, "long": long, "quick": quick}
     return Variant(
@@ -55,7 +56,18 @@ def variant(
 
 
 def load_named(config: Config, seed: int) -> Sets:
-    """The first examples of the library's data set of the config's name; the seed is not used."""
+    """Load the data set `config.data.name` from `stbp_jax.data`, cut to the sizes in the config.
+
+    Args:
+      config: its `data` names the set and the numbers of examples.
+      seed: not used; the examples are the same for all seeds.
+
+    Returns:
+      `(train, test)`, the first examples of each set.
+
+    Raises:
+      UsageError: the name is unknown, or the data cannot be read.
+    """
     wanted = config.data
     try:
         train, test = data.load(wanted.name)
@@ -67,14 +79,14 @@ def load_named(config: Config, seed: int) -> Sets:
 
 
 class Program(NamedTuple):
-    """What trains all points with all seeds.
+    """A program that trains H points with S seeds each.
 
     Attributes:
       build: `(hparams, num_updates) -> Pipeline`.
-      config: of the run.
-      points: hyper-parameters, H of them.
-      seeds: S of them.
-      sets: `(train, held out, test)` of each seed, or one for all.
+      config: all settings.
+      points: H sets of hyper-parameters.
+      seeds: S seeds.
+      sets: `(train, validation, test)` for each seed, or one triple for all seeds.
     """
 
     build: sj.training.Build
@@ -84,30 +96,29 @@ class Program(NamedTuple):
     sets: list[tuple[Any, Any, Any]]
 
     @property
-    def alone(self) -> bool:
-        """Whether there is one point and one seed: a program without their axes."""
+    def is_single(self) -> bool:
+        """Whether the program has one point and one seed, and thus no axes H and S."""
         return len(self.points) == len(self.seeds) == 1
 
     @property
     def train_config(self) -> sj.TrainConfig:
-        """Of the whole run."""
+        """Epochs and batch size, as `sj.make_train` takes them."""
         return sj.TrainConfig(self.config.train.epochs, self.config.train.batch_size)
 
 
 def train(job: Job, folder: Path, until: float = FOREVER) -> list[Row]:
-    """Trains all points and seeds of a job in one program.
+    """Train all points and seeds of a job in one program.
 
     Args:
-      job: what is asked for; `studies.programs` makes jobs of one program each.
-      folder: of the run; one that holds an unfinished run of the same job goes on.
-      until: of `time.monotonic`; no epoch begins later.
+      job: the requested runs; `studies.programs` splits a job into jobs of one program each.
+      folder: of the run; an unfinished run of the same job in it resumes.
+      until: a time of `time.monotonic()`, in seconds; no epoch starts later, except the first.
 
     Returns:
-      A row for each point and seed, the seeds of a point together; none where the run has not
-      ended.
+      A row for each point and seed, ordered by point; an empty list if the run has not ended.
 
     Raises:
-      UsageError: numbers that do not fit, or a folder of another run.
+      UsageError: a setting is invalid, or the folder belongs to another run.
     """
     program, source = prepared(job), provenance.provenance()
     epochs = job.config.train.epochs
@@ -115,18 +126,18 @@ def train(job: Job, folder: Path, until: float = FOREVER) -> list[Row]:
         done = list(rows.read_lines(folder / folders.METRICS))
         watch = provenance.Watch(done[-1]["seconds"] if done else 0.0)
         try:
-            state = folders.load_state(folder, _form(program))
+            state = folders.load_state(folder, _state_shapes(program))
         except (TypeError, ValueError) as error:
             raise UsageError(str(error)) from error
-        # A run that was killed between the two files has a line of metrics more.
-        done = done[: _epochs_of(program, state)]
+        # A run that stopped between the two writes has one more line of metrics than epochs.
+        done = done[: _epochs_done(program, state)]
         rows.write_lines(folder / folders.METRICS, done)
         bar = tqdm(
             total=epochs,
             initial=len(done),
             unit="epoch",
             desc=f"{job.study} {job.variant} seed {', '.join(map(str, job.seeds))}",
-            mininterval=0.1 if sys.stderr.isatty() else 30,  # a log wants lines, not a picture
+            mininterval=0.1 if sys.stderr.isatty() else 30,  # a log file gets few lines
         )
         validated, interrupt = _validator(program), None
         try:
@@ -135,7 +146,7 @@ def train(job: Job, folder: Path, until: float = FOREVER) -> list[Row]:
                 done.append(
                     {"epoch": len(done) + 1, "seconds": watch.seconds}
                     | {"validation_accuracy": validated(state.params)}
-                    | flat(measured)
+                    | by_row_name(measured)
                 )
                 rows.append(folder / folders.METRICS, done[-1])
                 folders.save_state(folder, state)
@@ -145,8 +156,8 @@ def train(job: Job, folder: Path, until: float = FOREVER) -> list[Row]:
         except KeyboardInterrupt as error:
             interrupt = error
         bar.close()
-        if state is not None and program.alone:
-            _leave(program, folder, state.params, done)
+        if state is not None and program.is_single:
+            _save_results(program, folder, state.params, done)
         if interrupt is not None:
             raise interrupt
         if len(done) < epochs:
@@ -157,7 +168,7 @@ def train(job: Job, folder: Path, until: float = FOREVER) -> list[Row]:
         made = extend(job, folder, made) if extend else made
         for row in made:
             rows.append(folder / folders.ROW, row)
-        (folder / folders.STATE).unlink()  # nothing goes on from it
+        (folder / folders.STATE).unlink()  # a finished run does not resume
     return made
 
 
@@ -165,60 +176,63 @@ def train(job: Job, folder: Path, until: float = FOREVER) -> list[Row]:
 
 
 def prepared(job: Job) -> Program:
-    """The program of a job, its examples loaded.
+    """Return the program of a job, with its examples loaded.
 
     Raises:
-      UsageError: the examples are not there, or fewer than asked for.
+      UsageError: the examples cannot be read, or there are fewer than the config asks for.
     """
     variant, config = job.chosen, job.config
-    # Named sets are the same for all seeds.
+    # `load_named` returns the same sets for all seeds.
     seeds = job.seeds[:1] if variant.load is load_named else job.seeds
     loads = [variant.load(config, seed) for seed in seeds]
-    sets = [_parted(config, train, test) for train, test in loads]
+    sets = [_with_validation(config, train, test) for train, test in loads]
     points = job.points or [models.hparams(config)]
     return Program(variant.build(config), config, points, job.seeds, sets)
 
 
-def _parted(config: Config, train: Any, test: Any) -> tuple[Any, Any, Any]:
-    """`(learned from, held out, tested on)`: what the config's numbers leave of two sets."""
+def _with_validation(config: Config, train: Any, test: Any) -> tuple[Any, Any, Any]:
+    """Split off the validation examples: `(train, validation, test)`."""
     left = len(train.labels) - config.data.validation
     if not 0 < left <= len(train.labels):
         raise UsageError(
-            f"data.validation must be from 0 to fewer than the {len(train.labels)} training "
+            f"data.validation must be from 0 to {len(train.labels) - 1}, fewer than the training "
             f"examples, got {config.data.validation}"
         )
     return cut(train, slice(left)), cut(train, slice(left, None)), test
 
 
 def cut(examples: Any, part: slice) -> Any:
-    """A part of a set, of the set's type."""
+    """Return a slice of the examples of a set, as a set of the same type."""
     return type(examples)(*(array[part] for array in examples))
 
 
-def _first(program: Program, point: int = 0, seed: int = 0) -> sj.TrainState:
-    """The state of one point and seed before the first update."""
+def _initial_state(program: Program, point: int = 0, seed: int = 0) -> sj.TrainState:
+    """Return the state of one point and seed before the first update."""
     train = program.sets[seed % len(program.sets)][0]
     key = jax.random.key(program.seeds[seed])
     hparams = program.points[point]
     return sj.training.init_state(program.build, program.train_config, key, hparams, train)
 
 
-def _form(program: Program) -> sj.TrainState:
-    """Shapes and dtypes of a state; points and sets are checked, nothing is computed."""
+def _state_shapes(program: Program) -> sj.TrainState:
+    """Return the shapes and dtypes of the state.
+
+    This traces the setup of every point, which checks points and sets before any computation.
+    """
     for point in range(len(program.points)):
-        form = jax.eval_shape(lambda point=point: _first(program, point))
-    if program.alone:
-        return form
+        shapes = jax.eval_shape(lambda point=point: _initial_state(program, point))
+    if program.is_single:
+        return shapes
     axes = (len(program.points), len(program.seeds))
-    return jax.tree.map(lambda of: jax.ShapeDtypeStruct((*axes, *of.shape), of.dtype), form)
+    return jax.tree.map(lambda of: jax.ShapeDtypeStruct((*axes, *of.shape), of.dtype), shapes)
 
 
 def _epochs(
     program: Program, state: sj.TrainState | None
 ) -> Iterator[tuple[sj.TrainState, sj.training.History]]:
-    """The state and the history after each epoch that is left."""
+    """Yield the state and the history after each remaining epoch."""
     build, config = program.build, program.train_config
-    if program.alone:
+    if program.is_single:
         (train, _, test), key = program.sets[0], jax.random.key(program.seeds[0])
         return sj.train_epochs(build, config, key, program.points[0], train, test, state=state)
     trains, _, tests = zip(*program.sets, strict=True)
@@ -239,13 +253,13 @@ def _epochs(
 
 
 def _stacked(sets: Sequence[Any]) -> Any:
-    """One set as it is, or the sets of all seeds with an axis S."""
+    """Return a single set as it is, and several sets stacked on a leading axis S."""
     if len(sets) == 1:
         return sets[0]
     return type(sets[0])(*(np.stack(arrays) for arrays in zip(*sets, strict=True)))
 
 
-def _epochs_of(program: Program, state: sj.TrainState | None) -> int:
+def _epochs_done(program: Program, state: sj.TrainState | None) -> int:
     if state is None:
         return 0
     updates = len(program.sets[0][0].labels) // program.train_config.batch_size
@@ -253,12 +267,12 @@ def _epochs_of(program: Program, state: sj.TrainState | None) -> int:
 
 
 def _validator(program: Program) -> Callable[[Any], float | None]:
-    """`params -> accuracy` on the examples held out, with the same draws at every call.
+    """Return `params -> validation accuracy`, which uses the same random draws at every call.
 
-    A sweep only leaves these examples out: nothing is chosen in it, and the accuracy is None.
+    The accuracy is None without validation examples and for a sweep, in which no epoch is chosen.
     """
     held = program.sets[0][1]
-    if not (program.alone and len(held.labels)):
+    if not (program.is_single and len(held.labels)):
         return lambda params: None
     updates = sj.training.num_updates(program.train_config, program.sets[0][0])
     pipeline = program.build(program.points[0], updates)
@@ -267,20 +281,20 @@ def _validator(program: Program) -> Callable[[Any], float | None]:
     return lambda params: float(accuracy(params, *held))
 
 
-# Rows have names of their own for two numbers of an `Evaluation`.
-IN_ROWS = {"loss": "test_loss", "accuracy": "test_accuracy"}
+# Fields of `Evaluation` whose names in rows differ.
+ROW_NAMES = {"loss": "test_loss", "accuracy": "test_accuracy"}
 
 
-def flat(history: sj.training.History) -> dict[str, np.ndarray]:
-    """A history by the names that rows have."""
+def by_row_name(history: sj.training.History) -> dict[str, np.ndarray]:
+    """Return the arrays of a history by their names in rows."""
     numbers = history._asdict()
     test = numbers.pop("test")._asdict()
-    numbers |= {IN_ROWS.get(name, name): value for name, value in test.items()}
+    numbers |= {ROW_NAMES.get(name, name): value for name, value in test.items()}
     return {name: np.asarray(value) for name, value in numbers.items()}
 
 
 def history(done: list[Row]) -> sj.training.History:
-    """The history `[E, ...]` of a lone run's lines of metrics."""
+    """Return the history `[E, ...]` of a single run from its lines of metrics."""
 
     def over_epochs(name: str) -> Any:
         return np.stack([epoch[name] for epoch in done])
@@ -289,20 +303,20 @@ def history(done: list[Row]) -> sj.training.History:
     return sj.training.History(
         loss=over_epochs("loss"),
         train_accuracy=over_epochs("train_accuracy"),
-        test=sj.training.Evaluation(*(over_epochs(IN_ROWS.get(name, name)) for name in names)),
+        test=sj.training.Evaluation(*(over_epochs(ROW_NAMES.get(name, name)) for name in names)),
         non_finite_updates=over_epochs("non_finite_updates"),
     )
 
 
-# What a run leaves --------------------------------------------------------------------------------
+# Results -----------------------------------------------------------------------------------------
 
 
 def _rows(program: Program, done: list[Row]) -> Iterator[Row]:
-    """A row for each point and seed, point by point."""
+    """Yield a row for each point and seed, ordered by point."""
     config, (train, _, test) = program.config, program.sets[0]
     shape = slice_shape(program)
-    axes = (None, None) if program.alone else ()
-    accuracy, rates, operations = (  # JSON would show the digits of float32
+    axes = (None, None) if program.is_single else ()
+    accuracy, rates, operations = (  # float64, so that JSON shows short decimals
         np.stack([np.asarray(epoch[name], np.float64)[axes] for epoch in done])  # [E, H, S, ...]
         for name in ("test_accuracy", "firing_rate", "operations")
     )
@@ -334,26 +348,28 @@ def _rows(program: Program, done: list[Row]) -> Iterator[Row]:
 
 
 def slice_shape(program: Program) -> tuple[int, ...]:
-    """Shape of what the network gets of an example at one step."""
+    """Return the shape of one example's input at one time step."""
     inputs = program.sets[0][0][0]
     batch = jax.ShapeDtypeStruct((1, *inputs.shape[1:]), inputs.dtype)
     pipeline = program.build(program.points[0], 1)
     return jax.eval_shape(pipeline.encode, jax.random.key(0), batch).shape[2:]
 
 
-def _leave(program: Program, folder: Path, params: Any, done: list[Row]) -> None:
-    """Parameters and pictures of a lone run."""
+def _save_results(program: Program, folder: Path, params: Any, done: list[Row]) -> None:
+    """Save the parameters and draw the pictures of a single run."""
     pipeline = program.build(program.points[0], 1)
     sj.save(folder / "params.npz", pipeline.network, params)
     name = models.network_name(program.config, slice_shape(program))
     pictures.learning_curve(folder, f"{name} on {program.config.data.name}", history(done))
-    if np.size(done[-1]["operations"]):  # a layer that spikes is counted
+    if np.size(done[-1]["operations"]):  # only spiking layers have counts
         pictures.surrogates(folder, program.config.model.width)
-        pictures.raster(folder, pipeline, (_first(program).params, params), program.sets[0][2])
+        pictures.raster(
+            folder, pipeline, (_initial_state(program).params, params), program.sets[0][2]
+        )
 
 
 def _report(bar: tqdm, epoch: Row) -> None:
-    """One step of the bar, and warnings of what will not learn."""
+    """Advance the progress bar, and warn of silent layers and of updates that are not finite."""
     means = {name: float(np.mean(epoch[name])) for name in ("loss", "test_accuracy")}
     bar.set_postfix({name: f"{mean:.4f}" for name, mean in means.items()}, refresh=False)
     bar.update()

@@ -1,4 +1,4 @@
-"""Studies: a claim, the variants that test it, and how much of each a budget pays for."""
+"""Studies: each has a claim, variants that test it, and a plan for each budget."""
 
 import importlib
 import re
@@ -12,20 +12,21 @@ from experiments.engine.models import HParams
 from experiments.engine.rows import Row
 from stbp_jax.training import Build
 
-# Seconds; minutes on two cores; hours on two cores; as the paper ran it.
+# Seconds; minutes on two cores; hours on two cores; the paper's protocol.
 BUDGETS = ("smoke", "quick", "long", "full")
 SMOKE = {"limit": 200, "validation": 40, "epochs": 2, "num_steps": 4, "batch_size": 20}
 
-Sets = tuple[Any, Any]  # to train and to test on
+Sets = tuple[Any, Any]  # training set and test set
 
 
 class Plan(NamedTuple):
-    """How much of a variant a budget pays for.
+    """The runs of a variant at one budget.
 
     Attributes:
-      seeds: how many; they are 0, 1, ...
-      config: all numbers.
-      points: hyper-parameters of each point of a sweep; None for one run with the config's.
+      seeds: number of seeds; the seeds are 0, 1, ...
+      config: all settings.
+      points: hyper-parameters of each point of a sweep; None for a single run, whose
+        hyper-parameters come from the config.
     """
 
     seeds: int
@@ -34,17 +35,17 @@ class Plan(NamedTuple):
 
 
 class Variant(NamedTuple):
-    """One thing that is trained or measured.
+    """One network or method of a study.
 
     Attributes:
-      about: what sets it apart, in a few words.
-      plans: by budget; a budget that is not there cannot pay for the variant. The smoke plan is
-        made of the first plan where it is not given.
+      about: a short description.
+      plans: plan of each budget; the variant does not run at a missing budget. A missing smoke plan
+        is a small version of the first plan.
       load: `(config, seed) -> (train, test)`, each a `Dataset` or `Recordings`.
-      build: `config -> Build`, as `sj.make_train` takes it.
-      extend: `(job, folder, rows) -> rows`, what is measured or drawn when a run has trained; the
-        folder holds its parameters, and the rows are not yet written.
-      run: `(job, folder, until) -> rows`, in place of `runs.train`, where nothing is trained.
+      build: `config -> Build`; `sj.make_train` takes the `Build`.
+      extend: optional, `(job, folder, rows) -> rows`: measures or draws more after training. The
+        folder holds the parameters, and the rows are not yet written.
+      run: optional, `(job, folder, until) -> rows`: replaces `runs.train` if nothing is trained.
     """
 
     about: str
@@ -56,13 +57,13 @@ class Variant(NamedTuple):
 
 
 class Study(NamedTuple):
-    """The variants of one `study.py`, and what its docstring says.
+    """The variants of one `study.py`, and the title and claim from its docstring.
 
     Attributes:
-      name: of its folder.
-      title: the table or figure of the paper.
-      claim: what is put to the test.
-      variants: by name; the first runs where none is named.
+      name: of the study's folder.
+      title: first line of the docstring.
+      claim: the statement that the study tests.
+      variants: by name; the first is the default of `run`.
     """
 
     name: str
@@ -72,7 +73,16 @@ class Study(NamedTuple):
 
 
 class Job(NamedTuple):
-    """Runs of one variant: what is asked for, or what is missing of it."""
+    """Runs of one variant that are requested or missing.
+
+    Attributes:
+      study: name of the study.
+      variant: name of the variant.
+      budget: one of `BUDGETS`.
+      seeds: the seeds themselves.
+      config: all settings.
+      points: as in `Plan`.
+    """
 
     study: str
     variant: str
@@ -83,12 +93,12 @@ class Job(NamedTuple):
 
     @property
     def chosen(self) -> Variant:
-        """The variant itself."""
+        """The variant with that name."""
         return load(self.study).variants[self.variant]
 
     @property
     def label(self) -> Row:
-        """The fields by which rows of this job are found again."""
+        """The fields that identify the job in its rows."""
         return {"study": self.study, "variant": self.variant, "budget": self.budget}
 
 
@@ -96,10 +106,10 @@ NAMES = sorted(path.parent.name for path in rows.STUDIES.glob("*/study.py"))
 
 
 def load(name: str) -> Study:
-    """The study of that name.
+    """Load the study with that name.
 
     Raises:
-      UsageError: there is none; near misses are named.
+      UsageError: the name is unknown; the message suggests similar names.
     """
     if name not in NAMES:
         raise UsageError(f"no study is called {name!r}.{near(name, NAMES)}")
@@ -111,7 +121,11 @@ def load(name: str) -> Study:
 
 
 def plan(variant: Variant, budget: str) -> Plan | None:
-    """What the budget pays for; None where it cannot pay for the variant."""
+    """Return the plan of a variant at a budget, or None if the variant does not run at it.
+
+    Raises:
+      UsageError: the budget is unknown.
+    """
     if budget not in BUDGETS:
         raise UsageError(f"budget must be one of {', '.join(BUDGETS)}, got {budget!r}")
     if budget == "smoke" and "smoke" not in variant.plans:
@@ -121,10 +135,15 @@ def plan(variant: Variant, budget: str) -> Plan | None:
 
 
 def job(name: str, variant: str, budget: str) -> Job | None:
-    """All runs of a variant that the budget pays for; None where it cannot pay for any.
+    """Return all runs of a variant at a budget, or None if the variant does not run at it.
+
+    Args:
+      name: of the study.
+      variant: name of the variant.
+      budget: one of `BUDGETS`.
 
     Raises:
-      UsageError: unknown names; near misses are named.
+      UsageError: a name is unknown; the message suggests similar names.
     """
     study = load(name)
     if variant not in study.variants:
@@ -136,12 +155,21 @@ def job(name: str, variant: str, budget: str) -> Job | None:
 
 
 def programs(job: Job) -> list[Job]:
-    """The job as one job a program: a sweep's is one, of lone runs each seed has its own."""
+    """Split a job into one job for each compiled program.
+
+    A sweep trains all its seeds in one program; without a sweep each seed runs by itself.
+    """
     return [job] if job.points else [job._replace(seeds=[seed]) for seed in job.seeds]
 
 
 def recorded(job: Job, among: Sequence[Row]) -> list[int]:
-    """The job's seeds whose rows are among these: same config, and every point of a sweep."""
+    """Return the seeds of a job that have rows.
+
+    Args:
+      job: the requested runs.
+      among: recorded rows. A row counts if its study, variant, budget and config are the job's; a
+        seed of a sweep needs a row for every point.
+    """
     mine = [
         row
         for row in among

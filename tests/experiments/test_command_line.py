@@ -52,10 +52,10 @@ def test_an_interrupted_run_is_resumed(tmp_path, capsys, monkeypatch):
         (["reproduce", "digts"], "no study is called 'digts'. Did you mean 'digits'"),
         (["reproduce", "digits/sdp"], "digits has no variant 'sdp'"),
         (["reproduce", "--budget", "gpu"], "--budget must be one of smoke, quick, long, full"),
-        (["reproduce", "--budget", "smoke"], "smoke runs and --afresh need --results FOLDER"),
+        (["reproduce", "--budget", "smoke"], "budget smoke and --afresh need --results FOLDER"),
         (["reproduce", "--minutes", "0"], "--minutes must be positive, got 0"),
-        (["reproduce", "--afresh"], "smoke runs and --afresh need --results FOLDER"),
-        (["merge", "nowhere"], "merge takes a file of rows"),
+        (["reproduce", "--afresh"], "budget smoke and --afresh need --results FOLDER"),
+        (["merge", "nowhere"], "file must be a file of result rows, got nowhere"),
     ],
 )
 def test_wrong_usage(argv, message, tmp_path, capsys):
@@ -184,5 +184,5 @@ def test_smoke_runs_are_no_results(fake, tmp_path):
     assert reproduce("--budget", "smoke", "--results", str(tmp_path / "out")) == 0
     file = tmp_path / "out" / "rows.jsonl"
     assert len(list(rows.read(file))) == 3
-    with pytest.raises(UsageError, match="and no smoke"):
+    with pytest.raises(UsageError, match="not to the budget smoke"):
         rows.merge(file)

@@ -108,7 +108,7 @@ def test_a_state_comes_back_bit_for_bit(tmp_path):
 )
 def test_a_state_of_another_run_is_refused(other, tmp_path):
     folders.save_state(tmp_path, STATE)
-    with pytest.raises(UsageError, match="as this run does"):
+    with pytest.raises(UsageError, match="as in this run"):
         folders.load_state(tmp_path, other)
 
 

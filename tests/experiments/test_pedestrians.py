@@ -107,7 +107,7 @@ def test_resize_is_upright_and_exposure_does_not_matter(root):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_train": 9}, "validation must be fewer than the 9 training examples, got 10"),
+        ({"num_train": 9}, "validation must be less than the 9 training examples, got 10"),
         ({"num_train": 500}, "num_train without validation must be from 0 to 160, got 490"),
         ({"num_test": 500}, "num_test must be from 0 to 160, got 500"),
         ({"validation": 81}, "validation must be from 0 to 80, got 81"),

@@ -59,9 +59,9 @@ def test_merge_appends_each_row_once(tmp_path):
 @pytest.mark.parametrize("change", [{"budget": "smoke"}, {"study": "unknown"}])
 def test_merge_refuses(change, tmp_path):
     rows.append(tmp_path / "rows.jsonl", FIRST | change)
-    with pytest.raises(UsageError, match="merge takes rows of studies"):
+    with pytest.raises(UsageError, match="must belong to a study"):
         rows.merge(tmp_path / "rows.jsonl")
-    with pytest.raises(UsageError, match="merge takes a file of rows"):
+    with pytest.raises(UsageError, match="must be a file of result rows"):
         rows.merge(tmp_path / "nowhere.jsonl")
 
 
