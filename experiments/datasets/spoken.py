@@ -132,7 +132,7 @@ def _few(path: Path, chosen: NDArray[np.int64]) -> NDArray[np.uint32]:
 
 
 def _heard(sound: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Cut a recording to 0.7 s and scale it, because speakers differ in loudness."""
+    """Scale a recording by its loudness, which differs among speakers, and cut it to 0.7 s."""
     loudness = np.sqrt(np.mean(sound**2))
     return (LEVEL / np.maximum(loudness, 1e-6) * sound)[: WINDOW * EAR.rate // 1_000_000]
 

@@ -1,8 +1,8 @@
-"""Renders pages, pictures and docstrings of the studies from their rows.
+"""Tables, pictures and docstrings of the studies, rendered from their result rows.
 
-What lies between two marker lines of a page, such as `<!-- rows: begin -->` and
-`<!-- rows: end -->`, is rendered, and so are `Result:` and `Time:` of a `study.py`; the rest is
-written by hand.
+The report replaces the text between two marker lines of a page, such as `<!-- rows: begin -->` and
+`<!-- rows: end -->`, and the lines `Result:` and `Time:` in the docstring of a `study.py`. All
+other text is written by hand.
 """
 
 import re
@@ -19,11 +19,18 @@ ROOT = Path(__file__).parents[2]
 
 
 def render(*, check: bool = False) -> int:
-    """Renders everything, or with `check` only compares: 1 where a page does not show its rows."""
+    """Render all pages and pictures.
+
+    Args:
+      check: whether to compare the pages only, and to write nothing.
+
+    Returns:
+      The exit code: 1 if `check` is set and a page is out of date, else 0.
+    """
     runs = {name: frames.of_study(name) for name in studies.NAMES}
     stale = {path: text for path, text in _files(runs).items() if path.read_text() != text}
     for path, text in stale.items():
-        print(f"{'stale' if check else 'rendered'}: {path.relative_to(ROOT)}")
+        print(f"{'out of date' if check else 'rendered'}: {path.relative_to(ROOT)}")
         if not check:
             path.write_text(text)
     for name in () if check else studies.NAMES:
@@ -32,7 +39,7 @@ def render(*, check: bool = False) -> int:
 
 
 def draw(name: str, runs: Frame) -> None:
-    """All pictures of a study that show rows."""
+    """Draw all pictures of a study that are made from rows."""
     if runs.empty:
         return
     folder = rows.STUDIES / name
@@ -43,7 +50,7 @@ def draw(name: str, runs: Frame) -> None:
 
 
 def _files(runs: Mapping[str, Frame]) -> dict[Path, str]:
-    """All rendered files as they should be."""
+    """Return the expected text of all rendered files."""
     paper, beyond = (
         [one for target in asked if (one := tables.shown(target, runs[target.study]))]
         for asked in (targets.PAPER, targets.BEYOND)
@@ -74,10 +81,16 @@ def _first(name: str, among: list[Shown]) -> Shown | None:
 
 
 def between(page: Path, text: str, name: str, content: str) -> str:
-    """The text with other content between the markers of that name.
+    """Replace the content between the markers of a name.
+
+    Args:
+      page: path of the page, for the error message.
+      text: of the page.
+      name: of the markers.
+      content: new lines between them.
 
     Raises:
-      ValueError: the page lacks a marker.
+      ValueError: the page has no such markers.
     """
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     head, found, rest = text.partition(begin)
@@ -88,7 +101,7 @@ def between(page: Path, text: str, name: str, content: str) -> str:
 
 
 def docstring(text: str, result: str, time: str) -> str:
-    """The code of a study with these lines `Result:` and `Time:` in its docstring."""
+    """Replace the lines `Result:` and `Time:` in the docstring of a study."""
     for name, value in (("Result:", result), ("Time:", time)):
         indent = 9 * " "
         lines = textwrap.fill(

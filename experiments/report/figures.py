@@ -1,4 +1,4 @@
-"""Pictures of the studies: learning curves, and what their own figures share."""
+"""Learning curves of the studies, and helpers for their other pictures."""
 
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,16 @@ from experiments.report import frames, targets
 from experiments.report.frames import Frame
 
 CURVES = "learning_curves.png"
-MOST = 8  # lines that one picture can hold
+MOST = 8  # largest number of lines in a picture
 
 
 def panels(columns: int, *, size: tuple[float, float], **shared: Any) -> tuple[Figure, list[Axes]]:
-    """A figure and its axes, side by side, without the upper and right frame.
+    """Make a figure with axes side by side, without top and right spines.
 
     Args:
-      columns: how many.
-      size: of the figure, in inches.
-      **shared: as `Figure.subplots` takes them.
+      columns: number of axes.
+      size: width and height of the figure, in inches.
+      **shared: arguments of `Figure.subplots`.
     """
     figure = Figure(figsize=size, dpi=140, layout="constrained")
     found = list(figure.subplots(1, columns, squeeze=False, **shared)[0])
@@ -32,12 +32,17 @@ def panels(columns: int, *, size: tuple[float, float], **shared: Any) -> tuple[F
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes the picture; the same figure gives the same bytes."""
+    """Write the picture, with the same bytes for the same figure."""
     figure.savefig(path, metadata={"Software": None})
 
 
 def band(axes: Axes, runs: Frame, **style: Any) -> np.ndarray:
-    """Test accuracy over epochs: mean and s.d. over seeds.
+    """Draw test accuracy over epochs: mean and standard deviation over seeds.
+
+    Args:
+      axes: of the plot.
+      runs: of one experiment.
+      **style: arguments of `Axes.plot`.
 
     Returns:
       `[2, E]`, the lower and the upper edge of the band, in percent.
@@ -53,14 +58,24 @@ def band(axes: Axes, runs: Frame, **style: Any) -> np.ndarray:
 
 
 def points(axes: Axes, xs: Any, runs: list[Frame], **style: Any) -> None:
-    """Mean accuracies at some places, with their 95 % intervals."""
+    """Draw mean accuracies with their 95 % intervals.
+
+    Args:
+      axes: of the plot.
+      xs: positions on the x axis.
+      runs: runs at each position.
+      **style: arguments of `Axes.errorbar`.
+    """
     found = [frames.difference(frames.by_seed(part), 0.0) for part in runs]
     halves = [0.0 if np.isnan(d.low) else d.high - d.mean for d in found]
     axes.errorbar(xs, [d.mean for d in found], halves, fmt="o-", ms=4, capsize=3, **style)
 
 
 def shown(study: Study, runs: Frame) -> list[tuple[str, Frame]]:
-    """The experiments of several seeds whose rows have learning curves, with their labels."""
+    """Return label and runs of each experiment with learning curves and several seeds.
+
+    The list is empty if there are more than `MOST` experiments.
+    """
     parts = [
         part
         for part in frames.experiments(runs)
@@ -84,7 +99,7 @@ def _length(values: Any) -> int:
 
 
 def learning_curves(study: Study, runs: Frame, folder: Path) -> None:
-    """`learning_curves.png`: test accuracy over epochs, and the paper's as a dashed line."""
+    """Draw `learning_curves.png`: test accuracy over epochs, and the paper's as a dashed line."""
     lines = shown(study, runs)
     if not lines:
         return
@@ -97,7 +112,7 @@ def learning_curves(study: Study, runs: Frame, folder: Path) -> None:
     bounds, drawn = [], set()
     for i, (label, part) in enumerate(lines):
         edges = band(axes, part, color=f"C{i}", label=f"{label} ({len(part)} seeds)")
-        # The first tenth climbs from anywhere; it must not squeeze what is compared.
+        # The first tenth of the epochs does not set the limits of the y axis.
         settled = slice(min(edges.shape[1] - 1, max(1, edges.shape[1] // 10)), None)
         bounds += [edges[0, settled].min(), edges[1, settled].max()]
         variant = part["variant"].iloc[0]
@@ -118,7 +133,7 @@ def learning_curves(study: Study, runs: Frame, folder: Path) -> None:
 
 
 def setting(runs: Frame) -> str:
-    """Network, data, examples, T and seeds, for a title."""
+    """Return network, data, examples, T and seeds, for a title."""
     row = frames.newest(runs)
     return (
         f"{row['network']} on {row['dataset']}, {row['num_train']:,} training examples, "

@@ -1,4 +1,4 @@
-"""Recorded rows as pandas frames: one line a run, grouped over seeds, paired by seed."""
+"""Recorded rows as pandas frames, with groups over seeds and differences by seed."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -15,19 +15,21 @@ from experiments.engine.studies import Job
 
 Frame = pd.DataFrame
 
-# Two runs that agree in these fields are the same experiment with another seed.
+# Runs that agree in these fields are one experiment with several seeds.
 SAME = ["variant", "budget", "dataset", "network", "config", "hparams"]
 
-# Fields that some rows lack.
+# Defaults of fields that older rows do not have.
 ABSENT: Row = {"test_accuracy": None, "operations": None, "cells": 1}
 
 
 def frame(found: Iterable[Row]) -> Frame:
-    """One line a run: its fields, those of `hparams` and `config`, and `accuracy` in percent.
+    """Convert rows to a frame with one line for each run.
 
-    `experiment` identifies all runs that differ in their seed alone. A field wins over a part of
-    the config, and a hyper-parameter over both: that is the number the run used. Of two runs of an
-    experiment with one seed the newer counts. Rows without a config are left out.
+    The columns are the fields of the row, of its `hparams` and of its `config`, `accuracy` in
+    percent, and `experiment`, which is the same for runs that differ in the seed alone. If a name
+    occurs several times, `hparams` has priority over the row, and the row over `config`. If two
+    runs of an experiment have the same seed, the newer one counts. Rows without a config are left
+    out.
     """
     lines = []
     for row in found:
@@ -58,18 +60,18 @@ def frame(found: Iterable[Row]) -> Frame:
 
 
 def of_study(name: str) -> Frame:
-    """The recorded runs of a study; those of smoke runs are no results."""
+    """Return the recorded runs of a study, without smoke runs."""
     return frame(row for row in rows.of_study(name) if row["budget"] != "smoke")
 
 
 def experiments(runs: Frame) -> list[Frame]:
-    """The runs of each experiment, in the order of its first, by seed."""
+    """Return the runs of each experiment, sorted by seed; experiments are in recorded order."""
     groups = runs.groupby("experiment", sort=False) if len(runs) else ()
     return [group.sort_values("seed") for _, group in groups]
 
 
 def of_job(job: Job, runs: Frame) -> Frame:
-    """Those runs that the job asks for: its config, and its points if it is a sweep."""
+    """Return the runs with a job's variant, budget and config, and with its points."""
     if runs.empty:
         return runs
     config = job.config.asdict()
@@ -84,18 +86,18 @@ def of_job(job: Job, runs: Frame) -> Frame:
 
 
 def complete(job: Job, runs: Frame) -> bool:
-    """Whether the runs hold every seed and point of the job."""
+    """Return whether the runs include every seed and point of the job."""
     found = [{str(k): v for k, v in run.items()} for run in runs.to_dict("records")]
     return len(studies.recorded(job, found)) == len(job.seeds)
 
 
 def by(runs: Frame, names: str | list[str]) -> dict[Any, Frame]:
-    """The runs of each value of a column, or of several, in the order of the values."""
+    """Group runs by the values of one or several columns, in the order of the values."""
     return dict(iter(runs.groupby(names)))
 
 
 def largest(runs: Frame) -> Frame:
-    """The runs of the largest budget that each variant and data set has."""
+    """Return the runs of the largest recorded budget of each variant and data set."""
     if runs.empty:
         return runs
     size = runs["budget"].map(studies.BUDGETS.index)
@@ -103,23 +105,23 @@ def largest(runs: Frame) -> Frame:
 
 
 def newest(runs: Frame) -> Row:
-    """The fields of the run with the latest date."""
+    """Return the fields of the newest run."""
     return {str(k): v for k, v in runs.sort_values("date").iloc[-1].items()}
 
 
 def by_seed(runs: Frame) -> "pd.Series[float]":
-    """Accuracies of the last epoch, in percent, by seed."""
+    """Return the accuracies of the last epoch, in percent, by seed."""
     return runs.set_index("seed")["accuracy"]
 
 
 class Difference(NamedTuple):
-    """A mean difference and the 95 % interval of Student's t; NaN ends for a single value.
+    """A mean difference with the 95 % interval of Student's t.
 
     Attributes:
-      mean: of the differences.
-      low: of the interval.
-      high: of the interval.
-      pairs: how many; of a mean less a number, values.
+      mean: mean of the differences.
+      low: lower end of the interval; NaN for a single pair.
+      high: upper end of the interval; NaN for a single pair.
+      pairs: number of pairs, or of values if a number is subtracted.
     """
 
     mean: float
@@ -133,11 +135,11 @@ class Difference(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """A number that a study's `figures.py` takes from its rows.
+    """A number that the `figures.py` of a study computes from its rows.
 
     Attributes:
-      ours: as the page shows it.
-      difference: the number itself, with its interval; a count has one of no width.
+      ours: text for the page.
+      difference: the number and its interval, which has no width for a count.
     """
 
     ours: str
@@ -145,12 +147,16 @@ class Measured(NamedTuple):
 
 
 def exactly(value: float, count: int = 1) -> Difference:
-    """A number without doubt, as a count is."""
+    """Return a number with an interval of no width, for a count."""
     return Difference(value, value, value, count)
 
 
 def difference(ours: "pd.Series[float]", other: "pd.Series[float] | float") -> Difference:
-    """Ours less another's, seed by seed over common seeds, or less a number.
+    """Subtract other accuracies by seed, or a number, and return the mean and its interval.
+
+    Args:
+      ours: accuracies by seed.
+      other: accuracies by seed, of which the common seeds count; or one number.
 
     >>> difference(pd.Series([1.0, 2.0, 3.0]), 1.0)
     Difference(mean=1.0, low=-1.484..., high=3.484..., pairs=3)
@@ -161,7 +167,7 @@ def difference(ours: "pd.Series[float]", other: "pd.Series[float] | float") -> D
     mean, count = float(values.mean()) if len(values) else np.nan, len(values)
     if count < 2:
         return Difference(mean, np.nan, np.nan, count)
-    if np.ptp(values) == 0:  # SciPy warns of a loss of precision
+    if np.ptp(values) == 0:  # equal values, for which SciPy warns
         return Difference(mean, mean, mean, count)
     interval = stats.ttest_rel(values, np.zeros(count)).confidence_interval(0.95)
     return Difference(mean, float(interval.low), float(interval.high), count)
@@ -184,7 +190,12 @@ def seeds(runs: Frame) -> str:
 
 
 def differing(parts: Sequence[Frame], hidden: Iterable[str] = ()) -> list[str]:
-    """For each experiment, the numbers of config and point in which those given differ."""
+    """Return for each experiment the settings in which the given experiments differ.
+
+    Args:
+      parts: runs of each experiment.
+      hidden: settings that are never named.
+    """
     numbers = [
         {k: v for part in run["config"].values() for k, v in part.items()} | run["hparams"]
         for run in map(newest, parts)
@@ -200,7 +211,7 @@ def differing(parts: Sequence[Frame], hidden: Iterable[str] = ()) -> list[str]:
 
 
 def labels(parts: Sequence[Frame], hidden: Iterable[str] = ()) -> list[str]:
-    """For each experiment, what sets it apart from the others of its variant and budget."""
+    """Return for each experiment the settings that differ within its variant and budget."""
     names = [(part["variant"].iloc[0], part["budget"].iloc[0]) for part in parts]
     alike: dict[Any, list[Frame]] = {}
     for name, part in zip(names, parts, strict=True):
@@ -209,11 +220,11 @@ def labels(parts: Sequence[Frame], hidden: Iterable[str] = ()) -> list[str]:
     return [next(texts[name]) for name in names]
 
 
-# What the command line prints ---------------------------------------------------------------------
+# Text for the command line ------------------------------------------------------------------------
 
 
 def accuracies(found: Sequence[Row]) -> str:
-    """Test accuracy of the last epoch, mean and s.d. over seeds: one line a point."""
+    """Format the last epoch's test accuracy, mean ± s.d. over seeds, a line for each point."""
     parts = [part for part in experiments(frame(found)) if part["accuracy"].notna().any()]
     if not parts:
         return "nothing was trained: no test accuracy"
@@ -225,10 +236,11 @@ def accuracies(found: Sequence[Row]) -> str:
 
 
 def comparison(study: str, variants: Sequence[str], budget: str) -> str:
-    """Each variant less the first, seed by seed and point by point, with the 95 % interval.
+    """Format the difference of each variant from the first, by seed, for each point of a sweep.
 
     Raises:
-      UsageError: an unknown study, variant or budget, or fewer than two variants.
+      UsageError: the study, a variant or the budget is unknown, or there are fewer than two
+        variants.
     """
     known = studies.load(study).variants
     names = [*variants] or [*known]
@@ -236,15 +248,15 @@ def comparison(study: str, variants: Sequence[str], budget: str) -> str:
     if unknown is not None:
         raise UsageError(f"{study} has no variant {unknown!r}.{near(unknown, known)}")
     if len(names) < 2:
-        raise UsageError(f"compare takes two variants or more, got {names}. Known: {[*known]}")
+        raise UsageError(f"variants must be two variants or more, got {names}. Known: {[*known]}")
     runs, points = of_study(study), {}
     for name in names:
         job = studies.job(study, name, budget)
         points[name] = _points(of_job(job, runs)) if job else {}
     first, *others = names
     lines = [
-        f"{study}, budget {budget}: test accuracy of the last epoch (%), and points less {first} "
-        "with their 95 % interval"
+        f"{study}, budget {budget}: test accuracy of the last epoch (%), and difference from "
+        f"{first} in points with its 95 % interval"
     ]
     for name in names:
         lines += [] if points[name] else [f"{name}: no rows"]

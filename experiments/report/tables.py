@@ -1,4 +1,4 @@
-"""Tables of the pages, as Markdown: the front table, and each study's own."""
+"""Markdown tables: the front table of all claims, and the table of each study."""
 
 import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,14 +20,18 @@ NAMES = {"dataset": "data", "num_steps": "T", "num_train": "training examples"}
 
 
 def markdown(head: Iterable[Any], lines: Iterable[Iterable[Any]]) -> str:
-    """A table; cells are shown by `str`."""
+    """Return a table; cells are converted by `str`."""
     names = [str(cell) for cell in head]
     body = [f"| {' | '.join(map(str, line))} |" for line in lines]
     return "\n".join([f"| {' | '.join(names)} |", "|---" * len(names) + "|", *body])
 
 
 def figures(study: str) -> ModuleType | None:
-    """A study's own `figures.py`: `draw(runs, folder)`, `table(runs)`, and what targets measure."""
+    """Import the `figures.py` of a study, if it has one.
+
+    The module may define `draw(runs, folder)`, `table(runs)`, and the functions that a `Target`
+    names as its `measure`.
+    """
     there = (rows.STUDIES / study / "figures.py").exists()
     return importlib.import_module(f"experiments.studies.{study}.figures") if there else None
 
@@ -36,15 +40,15 @@ def figures(study: str) -> ModuleType | None:
 
 
 class Shown(NamedTuple):
-    """A target beside the rows that answer it.
+    """A target with the result from our rows.
 
     Attributes:
-      target: the paper's side.
-      runs: rows of the target's variant.
-      ours: as the page shows it.
-      difference: as the page shows it.
-      verdict: in three words at most.
-      short: the run is shorter than the study's own of budget full.
+      target: the paper's value, or an aim.
+      runs: runs of the target's variant.
+      ours: our value, as text.
+      difference: our value minus the target, as text.
+      verdict: three words or fewer.
+      short: whether the runs have fewer epochs than the plan of budget `full`.
     """
 
     target: Target
@@ -56,9 +60,9 @@ class Shown(NamedTuple):
 
 
 def shown(target: Target, runs: Frame) -> Shown | None:
-    """The target beside the largest budget that has all its rows; None where there are none.
+    """Return the target with our result, or None if there are no rows.
 
-    Where no budget has all rows, the largest that has some is shown.
+    The result is that of the largest budget with all rows, else of the largest with some.
     """
     names = [*filter(None, (target.variant, target.than, *target.others))]
     some = None
@@ -81,7 +85,7 @@ def _beside(target: Target, parts: list[Frame]) -> Shown:
         values = [frames.by_seed(part) for part in parts]
         found = frames.difference(values[0], values[1] if target.than else target.wanted)
         count = "1 seed" if found.pairs == 1 else f"{found.pairs} seeds"
-        ours, text = f"{' less '.join(map(frames.spread, values))} ({count})", str(found)
+        ours, text = f"{' minus '.join(map(frames.spread, values))} ({count})", str(found)
     full = studies.job(target.study, target.variant, "full")
     short = full is not None and parts[0]["epochs"].iloc[0] < full.config.train.epochs
     word = targets.verdict(target, found, short=short)
@@ -89,14 +93,14 @@ def _beside(target: Target, parts: list[Frame]) -> Shown:
 
 
 def _at(target: Target, runs: Frame) -> Frame:
-    """The runs at the target's point."""
+    """Return the runs at the target's point."""
     for name, value in target.point.items():
         runs = runs[np.isclose(runs[name].astype(float), value)]
     return runs
 
 
 def reported(target: Target) -> str:
-    """What the paper has, or the aim, as pages show it."""
+    """Return the paper's value, or the aim, as text."""
     return target.reported or f"{target.wanted:g}"
 
 
@@ -115,7 +119,7 @@ def protocol(one: Shown) -> str:
 
 
 def front(found: Sequence[Shown], words: Mapping[str, str], head: str) -> str:
-    """The whole table: claim, paper, ours, difference, protocol, verdict."""
+    """Return the full table: claim, paper, ours, difference, protocol, verdict."""
     lines = [
         [
             f"[{one.target.claim}](studies/{one.target.study}/README.md)",
@@ -127,12 +131,12 @@ def front(found: Sequence[Shown], words: Mapping[str, str], head: str) -> str:
         ]
         for one in found
     ]
-    columns = ("claim", head, "ours", "difference [95 %]", "ours was run with", "verdict")
+    columns = ("claim", head, "ours", "difference [95 %]", "our protocol", "verdict")
     return markdown(columns, lines)
 
 
 def short_front(found: Sequence[Shown]) -> str:
-    """The same in four columns, for the top-level README."""
+    """Return the table in four columns, for the README of the repository."""
     lines = [
         [
             one.target.claim,
@@ -151,7 +155,7 @@ def _in_words(verdict: str, words: Mapping[str, str]) -> str:
 
 
 def answer(found: Sequence[Shown]) -> str:
-    """One sentence: does it reproduce the paper?"""
+    """Return one sentence that answers whether the code reproduces the paper."""
 
     def among(*words: str) -> list[Shown]:
         return [one for one in found if one.verdict.startswith(words)]
@@ -174,7 +178,12 @@ def answer(found: Sequence[Shown]) -> str:
 
 
 def result(one: Shown | None, words: Mapping[str, str]) -> tuple[str, str]:
-    """`Result:` and `Time:` of a study's docstring, from the first target that rows answer."""
+    """Return `Result:` and `Time:` of a study's docstring.
+
+    Args:
+      one: the first target of the study that has rows; None if there is none.
+      words: other words for verdicts.
+    """
     if one is None:
         return "no rows yet.", "no rows yet."
     row = frames.newest(one.runs)
@@ -182,7 +191,7 @@ def result(one: Shown | None, words: Mapping[str, str]) -> tuple[str, str]:
     device = str(row["device"]).rpartition(": ")[2]
     difference = f", difference {one.difference}" if one.difference else ""
     return (
-        f"{one.ours}, wanted {reported(one.target)}{difference}: {_in_words(one.verdict, words)}.",
+        f"{one.ours}, target {reported(one.target)}{difference}: {_in_words(one.verdict, words)}.",
         f"{_duration(row['wall_seconds'])} {many}, budget {row['budget']}, {device}.",
     )
 
@@ -194,11 +203,11 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-# A study's own table ------------------------------------------------------------------------------
+# Tables of the studies ----------------------------------------------------------------------------
 
 
 def study_table(study: Study, runs: Frame) -> str:
-    """All experiments of a study, by its own `table(runs)` where it has one."""
+    """Return the table of a study, by its own `table(runs)` if it has one."""
     own = figures(study.name)
     if runs.empty:
         return "No rows yet."
@@ -208,7 +217,7 @@ def study_table(study: Study, runs: Frame) -> str:
 
 
 def experiments_table(study: Study, runs: Frame) -> str:
-    """One line an experiment; a sentence above has what is the same in all of them."""
+    """Return a table with one line for each experiment, below a sentence on what all share."""
     places = {name: place for place, name in enumerate(study.variants)}
     parts = sorted(
         frames.experiments(runs), key=lambda part: places.get(part["variant"].iloc[0], len(places))
@@ -235,14 +244,14 @@ def experiments_table(study: Study, runs: Frame) -> str:
 
 
 def origin(runs: Frame) -> str:
-    """Devices, releases of JAX and commits of all runs, in a sentence."""
+    """Return a sentence with devices, JAX versions and commits of all runs."""
     devices = dict.fromkeys(str(d).partition(",")[0].rpartition(": ")[2] for d in runs["device"])
     jax, commits = (", ".join(dict.fromkeys(map(str, runs[k]))) for k in ("jax", "commit"))
     return f"Run on {' and '.join(devices)}, jax {jax}, commits {commits}."
 
 
 def by_budget(table: Callable[[Frame], str], runs: Frame) -> str:
-    """The table of each budget, the largest first, with how it was run below."""
+    """Return a table for each budget, largest first, each with a list of its programs."""
     parts = []
     for budget in LARGEST_FIRST:
         part = runs[runs["budget"] == budget]
@@ -252,7 +261,7 @@ def by_budget(table: Callable[[Frame], str], runs: Frame) -> str:
 
 
 def _programs(runs: Frame) -> str:
-    """How a sweep was run: one line for each variant."""
+    """Return how a sweep was run: one line for each variant."""
     lines = []
     for variant, part in runs.groupby("variant", sort=False):
         row = frames.newest(part)
@@ -278,7 +287,7 @@ def _selected(runs: Frame) -> str:
 
 
 def _operations(runs: Frame, baseline: bool) -> str:
-    """Additions for one example, or products of a network without spikes; and their ratio."""
+    """Format the additions for one example, or the products of the ANN baseline; and the ratio."""
     products = runs["multiply_accumulates"].mean()
     spikes = [sum(counts) for counts in runs["operations"] if counts]
     count = np.mean(spikes) if spikes else products

@@ -1,4 +1,4 @@
-"""What the paper reports and what else is aimed at: the data of the front table, and its verdicts.
+"""Targets of the front table: what the paper reports, and further aims; and the verdicts.
 
 The paper: Wu, Deng, Li, Zhu, Shi, "Spatio-Temporal Backpropagation for Training High-Performance
 Spiking Neural Networks", Front. Neurosci. 12:331, 2018. Accuracies are percent on test data.
@@ -15,18 +15,19 @@ class Target(NamedTuple):
     """One line of the front table.
 
     Attributes:
-      claim: what is compared.
-      study: whose rows.
-      variant: of the study.
-      wanted: what the paper has: percent, or points of a difference.
-      reported: the same as the page shows it; "" where that is the number alone.
-      rule: of `verdict`.
+      claim: description of the comparison.
+      study: name of the study.
+      variant: name of the variant.
+      wanted: the paper's value, in percent, or in points for a difference.
+      reported: text for `wanted`; "" for the number itself.
+      rule: how `verdict` decides.
       than: the variant that is subtracted seed by seed; "" for none.
-      point: numbers that pick one point of a sweep.
-      measure: a function of the study's `figures.py` that gives a `Measured`; "" for the accuracy.
-      others: variants whose rows `measure` reads too.
-      stand_in: the paper's data are not at hand; ours are others.
-      protocol: how ours differs from the paper's, besides what rows say.
+      point: hyper-parameters that select one point of a sweep.
+      measure: a function in the study's `figures.py` that returns a `Measured`; "" for the
+        accuracy.
+      others: further variants whose rows `measure` reads.
+      stand_in: whether other data replace the paper's data.
+      protocol: differences from the paper that are not in the rows.
     """
 
     claim: str
@@ -44,17 +45,18 @@ class Target(NamedTuple):
 
 
 def verdict(target: Target, found: Difference, *, short: bool) -> str:
-    """At most three words; the 95 % interval decides.
+    """Decide by the 95 % interval, and return three words or fewer.
 
-    `reach`: the interval of ours less the wanted number lies above 0 (surpassed), around it
-    (reproduced) or below (not reproduced). `exceed`: a difference is reproduced where its interval
-    lies above 0, not where it lies below 0 or the wanted number. `below`: a number is reproduced
-    where its interval ends below the wanted one.
+    `reach`: the interval of our value minus the target lies above 0 (surpassed), contains 0
+    (reproduced) or lies below 0 (not reproduced). `exceed`: a difference is reproduced if its
+    interval lies above 0, and not reproduced if it lies below 0 or below the target. `below`: a
+    value is reproduced if its interval lies below the target, and not reproduced if above. All
+    other cases are undecided.
 
     Args:
-      target: what is wanted.
-      found: ours less the wanted number for `reach`, else the number itself.
-      short: the run is shorter than the study's own of budget full.
+      target: the target.
+      found: our value minus the target for `reach`, else our value.
+      short: whether the runs have fewer epochs than the plan of budget `full`.
     """
     if target.stand_in:
         return "stand-in"
@@ -76,16 +78,16 @@ PEDESTRIANS = "Daimler's patches to the paper's sizes for its private set; 2 out
 LONGER = "paper: T 30, 200 epochs"
 CURVES = f"{LONGER} of all images"
 FOLDS = "11 folds of 1,100 recordings"
-CIFAR = "20,000 of 50,000 training images at hand"
+CIFAR = "20,000 of 50,000 training images available"
 
 PAPER = (
     Target("Table 2: MNIST, one hidden layer", "mnist_mlp", "stbp", 98.89, protocol=LONGER),
     Target(
-        "Table 3: pedestrians, one hidden layer: STBP less ANN baseline",
+        "Table 3: pedestrians, one hidden layer: STBP minus ANN baseline",
         "pedestrian_mlp",
         "stbp",
         0.03,
-        "98.34 less 98.31",
+        "98.34 minus 98.31",
         than="ann",
         stand_in=True,
         protocol=PEDESTRIANS,
@@ -102,22 +104,22 @@ PAPER = (
         "Table 5: MNIST, convolutional", "mnist_cnn", "elastic", 99.42, protocol="both distorted"
     ),
     Target(
-        "Table 6: pedestrians, convolutional: STBP less ANN baseline",
+        "Table 6: pedestrians, convolutional: STBP minus ANN baseline",
         "pedestrian_cnn",
         "stbp",
         0.02,
-        "98.59 less 98.57",
+        "98.59 minus 98.57",
         than="ann",
         stand_in=True,
         protocol=PEDESTRIANS,
     ),
     *(
         Target(
-            f"Table 7: MNIST, decay {decay}: STBP less SDBP",
+            f"Table 7: MNIST, decay {decay}: STBP minus SDBP",
             "temporal_domain",
             "stbp",
             0.19,
-            "98.48 less 98.29",
+            "98.48 minus 98.29",
             "exceed",
             than="sdbp",
             point={"decay": decay},
@@ -126,7 +128,7 @@ PAPER = (
         for decay in (0.2, 0.1)
     ),
     Target(
-        "Fig. 4: after training, the output unit of the digit shown fires, no other",
+        "Fig. 4: after training, only the output unit of the shown digit spikes",
         "spike_trains",
         "stbp",
         0,
@@ -209,14 +211,14 @@ BEYOND = (
         protocol=FOLDS,
     ),
     Target(
-        "Real N-MNIST recordings, learned from simulated ones alone",
+        "Real N-MNIST recordings, after training on simulated ones only",
         "simulated_recordings",
         "stbp",
         95.0,
     ),
-    Target("Spoken digits, heard by a model of the ear", "spoken_digits", "stbp", 97.0),
+    Target("Spoken digits, as spikes of a cochlea model", "spoken_digits", "stbp", 97.0),
     Target(
-        "Delayed recall over 10 steps, decay 0.8: STBP less SDBP",
+        "Delayed recall over 10 steps, decay 0.8: STBP minus SDBP",
         "delayed_recall",
         "stbp",
         0,
@@ -225,7 +227,7 @@ BEYOND = (
         than="sdbp",
         point={"gap": 10, "decay": 0.8},
     ),
-    Target("Synapses in bfloat16 less float32", "bfloat16_mlp", "bfloat16", 0, than="float32"),
+    Target("Synapses in bfloat16 minus float32", "bfloat16_mlp", "bfloat16", 0, than="float32"),
     Target(
         "Streaming: a step at batch 1 on one core",
         "streaming",
@@ -235,8 +237,8 @@ BEYOND = (
         "below",
         measure="median_step",
     ),
-    Target("Embedded digits, the main job", "digits", "stbp", 98.0),
+    Target("scikit-learn's digits, the demo of `make run`", "digits", "stbp", 98.0),
 )
 
-# The words of a verdict where something is aimed at that is not the paper's.
+# Words of the verdicts on aims that are not from the paper.
 AIMED = {"not reproduced": "not reached", "reproduced": "reached"}

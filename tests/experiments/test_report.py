@@ -230,7 +230,7 @@ def test_the_largest_complete_budget_is_shown(study):
     paired = target._replace(than="ann", wanted=0.0, rule="exceed")
     assert tables.shown(paired, frames.frame(THREE)) is None
     both = tables.shown(paired, frames.frame([*THREE, *BASELINE]))
-    assert both.ours == "98.00 ± 1.00 less 96.33 ± 0.58 (3 seeds)"
+    assert both.ours == "98.00 ± 1.00 minus 96.33 ± 0.58 (3 seeds)"
     answer = tables.answer([short, both])
     assert "1 is reproduced or surpassed and 1 is undecided" in answer
     assert tables.result(short, {})[1] == "10 s a run, budget quick, a, 1 of 2 cores."
