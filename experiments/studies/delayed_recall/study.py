@@ -3,7 +3,7 @@
 Claim:   Gradients through time learn to bridge gaps at which gradients through space alone stay
          near chance.
 Command: python -m experiments reproduce delayed_recall --budget quick
-Result:  96.36 ± 1.02 less 29.56 ± 8.09 (5 seeds), wanted above 0, difference +66.80 [+56.88,
+Result:  96.36 ± 1.02 minus 29.56 ± 8.09 (5 seeds), target above 0, difference +66.80 [+56.88,
          +76.72]: reached, short run.
 Time:    2.1 min for 140 runs in one program, budget quick, AMD EPYC, 1 of 2 cores.
 

@@ -3,7 +3,7 @@
 Claim:   A 64-400-10 spiking perceptron learns the digits that scikit-learn embeds in seconds
          (98 % or more).
 Command: python -m experiments run digits
-Result:  99.05 ± 0.15 (5 seeds), wanted 98, difference +1.05 [+0.86, +1.24]: surpassed.
+Result:  99.05 ± 0.15 (5 seeds), target 98, difference +1.05 [+0.86, +1.24]: surpassed.
 Time:    6 s a run, budget quick, AMD EPYC, 1 of 2 cores.
 """
 

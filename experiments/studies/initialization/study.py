@@ -2,7 +2,7 @@
 
 Claim:   The paper's initialization, taken literally, is dead on MNIST: nothing can be learned.
 Command: python -m experiments reproduce initialization --budget quick
-Result:  exactly 0 in every layer, 3 seeds, wanted learns: not reproduced.
+Result:  exactly 0 in every layer, 3 seeds, target learns: not reproduced.
 Time:    53 s for 189 runs in one program, budget quick, AMD EPYC, 1 of 2 cores.
 
 Nothing is trained: each point draws weights, looks at one batch and takes its gradient.

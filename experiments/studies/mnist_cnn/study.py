@@ -2,7 +2,7 @@
 
 Claim:   15C5-P2-40C5-P2-300-10 learns MNIST by STBP alone (paper: 99.42 %, distorted images).
 Command: python -m experiments reproduce mnist_cnn --budget quick
-Result:  99.17 ± 0.03 (3 seeds), wanted 99.42, difference -0.25 [-0.32, -0.17]: not reproduced.
+Result:  99.17 ± 0.03 (3 seeds), target 99.42, difference -0.25 [-0.32, -0.17]: not reproduced.
 Time:    9.1 min a run, budget quick, AMD EPYC, 1 of 2 cores.
 """
 

@@ -3,7 +3,7 @@
 Claim:   12C5-P2-64C5-P2-10 learns N-MNIST's raw events (later works: 99.20 to 99.35 %); from the
          1,000 recordings at hand it reaches 94 %.
 Command: python -m experiments reproduce nmnist_cnn --budget quick
-Result:  95.55 ± 1.75 (11 seeds), wanted 94 (later works, all data: 99.2), difference +1.55 [+0.37,
+Result:  95.55 ± 1.75 (11 seeds), target 94 (later works, all data: 99.2), difference +1.55 [+0.37,
          +2.72]: surpassed.
 Time:    3.6 min a run, budget quick, AMD EPYC, 1 of 2 cores.
 """

@@ -3,7 +3,7 @@
 Claim:   A 34x34x2-800-10 spiking perceptron learns N-MNIST's raw events by STBP alone (paper:
          98.78 %); from the 1,000 recordings at hand it reaches 90 %.
 Command: python -m experiments reproduce nmnist_mlp --budget quick
-Result:  91.73 ± 2.65 (11 seeds), wanted 98.78, difference -7.05 [-8.83, -5.27]: stand-in.
+Result:  91.73 ± 2.65 (11 seeds), target 98.78, difference -7.05 [-8.83, -5.27]: stand-in.
 Time:    31 s a run, budget quick, AMD EPYC, 1 of 2 cores.
 """
 

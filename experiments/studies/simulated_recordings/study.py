@@ -3,7 +3,7 @@
 Claim:   A 34x34x2-800-10 network that has seen simulated recordings alone reads 95 % of all 1,100
          real ones.
 Command: python -m experiments reproduce simulated_recordings --budget quick
-Result:  97.09 (1 seed), wanted 95, difference +2.09: one seed.
+Result:  97.09 (1 seed), target 95, difference +2.09: one seed.
 Time:    5.7 min a run, budget quick, AMD EPYC, 1 of 2 cores.
 """
 

@@ -3,7 +3,7 @@
 Claim:   Before training the output layer is silent on a nine; after it, unit 9 always fires.
 Command: python -m experiments reproduce spike_trains --budget quick
 Result:  unit 9 fires at 15 of 15 steps, the others at 0 at most; before training 0 spikes in all,
-         wanted unit 9 alone: reproduced, short run.
+         target unit 9 alone: reproduced, short run.
 Time:    1.3 min a run, budget quick, AMD EPYC, 1 of 2 cores.
 """
 

@@ -3,7 +3,7 @@
 Claim:   A spiking perceptron recognizes 97 % of the official test set of the Free Spoken Digit
          Dataset from the spikes of a model of the ear.
 Command: python -m experiments reproduce spoken_digits --budget quick
-Result:  99.27 ± 0.28 (5 seeds), wanted 97, difference +2.27 [+1.92, +2.61]: surpassed.
+Result:  99.27 ± 0.28 (5 seeds), target 97, difference +2.27 [+1.92, +2.61]: surpassed.
 Time:    37 s a run, budget quick, AMD EPYC, 1 of 2 cores.
 """
 

@@ -3,7 +3,7 @@
 Claim:   A network that was trained on whole recordings decides while the events come, a step in
          less than a millisecond on one core, and decides the same.
 Command: taskset -c 0 python -m experiments reproduce streaming --budget quick
-Result:  0.07 ms, 13,800 of 13,800 decisions equal, wanted 1 ms or less, equal decisions: reached.
+Result:  0.07 ms, 13,800 of 13,800 decisions equal, target 1 ms or less, equal decisions: reached.
 Time:    34 s a run, budget quick, AMD EPYC, 1 of 2 cores.
 """
 

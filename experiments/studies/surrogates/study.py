@@ -2,7 +2,7 @@
 
 Claim:   Four surrogate curves learn alike; a far too narrow or wide one learns worse (Fig. 6).
 Command: python -m experiments reproduce surrogates --budget quick
-Result:  4.07 apart: rectangular to sigmoid, wanted alike (0.5 or less apart), difference +4.07
+Result:  4.07 apart: rectangular to sigmoid, target alike (0.5 or less apart), difference +4.07
          [+3.55, +4.60]: not reproduced.
 Time:    5.7 min for 18 runs in one program, budget quick, AMD EPYC, 1 of 2 cores.
 """

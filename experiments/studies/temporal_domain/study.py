@@ -2,7 +2,7 @@
 
 Claim:   Gradients through time raise accuracy over gradients through space alone (Table 7).
 Command: python -m experiments reproduce temporal_domain --budget long
-Result:  98.50 ± 0.08 less 98.51 ± 0.07 (5 seeds), wanted 98.48 less 98.29, difference -0.01
+Result:  98.50 ± 0.08 minus 98.51 ± 0.07 (5 seeds), target 98.48 minus 98.29, difference -0.01
          [-0.18, +0.16]: not reproduced.
 Time:    9.8 min for 2 runs in one program, budget long, AMD EPYC, 1 of 2 cores.
 
