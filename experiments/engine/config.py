@@ -25,7 +25,7 @@ class Data:
     name: str = "mnist"
     """data set"""
     limit: int = 0
-    """largest number of examples in each set; 0 takes all"""
+    """cap on each of the two sets; the smaller of this and num_* counts; 0 for no cap"""
     num_train: int = 0
     """training examples, including those for validation; 0 takes all"""
     num_test: int = 0
@@ -49,7 +49,7 @@ class Model:
     threshold: float = CODE.threshold
     """membrane at which a neuron spikes"""
     width: float = 1.0
-    """a1, the width of the rectangular surrogate"""
+    """a1, width of the rectangle that replaces the derivative of a spike when training"""
     gain: float = 1.0
     """initial weights, as a multiple of those in the authors' code"""
     output_bias: float = 0.0
@@ -79,7 +79,7 @@ class Train:
     share: float = 1.0
     """weight of the adversarial images in the training loss, from 0 to 1"""
     chunk: int = 0
-    """points of a sweep that train at the same time; 0 for all"""
+    """points of a sweep that train at the same time, to limit memory; 0 for all"""
 
 
 @dataclass(frozen=True)

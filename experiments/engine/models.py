@@ -243,7 +243,8 @@ def build(
         images that the config asks for.
 
     Returns:
-      `(hparams, num_updates) -> Pipeline`, as `sj.make_train` takes it.
+      `(hparams, num_updates) -> Pipeline`, as `sj.make_train` takes it; `num_updates` counts the
+      updates of the whole run and sets the length of the learning-rate schedule.
 
     Raises:
       UsageError: `train.epsilon` is set with Bernoulli input, through which no gradient passes.

@@ -39,7 +39,11 @@ WIDE = (0.1, 0.3, 0.5, 0.7, 0.9, 0.95)
 
 
 def _plan(seeds: int, config: Config, decays: Sequence[float]) -> Plan:
-    """A point for each decay: only through what is left can a gradient go back in time."""
+    """Return a plan with one point per decay.
+
+    The membrane follows uᵗ = decay · uᵗ⁻¹ (1 - oᵗ⁻¹) + Iᵗ, where o is the spike (0 or 1). Gradients
+    reach step t - 1 only through uᵗ⁻¹ and oᵗ⁻¹, so that `decay` scales them.
+    """
     return Plan(seeds, config, models.points(config, decay=decays))
 
 
