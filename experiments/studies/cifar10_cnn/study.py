@@ -1,9 +1,9 @@
-"""CIFAR-10 (in the text of the paper).
+"""CIFAR-10 (section 4 of the paper).
 
 Claim:   20C5-P2-30C5-P2-256-10 comes near its ANN baseline on CIFAR-10 (paper: 50.7 against
          52.9 %).
 Command: python -m experiments reproduce cifar10_cnn --budget quick
-Result:  44.82 (1 seed), wanted 50.7, difference -5.88: one seed.
+Result:  44.82 (1 seed), target 50.7, difference -5.88: one seed.
 Time:    7.2 min a run, budget quick, AMD EPYC, 1 of 2 cores.
 """
 
@@ -24,7 +24,7 @@ SLOWER = DROPPED.but(learning_rate=1e-3)
 
 VARIANTS = {
     "integrating": variant(
-        "LIF, an output layer that does not spike, first weights twice as large",
+        "LIF, an output layer that does not spike, initial weights twice as large",
         quick=Plan(3, FULL.but(gain=2.0, num_steps=3, epochs=10)),
         full=Plan(3, FULL.but(gain=2.0)),
         coding=DIRECT,

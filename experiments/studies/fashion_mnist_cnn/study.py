@@ -2,7 +2,7 @@
 
 Claim:   32C5-P2-64C5-P2-1024-10 reaches 92.5 % on Fashion-MNIST.
 Command: python -m experiments reproduce fashion_mnist_cnn --budget quick
-Result:  91.65 (1 seed), wanted 92.5, difference -0.85: one seed.
+Result:  91.65 (1 seed), target 92.5, difference -0.85: one seed.
 Time:    36 min a run, budget quick, AMD EPYC, 1 of 2 cores.
 """
 
@@ -37,7 +37,7 @@ VARIANTS = {
         loss=sj.cross_entropy,
     ),
     "mirrored": variant(
-        "as cross_entropy, half of the images mirrored",
+        "as cross_entropy, with half of the images mirrored",
         quick=Plan(1, MIRRORED.but(num_steps=2, epochs=30)),
         full=Plan(3, MIRRORED),
         coding=DIRECT,

@@ -2,7 +2,7 @@
 
 Claim:   784-400-400-10 reaches 90 % on Fashion-MNIST (later works: 89.75 to 90.03 %).
 Command: python -m experiments reproduce fashion_mnist_mlp --budget quick
-Result:  89.87 ± 0.03 (3 seeds), wanted 90 (later works: 89.75 to 90.03), difference -0.13 [-0.20,
+Result:  89.87 ± 0.03 (3 seeds), target 90 (later works: 89.75 to 90.03), difference -0.13 [-0.20,
          -0.07]: not reached.
 Time:    7.3 min a run, budget quick, AMD EPYC, 1 of 2 cores.
 """

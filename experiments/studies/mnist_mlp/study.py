@@ -2,7 +2,7 @@
 
 Claim:   A 784-800-10 spiking perceptron learns MNIST by STBP alone (paper: 98.89 %).
 Command: python -m experiments reproduce mnist_mlp --budget long
-Result:  98.71 ± 0.05 (3 seeds), wanted 98.89, difference -0.18 [-0.29, -0.06]: not reproduced.
+Result:  98.71 ± 0.05 (3 seeds), target 98.89, difference -0.18 [-0.29, -0.06]: not reproduced.
 Time:    30 min a run, budget long, AMD EPYC, 1 of 2 cores.
 """
 
@@ -40,7 +40,7 @@ VARIANTS = {
         loss=sj.cross_entropy,
     ),
     "adversarial": variant(
-        "as dropout, half of the loss that of images moved against the network",
+        "as dropout, with adversarial images for half of the loss",
         quick=Plan(3, DROPPED.but(epsilon=0.1, share=0.5, epochs=40)),
         full=Plan(5, DROPPED.but(epsilon=0.1, share=0.5)),
         coding=DIRECT,
