@@ -29,7 +29,7 @@ def draw(runs: Frame, folder: Path) -> None:
         f"{row['network']} on {row['dataset']} before any update: Vth {row['threshold']:g}, "
         f"decay {row['decay']:g}, rectangular a1 = {row['width']:g}, "
         f"T = {row['num_steps']}, {row['batch_size']} images, {runs['seed'].nunique()} seeds\n"
-        "red frame: as printed in the paper; grey: exactly 0; triangle: 5 to 20 % of the units "
+        "red frame: as printed in the paper; gray: exactly 0; triangle: 5 to 20 % of the units "
         "fire in a step",
         fontsize="medium",
     )

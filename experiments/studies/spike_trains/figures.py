@@ -12,7 +12,7 @@ def lead_of_nine(runs: Frame) -> Measured:
     spikes = list(row["output_spikes_after"])
     nine = spikes.pop(DIGIT)
     ours = (
-        f"unit {DIGIT} spikes at {nine} of {row['num_steps']} steps, others at {max(spikes)} or "
-        f"fewer; {sum(row['output_spikes_before'])} spikes before training"
+        f"unit {DIGIT} spikes at {nine} of {row['num_steps']} steps, the next unit at "
+        f"{max(spikes)}; {sum(row['output_spikes_before'])} spikes before training"
     )
     return Measured(ours, frames.exactly(nine - max(spikes)))
