@@ -62,7 +62,7 @@ def commit() -> str | None:
 
     try:
         head = git("rev-parse", "--short=12", "HEAD")
-        # Results of earlier runs may differ; only code decides what a run does.
+        # Rows, pages and pictures of earlier runs do not change what a run does.
         ours = ("stbp_jax", "experiments", "pyproject.toml", ":!*.md", ":!*.jsonl", ":!*.png")
         return head + ("-dirty" if git("status", "--porcelain", "--", *ours) else "")
     except (OSError, subprocess.CalledProcessError):

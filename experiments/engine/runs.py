@@ -129,7 +129,7 @@ def train(job: Job, folder: Path, until: float = FOREVER) -> list[Row]:
             state = folders.load_state(folder, _state_shapes(program))
         except (TypeError, ValueError) as error:
             raise UsageError(str(error)) from error
-        # A run that stopped between the two writes has one more line of metrics than epochs.
+        # Metrics are written before the state: after a crash they may have one line too many.
         done = done[: _epochs_done(program, state)]
         rows.write_lines(folder / folders.METRICS, done)
         bar = tqdm(

@@ -174,7 +174,7 @@ def difference(ours: "pd.Series[float]", other: "pd.Series[float] | float") -> D
 
 
 def spread(values: "pd.Series[float]") -> str:
-    """`97.11 ± 0.12`: mean and standard deviation; the mean alone of one value, `-` of none."""
+    """Format mean ± standard deviation, such as `97.11 ± 0.12`; one value has no deviation."""
     values = values.dropna()
     if values.empty:
         return "-"
@@ -182,7 +182,7 @@ def spread(values: "pd.Series[float]") -> str:
 
 
 def seeds(runs: Frame) -> str:
-    """`0 to 4`, or a list where one is missing."""
+    """Format the seeds as a range such as `0 to 4`, or as a list if one is missing."""
     have = sorted({int(seed) for seed in runs["seed"]})
     if len(have) > 2 and have == list(range(have[0], have[-1] + 1)):
         return f"{have[0]} to {have[-1]}"

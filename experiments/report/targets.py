@@ -138,11 +138,11 @@ PAPER = (
         protocol="one digit",
     ),
     Target(
-        "Fig. 6A: four surrogate curves at a = 1 learn alike",
+        "Fig. 6A: four surrogate curves at a = 1 reach similar accuracies",
         "surrogates",
         "rectangular",
         0.5,
-        "alike (0.5 or less apart)",
+        "differ by 0.5 or less",
         "below",
         measure="curves_apart",
         others=("polynomial", "sigmoid", "gaussian"),

@@ -120,7 +120,7 @@ def test_cameras_are_compared(data_dir, tmp_path):
     assert written["between"]["cosine_of_frames"] > 2 * row["between"]["cosine_of_others_frames"]
     page = figures.table(frames.frame([written]))
     assert "| 30 recordings of the same images | real | simulated |" in page
-    assert f"| events a recording | {row['real']['events']:.4g} |" in page
+    assert f"| events per recording | {row['real']['events']:.4g} |" in page
 
 
 # Folds and sets -----------------------------------------------------------------------------------

@@ -1,1 +1,1 @@
-"""One claim; see README.md."""
+"""The study `bfloat16_mlp`; see its README.md."""

@@ -1,1 +1,1 @@
-"""One claim; see README.md."""
+"""The study `cifar10_cnn`; see its README.md."""

@@ -1,4 +1,4 @@
-"""CIFAR-10 (in the text of the paper).
+"""CIFAR-10 (section 4 of the paper).
 
 Claim:   20C5-P2-30C5-P2-256-10 comes near its ANN baseline on CIFAR-10 (paper: 50.7 against
          52.9 %).
@@ -24,7 +24,7 @@ SLOWER = DROPPED.but(learning_rate=1e-3)
 
 VARIANTS = {
     "integrating": variant(
-        "LIF, an output layer that does not spike, first weights twice as large",
+        "LIF, an output layer that does not spike, initial weights twice as large",
         quick=Plan(3, FULL.but(gain=2.0, num_steps=3, epochs=10)),
         full=Plan(3, FULL.but(gain=2.0)),
         coding=DIRECT,

@@ -1,1 +1,1 @@
-"""Delayed recall; see README.md."""
+"""The study `delayed_recall`; see its README.md."""

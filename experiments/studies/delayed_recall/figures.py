@@ -1,4 +1,4 @@
-"""Figures and table of the study, from its rows alone."""
+"""Pictures and table of the study, made from its rows."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ CHANCE = 25.0
 
 
 def draw(runs: Frame, folder: Path) -> None:
-    """`accuracy`, `differences`, `horizons` and `networks.png`: means with their 95 % intervals."""
+    """Draw `accuracy`, `differences`, `horizons` and `networks.png`: means and 95 % intervals."""
     runs = frames.largest(runs)
     pictures = {
         "accuracy": _over_decays,
@@ -38,7 +38,7 @@ def _over_decays(runs: Frame) -> Figure:
     for gap, axes in by_gap.items():
         for variant in ("stbp", "reset_detached", "sdbp"):
             _line(axes, runs[(runs["gap"] == gap) & (runs["variant"] == variant)], "decay", variant)
-        axes.set_xlabel("decay: membrane left after a step")
+        axes.set_xlabel("decay (fraction of membrane left)")
     return _finished(figure, list(by_gap.values()))
 
 
@@ -61,10 +61,10 @@ def _differences(runs: Frame) -> Figure:
                 fmt="o-",
                 color=color,
                 capsize=3,
-                label=f"STBP less {NAMES[variant]}",
+                label=f"STBP minus {NAMES[variant]}",
             )
         axes.axhline(0, color="0.3", lw=0.8)
-        axes.set_xlabel("decay: membrane left after a step")
+        axes.set_xlabel("decay (fraction of membrane left)")
     first = next(iter(by_gap.values()))
     first.set_ylabel("test accuracy (points), mean and 95 % interval")
     first.legend(fontsize="small")
@@ -72,7 +72,7 @@ def _differences(runs: Frame) -> Figure:
 
 
 def _horizons(runs: Frame) -> Figure:
-    """Lone neurons, from SDBP (one step) to STBP (all), at the decays at which all were run."""
+    """Draw accuracy over horizons, from SDBP (1 step) to STBP (T steps), at the common decays."""
     cut = runs["variant"].str.startswith("horizon_")
     ends = runs["variant"].isin(["stbp", "sdbp"]) & runs["decay"].isin(runs.loc[cut, "decay"])
     some = runs[cut | ends].copy()
@@ -88,7 +88,7 @@ def _horizons(runs: Frame) -> Figure:
 
 
 def _networks(runs: Frame) -> Figure:
-    """Accuracy over gaps, of all networks at the decays at which all were run."""
+    """Draw accuracy over gaps for all networks, at the common decays."""
     decays = sorted(runs.loc[runs["variant"] == "adaptive", "decay"].unique())
     figure, panels = figures.panels(
         max(len(decays), 1), size=(3 + 4 * len(decays), 3.8), sharey=True
@@ -97,7 +97,7 @@ def _networks(runs: Frame) -> Figure:
         for n, variant in enumerate(NAMES):
             part = runs[(runs["variant"] == variant) & (runs["decay"] == decay)]
             if len(part) and variant != "reset_detached":
-                _line(axes, part, "gap", variant, shift=0.25 * (n - 2))  # bars hide no other
+                _line(axes, part, "gap", variant, shift=0.25 * (n - 2))  # bars do not overlap
         axes.set_title(f"decay {decay:g}", fontsize="medium")
         axes.set_xlabel("gap (steps)")
     return _finished(figure, panels)
@@ -132,7 +132,7 @@ def _finished(figure: Figure, panels: list[Axes]) -> Figure:
 
 
 def table(runs: Frame) -> str:
-    """One line for each gap and decay, in percent and percentage points."""
+    """Return a table with one line for each gap and decay, in percent and points."""
     return tables.by_budget(_table, runs)
 
 

@@ -1,4 +1,4 @@
-"""Delayed recall: a cue, a gap without it, a question.
+"""Delayed recall: a cue, a gap, and a question about the cue.
 
 Claim:   Gradients through time learn to bridge gaps at which gradients through space alone stay
          near chance.
@@ -7,10 +7,10 @@ Result:  96.36 ± 1.02 minus 29.56 ± 8.09 (5 seeds), target above 0, difference
          +76.72]: reached, short run.
 Time:    2.1 min for 140 runs in one program, budget quick, AMD EPYC, 1 of 2 cores.
 
-One of C channels carries the cue, one more carries the question, and every channel spikes at random
-now and then. The answer is read at the steps of the question alone, so that a gradient that does
-not go back in time never reaches the steps of the cue. A hidden neuron without recurrent
-connections or adaptation remembers by its membrane alone.
+The cue is on one of C channels, the question is on one further channel, and every channel has a few
+random spikes. The loss depends on the outputs during the question alone. Without a gradient through
+time, no error reaches the steps of the cue. A hidden neuron without recurrent connections or
+adaptation remembers the cue in its membrane alone.
 """
 
 import functools
@@ -35,10 +35,10 @@ from stbp_jax.data import Dataset
 NAME = "delayed_recall"
 CUE, QUESTION = 3, 3  # steps
 NOISE = 0.002  # probability of a random spike, for each channel and step
-NOWHERE = 10**6  # a horizon that cuts no gradient
+NOWHERE = 10**6  # longer than any run, so that no gradient is cut
 
 FULL = Config(
-    # T is the longest gap and the steps of cue and question; noise is new in each epoch.
+    # T is the longest gap plus cue and question; every epoch draws new noise.
     Data(NAME, num_train=1500, num_test=500, num_steps=46),
     Model("32-4", gain=0.25),
     Train(epochs=100, batch_size=50, learning_rate=1e-2),
@@ -52,12 +52,12 @@ Hidden = Callable[[HParams], sj.Neuron]
 
 
 def recurrent(hparams: HParams) -> sj.Neuron:
-    """LIF with connections among the neurons of the layer."""
+    """Return LIF neurons with recurrent connections in the layer."""
     return sj.recurrent(models.STBP.hidden(hparams))
 
 
 def adaptive(hparams: HParams) -> sj.Neuron:
-    """LIF whose threshold rises with each of its spikes and decays slowly."""
+    """Return LIF neurons whose threshold rises with each spike and decays slowly."""
     return sj.alif(
         decay=hparams["decay"],
         threshold=hparams["threshold"],
@@ -68,7 +68,7 @@ def adaptive(hparams: HParams) -> sj.Neuron:
 
 
 def load(config: Config, seed: int) -> tuple[Dataset, Dataset]:
-    """Cues, drawn uniformly from the seed; noise comes with the encoding."""
+    """Draw uniform random cues; the encoding adds the noise."""
     named(config, NAME)
     rng = np.random.default_rng(seed)
     _, classes = _sizes(config)
@@ -80,15 +80,18 @@ def load(config: Config, seed: int) -> tuple[Dataset, Dataset]:
 
 
 def build(config: Config, *, hidden: Hidden, horizon: int = NOWHERE) -> sj.training.Build:
-    """From cues `[B, C + 1]`, one-hot, to answers; `gap` and `decay` may be traced.
+    """Return a function that builds the pipeline of the task.
+
+    Examples are one-hot cues `[B, C + 1]`. The hyper-parameters `gap` and `decay` may be traced.
 
     Args:
-      config: what shapes the program.
-      hidden: units, from hyper-parameters.
-      horizon: steps after which gradients are cut.
+      config: all settings.
+      hidden: `hparams -> Neuron` for the hidden layer.
+      horizon: gradients through time are cut after this number of steps.
 
-    Raises:
-      ValueError: the pipeline, of a gap that leaves no steps for the cue.
+    Returns:
+      `(hparams, num_updates) -> Pipeline`. It raises ValueError if a gap leaves no steps for the
+      cue.
     """
     steps = config.data.num_steps
     units, classes = _sizes(config)
@@ -103,7 +106,7 @@ def build(config: Config, *, hidden: Hidden, horizon: int = NOWHERE) -> sj.train
             )
 
         def encode(key: jax.Array, cues: jax.Array) -> jax.Array:
-            cues = sj.constant(cues, 1)[0]  # a byte of 255 is a spike
+            cues = sj.constant(cues, 1)[0]  # a pixel of 255 becomes a spike
             noise = sj.bernoulli(key, jnp.full_like(cues, NOISE), steps)
             t = jnp.arange(steps)[:, None, None]
             end = asked - gap
@@ -130,7 +133,7 @@ def build(config: Config, *, hidden: Hidden, horizon: int = NOWHERE) -> sj.train
 
 
 def _sizes(config: Config) -> tuple[int, int]:
-    """Units of the hidden layer, and classes."""
+    """Return the number of hidden neurons and the number of classes."""
     match models.parts(config):
         case [Dense(units)], Dense(classes):
             return units, classes
@@ -138,7 +141,7 @@ def _sizes(config: Config) -> tuple[int, int]:
 
 
 def extend(job: Job, folder: Path, rows: list[Row], *, horizon: int) -> list[Row]:
-    """The rows with the `horizon` of the gradients."""
+    """Add the `horizon` of the gradients to the rows."""
     return [row | {"horizon": min(horizon, job.config.data.num_steps)} for row in rows]
 
 
@@ -149,7 +152,7 @@ def _plan(seeds: int, config: Config, gaps: Sequence[int], decays: Sequence[floa
 def _variant(
     about: str, hidden: Hidden, decays: Sequence[float] = FEW, horizon: int = NOWHERE
 ) -> Variant:
-    """All gaps, decays and seeds in one program."""
+    """Return a variant that trains all gaps, decays and seeds in one program."""
     plans = {
         "smoke": _plan(1, SMOKE, (0, 5), (0.5, 0.9)),
         "quick": _plan(5, FULL.but(epochs=40), GAPS, decays),

@@ -1,1 +1,1 @@
-"""One claim; see README.md."""
+"""The study `digits`; see its README.md."""

@@ -1,1 +1,1 @@
-"""One claim; see README.md."""
+"""The study `fashion_mnist_cnn`; see its README.md."""

@@ -37,7 +37,7 @@ VARIANTS = {
         loss=sj.cross_entropy,
     ),
     "mirrored": variant(
-        "as cross_entropy, half of the images mirrored",
+        "as cross_entropy, with half of the images mirrored",
         quick=Plan(1, MIRRORED.but(num_steps=2, epochs=30)),
         full=Plan(3, MIRRORED),
         coding=DIRECT,

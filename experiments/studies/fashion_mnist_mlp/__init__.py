@@ -1,1 +1,1 @@
-"""One claim; see README.md."""
+"""The study `fashion_mnist_mlp`; see its README.md."""

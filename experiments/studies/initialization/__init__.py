@@ -1,1 +1,1 @@
-"""One claim; see README.md."""
+"""The study `initialization`; see its README.md."""

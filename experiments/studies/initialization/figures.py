@@ -1,4 +1,4 @@
-"""Figure, table and measured number of the study, from its rows alone."""
+"""Picture, table and measure of the study, made from its rows."""
 
 from pathlib import Path
 
@@ -11,11 +11,11 @@ from experiments.report import figures, frames, tables
 from experiments.report.frames import Frame, Measured
 
 LITERAL = (1.0, 0.0)  # gain and bias as the paper prints them
-WORKING = (0.05, 0.2)  # hidden rates that train, in the words of stbp_jax.presets
+WORKING = (0.05, 0.2)  # hidden firing rates at which training works, from stbp_jax.presets
 
 
 def draw(runs: Frame, folder: Path) -> None:
-    """`map.png`: hidden firing rate and first gradient norm over gain and bias."""
+    """Draw `map.png`: firing rate and gradient norm of the hidden layer over gain and bias."""
     runs = frames.largest(runs)
     row = frames.newest(runs)
     figure, panels = figures.panels(2, size=(12, 4.8))
@@ -37,7 +37,7 @@ def draw(runs: Frame, folder: Path) -> None:
 
 
 def table(runs: Frame) -> str:
-    """Hidden firing rate by gain and bias; gradients that are 0 are marked."""
+    """Return a table of the hidden firing rate by gain and bias, with marks on zero gradients."""
     return tables.by_budget(_table, runs)
 
 
@@ -50,7 +50,7 @@ def _table(runs: Frame) -> str:
 
 
 def printed_gradient(runs: Frame) -> Measured:
-    """The largest gradient norm of any layer and seed at the start that the paper prints."""
+    """Return the largest gradient norm of all layers and seeds at the paper's gain and bias."""
     gain, bias = LITERAL
     at = runs[(runs["gain"] == gain) & (runs["bias"] == bias)]
     largest = float(at["gradient_norm"].map(max).max())
@@ -59,7 +59,7 @@ def printed_gradient(runs: Frame) -> Measured:
 
 
 def _map(runs: Frame, name: str) -> Frame:
-    """The first layer's mean over seeds: a line for each bias, a column for each gain."""
+    """Return the mean of the first layer over seeds, with a line per bias and a column per gain."""
     return runs.assign(first=runs[name].str[0]).pivot_table("first", "bias", "gain")
 
 

@@ -1,11 +1,11 @@
-"""Start of the weights.
+"""Initial weights (equations 29 and 30).
 
-Claim:   The paper's initialization, taken literally, is dead on MNIST: nothing can be learned.
+Claim:   With the paper's initialization as printed, no weight has a gradient on MNIST.
 Command: python -m experiments reproduce initialization --budget quick
 Result:  exactly 0 in every layer, 3 seeds, target learns: not reproduced.
 Time:    53 s for 189 runs in one program, budget quick, AMD EPYC, 1 of 2 cores.
 
-Nothing is trained: each point draws weights, looks at one batch and takes its gradient.
+Nothing is trained. Each point draws weights and computes the gradient on one batch.
 """
 
 from pathlib import Path
@@ -43,7 +43,16 @@ def _points(config: Config) -> list[HParams]:
 
 
 def run(job: Job, folder: Path, until: float) -> list[Row]:
-    """One row a point and seed; `firing_rate`, `silent_fraction`, `gradient_norm` by layer."""
+    """Measure `firing_rate`, `silent_fraction` and `gradient_norm` of each layer.
+
+    Args:
+      job: the points and seeds.
+      folder: of the run.
+      until: not used.
+
+    Returns:
+      One row for each point and seed.
+    """
     program, source = runs.prepared(job), provenance.provenance()
     config, points = job.config, program.points
     images, labels = (array[: config.train.batch_size] for array in program.sets[0][0])
@@ -84,7 +93,7 @@ def run(job: Job, folder: Path, until: float) -> list[Row]:
 
 
 def _measure(config: Config) -> Any:
-    """`(key, hparams, batch, _) -> (None, numbers by layer)`, in the form that `sj.sweep` takes."""
+    """Return `(key, hparams, batch, _) -> (None, measures)`, the form that `sj.sweep` takes."""
 
     def network(hparams: HParams) -> sj.Layer:
         init = sj.initializers.fan_in_normalized(hparams["gain"], hparams["bias"])

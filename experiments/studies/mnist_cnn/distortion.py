@@ -1,6 +1,6 @@
-"""The picture of elastic distortion: `python -m experiments.studies.mnist_cnn.distortion`.
+"""Picture of elastic distortion: `python -m experiments.studies.mnist_cnn.distortion`.
 
-MNIST must be there.
+The command reads MNIST.
 """
 
 import jax
@@ -16,7 +16,7 @@ from matplotlib import pyplot as plt
 
 
 def main() -> None:
-    """Draws the first digit of each class above three of its distortions."""
+    """Draw the first digit of each class above three distorted copies."""
     train, _ = data.load("mnist")
     images = train.images[[int(np.argmax(train.labels == label)) for label in range(10)]]
     keys = jax.random.split(jax.random.key(0), 3)

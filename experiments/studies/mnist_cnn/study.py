@@ -1,4 +1,4 @@
-"""Table 5: MNIST, convolutional; and the network of the authors' released code.
+"""Table 5: MNIST, convolutional; also the network of the authors' code.
 
 Claim:   15C5-P2-40C5-P2-300-10 learns MNIST by STBP alone (paper: 99.42 %, distorted images).
 Command: python -m experiments reproduce mnist_cnn --budget quick
@@ -25,7 +25,7 @@ RELEASED = Config(
 
 VARIANTS = {
     "stbp": variant(
-        "LIF, no tricks",
+        "LIF in all layers",
         quick=Plan(3, FULL.but(num_steps=3, epochs=8)),
         long=Plan(3, LONG),
         full=Plan(3, FULL),
@@ -48,7 +48,7 @@ VARIANTS = {
         loss=sj.cross_entropy,
     ),
     "adversarial": variant(
-        "as dropout, the loss that of images moved against the network",
+        "as dropout, with adversarial images in place of the images",
         quick=Plan(3, DROPPED.but(epsilon=0.1, num_steps=2, epochs=20)),
         full=Plan(3, DROPPED.but(epsilon=0.1)),
         coding=DIRECT,
@@ -63,7 +63,7 @@ VARIANTS = {
         coding=DIRECT,
     ),
     "ann": variant(
-        "ANN baseline: ReLU in place of LIF, no tricks",
+        "ANN baseline: ReLU in place of LIF in all layers",
         quick=Plan(3, FULL.but(epochs=8)),
         full=Plan(3, FULL),
         coding=ONCE,

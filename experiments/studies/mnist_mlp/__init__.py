@@ -1,1 +1,1 @@
-"""One claim; see README.md."""
+"""The study `mnist_mlp`; see its README.md."""

@@ -40,7 +40,7 @@ VARIANTS = {
         loss=sj.cross_entropy,
     ),
     "adversarial": variant(
-        "as dropout, half of the loss that of images moved against the network",
+        "as dropout, with adversarial images for half of the loss",
         quick=Plan(3, DROPPED.but(epsilon=0.1, share=0.5, epochs=40)),
         full=Plan(5, DROPPED.but(epsilon=0.1, share=0.5)),
         coding=DIRECT,

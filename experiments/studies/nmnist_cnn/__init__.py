@@ -1,1 +1,1 @@
-"""One claim; see README.md."""
+"""The study `nmnist_cnn`; see its README.md."""

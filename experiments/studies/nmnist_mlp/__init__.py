@@ -1,1 +1,1 @@
-"""One claim; see README.md."""
+"""The study `nmnist_mlp`; see its README.md."""

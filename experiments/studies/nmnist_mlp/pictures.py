@@ -1,7 +1,7 @@
-"""The paper's Fig. 5, from the subset: `python -m experiments.studies.nmnist_mlp.pictures`.
+"""Pictures like the paper's Fig. 5: `python -m experiments.studies.nmnist_mlp.pictures`.
 
-`frames.png` has frames of 10 ms over the three saccades, on and off events apart; `cloud.png` the
-events of one recording in space and time.
+`frames.png` shows frames of 10 ms over the three saccades, with on and off events in separate rows.
+`cloud.png` shows the events of one recording in space and time.
 """
 
 import math
@@ -17,13 +17,13 @@ from stbp_jax.data import NMNIST_SHAPE, PAD, unpack_events
 
 matplotlib.use("Agg")
 
-INDEX = 0  # of the recording: a five
+INDEX = 0  # the recording shows a five
 SHOWN = range(2, 30, 3)  # frames
 COLORS = ("C0", "C3")  # off, on
 
 
 def main() -> None:
-    """Draws both."""
+    """Draw both pictures."""
     matplotlib.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
     recording = recordings.subset()[0].events[INDEX]
     folder = STUDIES / "nmnist_mlp"
@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def frames(recording: np.ndarray) -> Figure:
-    """How many events each pixel has in frames of 10 ms: on above, off below."""
+    """Draw the number of events of each pixel in frames of 10 ms, on above off."""
     times, addresses = np.divmod(
         recording[recording != PAD].astype(np.int64), math.prod(NMNIST_SHAPE)
     )
@@ -52,7 +52,7 @@ def frames(recording: np.ndarray) -> Figure:
 
 
 def cloud(recording: np.ndarray) -> Figure:
-    """Events by place and time, and both coordinates over time."""
+    """Draw events in space and time, and both coordinates over time."""
     events = unpack_events(recording)
     ms = events.times / 1000
     figure = Figure(figsize=(10, 4), dpi=90, layout="constrained")

@@ -1,6 +1,6 @@
 """Table 6: pedestrians, convolutional.
 
-Claim:   A 6C3-300-2 spiking network is as good as its ANN baseline within half a point on
+Claim:   A 6C3-300-2 spiking network is within half a point of its ANN baseline on
          Daimler's pedestrians, a stand-in for the paper's set.
 Command: python -m experiments reproduce pedestrian_cnn --budget quick
 Result:  78.64 ± 2.75 minus 81.90 ± 2.96 (5 seeds), target 98.59 minus 98.57, difference -3.26

@@ -1,6 +1,6 @@
 """Table 3: pedestrians, one hidden layer.
 
-Claim:   A 784-400-2 spiking perceptron is as good as its ANN baseline within half a point on
+Claim:   A 784-400-2 spiking perceptron is within half a point of its ANN baseline on
          Daimler's pedestrians, a stand-in for the paper's set.
 Command: python -m experiments reproduce pedestrian_mlp --budget quick
 Result:  81.49 ± 1.91 minus 83.45 ± 1.07 (5 seeds), target 98.34 minus 98.31, difference -1.97

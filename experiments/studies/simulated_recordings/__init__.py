@@ -1,1 +1,1 @@
-"""One claim; see README.md."""
+"""The study `simulated_recordings`; see its README.md."""

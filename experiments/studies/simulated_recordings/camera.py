@@ -1,7 +1,7 @@
-"""The simulated camera beside the real one: recordings of the same images, compared.
+"""Comparison of simulated and real recordings of the same images.
 
-Labels are not read. `python -m experiments.studies.simulated_recordings.camera` draws `camera.png`
-from MNIST and the subset of N-MNIST.
+`python -m experiments.studies.simulated_recordings.camera` draws `camera.png` from MNIST and the
+subset of N-MNIST. Labels are not used.
 """
 
 import math
@@ -29,7 +29,16 @@ Measures = dict[str, Any]
 
 
 def run(job: Job, folder: Path, until: float) -> list[Row]:
-    """The row of a seed: measures of real training recordings and of simulated ones."""
+    """Measure real training recordings and simulated recordings of the same images.
+
+    Args:
+      job: with a single seed, for the simulation.
+      folder: of the run.
+      until: not used.
+
+    Returns:
+      One row.
+    """
     config, camera, source = job.config, Camera(), provenance.provenance()
     (seed,) = job.seeds
     real = recordings.subset()[0]
@@ -65,7 +74,7 @@ def run(job: Job, folder: Path, until: float) -> list[Row]:
 
 
 def measures(events: NDArray[np.uint32]) -> Measures:
-    """Statistics of recordings `[N, M]` that no single event decides."""
+    """Compute statistics of recordings `[N, M]`, as rows store them."""
     there = events != PAD
     times, y, x, on = _events(events)
     number = len(events)
@@ -93,7 +102,16 @@ def measures(events: NDArray[np.uint32]) -> Measures:
 
 
 def between(real: NDArray[np.uint32], simulated: NDArray[np.uint32]) -> Measures:
-    """Similarity of recordings of the same images, `[N, M]` of each."""
+    """Compute similarities between real and simulated recordings of the same images.
+
+    Args:
+      real: `[N, M]`, packed events.
+      simulated: `[N, M]`, packed events of the same images.
+
+    Returns:
+      The correlation of the numbers of events, the cosine of frames of 10 ms, and the cosine of
+      frames of different images.
+    """
     counts = [(events != PAD).sum(1) for events in (real, simulated)]
     frames = [_frames(events, BIN).reshape(len(real), -1) for events in (real, simulated)]
     both = (frames[0] & frames[1]).sum()
@@ -107,22 +125,22 @@ def between(real: NDArray[np.uint32], simulated: NDArray[np.uint32]) -> Measures
 
 
 def _events(events: NDArray[np.uint32]) -> tuple[NDArray[Any], ...]:
-    """Times in microseconds, rows, columns and polarities of all recordings' events, `[E]` each."""
+    """Return times in microseconds, rows, columns and polarities of all events, `[E]` each."""
     times, addresses = np.divmod(events[events != PAD].astype(np.int64), math.prod(NMNIST_SHAPE))
     return (times, *np.unravel_index(addresses, NMNIST_SHAPE))
 
 
 def _pauses(addresses: NDArray[np.uint32], events: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """Microseconds from each event of a recording to the next of the same address."""
+    """Return the microseconds from each event to the next at the same address."""
     addresses = addresses[events != PAD]
     times = events[: len(addresses)] // np.uint32(math.prod(NMNIST_SHAPE))
-    order = np.argsort(addresses, kind="stable")  # events come in order of time
+    order = np.argsort(addresses, kind="stable")  # stable, because events are in the order of time
     same = np.diff(addresses[order].astype(np.int64)) == 0
     return np.diff(times[order].astype(np.int64))[same]
 
 
 def _frames(events: NDArray[np.uint32], milliseconds: int) -> NDArray[np.bool_]:
-    """Whether an address has an event in a step: `[N, T, addresses]`."""
+    """Return whether an address has an event in a frame, `[N, T, addresses]`."""
     size = math.prod(NMNIST_SHAPE)
     frames = np.zeros((len(events), DURATION // milliseconds, size), bool)
     owners, _ = np.nonzero(events != PAD)
@@ -139,9 +157,9 @@ REAL, SIMULATED = "C0", "C1"
 
 
 def main() -> None:
-    """Draws real beside simulated recordings of the same images."""
+    """Draw real and simulated recordings of the same images."""
     matplotlib.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
-    count, shown, step = 300, 3, 6  # the frame of 60 ms is amid the first saccade
+    count, shown, step = 300, 3, 6  # the frame at 60 ms is in the middle of the first saccade
     real = recordings.subset()[0].events[:count]
     simulated = record(recordings.mnist().images[:count], 0)
     figure = Figure(figsize=(11, 6.2), dpi=110, layout="constrained")
@@ -159,10 +177,10 @@ def main() -> None:
         rate.step(ms, of["rate_on"], color=color, where="post", label=f"{name}, on")
         rate.step(ms, of["rate_off"], color=color, where="post", ls=":", label=f"{name}, off")
         path.plot(of["path_x"], of["path_y"], ".-", color=color, label=name, lw=1)
-    rate.set(xlabel="ms", ylabel="events a recording in 10 ms", title="rate over time")
+    rate.set(xlabel="ms", ylabel="events per recording in 10 ms", title="rate over time")
     rate.set_ylim(top=1.35 * max(found[0]["rate_off"]))
     rate.legend(fontsize="small", frameon=False, ncols=2, loc="upper center")
-    path.set(xlabel="x", ylabel="y", title="mean place of events, each 10 ms", aspect="equal")
+    path.set(xlabel="x", ylabel="y", title="mean position of events, each 10 ms", aspect="equal")
     path.invert_yaxis()
     path.legend(fontsize="small", frameon=False)
     panels = bottom.subplots(2, 3 * shown)
@@ -179,7 +197,7 @@ def main() -> None:
 
 
 def picture(frame: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """`[34, 34, 2]` as colors: on red, off blue, both violet, on white."""
+    """Convert events `[34, 34, 2]` to colors: on is red, off is blue, both is violet."""
     off, on = frame[..., 0], frame[..., 1]
     red, blue = np.where(off & ~on, 0.1, 1.0), np.where(on & ~off, 0.1, 1.0)
     return np.stack([np.where(on & off, 0.6, red), np.where(on | off, 0.2, 1.0), blue], -1)

@@ -1,11 +1,11 @@
-"""Tables of the study, from its rows alone: networks, and the simulated beside the real camera."""
+"""Tables of the study, made from its rows: networks, and the comparison of the cameras."""
 
 from experiments.engine import studies
 from experiments.report import frames, tables
 from experiments.report.frames import Frame
 
 NUMBERS = {
-    "events": "events a recording",
+    "events": "events per recording",
     "events_deviation": "their standard deviation over recordings",
     "share_on": "share of on events",
     "spread_y": "standard deviation of y (pixels)",
@@ -22,7 +22,7 @@ SHARED = {
 
 
 def table(runs: Frame) -> str:
-    """Networks as on any page, then the newest comparison of the cameras."""
+    """Return the table of the networks and the newest comparison of the cameras."""
     trained, compared = (runs[(runs["variant"] == "camera") == flag] for flag in (False, True))
     parts = []
     if len(trained):
@@ -36,7 +36,7 @@ def table(runs: Frame) -> str:
         parts.append(tables.markdown(head, lines))
         parts.append(
             f"Commit {row['commit']}, seed {row['seed']}; {1000 * row['seconds_an_image']:.1f} ms "
-            f"an image on {row['device']}."
+            f"per image on {row['device']}."
         )
     return "\n\n".join(parts)
 

@@ -1,7 +1,7 @@
-"""Learning from simulated recordings, testing on real ones.
+"""Training on simulated recordings, test on real ones.
 
-Claim:   A 34x34x2-800-10 network that has seen simulated recordings alone reads 95 % of all 1,100
-         real ones.
+Claim:   A 34x34x2-800-10 network that is trained on simulated recordings only classifies 95 % of
+         1,100 real ones correctly.
 Command: python -m experiments reproduce simulated_recordings --budget quick
 Result:  97.09 (1 seed), target 95, difference +2.09: one seed.
 Time:    5.7 min a run, budget quick, AMD EPYC, 1 of 2 cores.
@@ -25,8 +25,7 @@ FULL = Config(
 )
 QUICK = FULL.but(num_train=41_000, validation=1000, num_steps=10, epochs=6)
 COMPARED = Config(Data(recordings.SIMULATED), FULL.model, Train(epochs=0))
-# Every recording has another camera, and every hundred another path, further from the real one than
-# that is from its estimate.
+# Cameras and paths vary by more than the error of the estimate.
 VARIED = Camera(mismatch=0.2, position=0.7, size=0.05, contrast=0.15, path=0.1, lead=(1.5, 4.0))
 
 
@@ -41,10 +40,10 @@ def _variant(about: str, camera: Camera) -> Variant:
 
 
 VARIANTS = {
-    "stbp": _variant("LIF, recordings of the camera as estimated", Camera()),
-    "varied": _variant("LIF, recordings of cameras around it", VARIED),
+    "stbp": _variant("LIF, recordings of the estimated camera", Camera()),
+    "varied": _variant("LIF, recordings of cameras that vary around the estimate", VARIED),
     "camera": Variant(
-        "nothing is trained: simulated beside real recordings of the same images",
+        "no training: comparison of simulated and real recordings of the same images",
         {name: Plan(1, COMPARED) for name in ("full", "quick")},
         functools.partial(recordings.load_simulated, Camera()),
         models.build,

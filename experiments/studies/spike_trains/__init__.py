@@ -1,1 +1,1 @@
-"""One claim; see README.md."""
+"""The study `spike_trains`; see its README.md."""

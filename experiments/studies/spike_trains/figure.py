@@ -1,7 +1,7 @@
 """The paper's Fig. 4 from a run folder: `python -m experiments.studies.spike_trains.figure RUN`.
 
-Left, the input spikes of a nine's 25 center pixels; then the output layer's spikes on that nine,
-with the weights that training began with and with those it ended with.
+The left panel shows the input spikes of the 25 center pixels of a nine. The other two show the
+output spikes before and after training.
 """
 
 import sys
@@ -25,10 +25,10 @@ Spikes = np.ndarray
 
 
 def trains(run: Path) -> tuple[Spikes, Spikes, Spikes]:
-    """The spikes that the figure shows.
+    """Compute the spikes of the figure.
 
     Args:
-      run: folder of a run, with its `config.json` and `params.npz`.
+      run: run folder with `config.json` and `params.npz`.
 
     Returns:
       Input of the center patch `[T, 25]`, row by row, and the output layer's spikes before and
@@ -41,7 +41,7 @@ def trains(run: Path) -> tuple[Spikes, Spikes, Spikes]:
     ).params
     pipeline = program.build(hparams, 1)
     image = test.images[int(np.argmax(test.labels == DIGIT))]
-    # Spikes of both networks come from the same draw.
+    # Both networks get the same input spikes.
     xs = pipeline.encode(jax.random.key(0), image[None])
     top, left = ((side - PATCH) // 2 for side in image.shape)
     patch = xs[:, 0, top : top + PATCH, left : left + PATCH].reshape(len(xs), -1)
@@ -53,14 +53,14 @@ def trains(run: Path) -> tuple[Spikes, Spikes, Spikes]:
 
 
 def draw(run: Path, out: Path) -> dict[str, list[int]]:
-    """Draws the figure of a run.
+    """Draw the figure of a run.
 
     Args:
-      run: its folder.
-      out: the picture.
+      run: run folder.
+      out: file of the picture.
 
     Returns:
-      Spikes of each output unit over all steps, before and after training, as rows hold them.
+      Number of spikes of each output unit before and after training, as rows store them.
     """
     patch, before, after = trains(run)
     figure, row = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")

@@ -1,4 +1,4 @@
-"""Measured number of the study, from its rows alone; `figure.py` draws the picture of a run."""
+"""Measure of the study, made from its rows; `figure.py` draws the picture."""
 
 from experiments.report import frames
 from experiments.report.frames import Frame, Measured
@@ -7,12 +7,12 @@ DIGIT = 9
 
 
 def lead_of_nine(runs: Frame) -> Measured:
-    """Spikes of the output unit of the digit shown, less those of the unit that fires next most."""
+    """Return the spikes of the digit's output unit minus those of the next most active unit."""
     row = frames.newest(runs)
     spikes = list(row["output_spikes_after"])
     nine = spikes.pop(DIGIT)
     ours = (
-        f"unit {DIGIT} fires at {nine} of {row['num_steps']} steps, the others at {max(spikes)} "
-        f"at most; before training {sum(row['output_spikes_before'])} spikes in all"
+        f"unit {DIGIT} spikes at {nine} of {row['num_steps']} steps, the next unit at "
+        f"{max(spikes)}; {sum(row['output_spikes_before'])} spikes before training"
     )
     return Measured(ours, frames.exactly(nine - max(spikes)))

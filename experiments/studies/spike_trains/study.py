@@ -1,6 +1,6 @@
-"""Fig. 4: input and output of a network, as spikes.
+"""Fig. 4: input and output spikes of a network.
 
-Claim:   Before training the output layer is silent on a nine; after it, unit 9 always fires.
+Claim:   For a nine, the output layer is silent before training, and only unit 9 spikes after it.
 Command: python -m experiments reproduce spike_trains --budget quick
 Result:  unit 9 fires at 15 of 15 steps, the others at 0 at most; before training 0 spikes in all,
          target unit 9 alone: reproduced, short run.
@@ -15,12 +15,12 @@ from experiments.engine.rows import Row
 from experiments.engine.studies import Job, Plan
 from experiments.studies.spike_trains.figure import FIGURE, draw
 
-# A step is a millisecond in the paper, and its figure shows 15 ms.
+# The paper's figure shows 15 ms with steps of 1 ms.
 FULL = Config(Data(num_steps=15, validation=5000), Model("400-10"), Train(epochs=30))
 
 
 def extend(job: Job, folder: Path, rows: list[Row]) -> list[Row]:
-    """The rows with the output's spikes; their picture is in the folder."""
+    """Draw the figure into the folder, and add the output spikes to the rows."""
     return [row | draw(folder, folder / FIGURE) for row in rows]
 
 

@@ -1,1 +1,1 @@
-"""One claim; see README.md."""
+"""The study `spoken_digits`; see its README.md."""

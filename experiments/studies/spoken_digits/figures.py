@@ -1,7 +1,7 @@
 """Pictures of the study: `python -m experiments.studies.spoken_digits.figures` draws the recording.
 
-From rows, the accuracy on each speaker that was left out; from the data, one recording as a wave,
-as the ear's envelopes and as its spikes.
+`speakers.png` shows the accuracy on each left-out speaker, from the rows. `recording.png` shows one
+recording as a wave, as envelopes and as spikes of the cochlea model, from the data.
 """
 
 import sys
@@ -22,7 +22,7 @@ RECORDING = "7_jackson_10"  # a training example
 
 
 def draw(runs: Frame, folder: Path) -> None:
-    """`speakers.png`, where there are rows of speakers left out."""
+    """Draw `speakers.png`, if there are rows of left-out speakers."""
     folds = runs[runs["variant"].str.startswith("speaker_out")]
     if folds.empty:
         return
@@ -35,19 +35,19 @@ def draw(runs: Frame, folder: Path) -> None:
     axes.set_xticks(range(len(spoken.SPEAKERS)), spoken.SPEAKERS)
     axes.set(ylabel="test accuracy, last epoch (%)", ylim=(0, 100))
     figure.legend(loc="outside lower center", ncols=len(variants), fontsize="small", frameon=False)
-    figure.suptitle("Each speaker when the other five are learned from", fontsize="medium")
+    figure.suptitle("Accuracy on each speaker after training on the other five", fontsize="medium")
     figures.save(figure, folder / SPEAKERS_FIGURE)
 
 
 def draw_recording(out: Path, name: str) -> None:
-    """One recording: its wave, the ear's envelopes, the spikes.
+    """Draw one recording: wave, envelopes and spikes.
 
     Args:
-      out: the picture.
+      out: file of the picture.
       name: `<digit>_<speaker>_<index>`.
 
     Raises:
-      UsageError: no such recording, or no data.
+      UsageError: no recording has that name, or the data cannot be read.
     """
     sound, ear = spoken.recording(name), spoken.EAR
     figure = Figure(figsize=(7, 6.4), dpi=140, layout="constrained")
@@ -68,9 +68,9 @@ def draw_recording(out: Path, name: str) -> None:
     figure.colorbar(shown, ax=envelopes, label="envelope (dB)")
     (words,) = cochlea_events([sound], ear)
     times, addresses = np.divmod(words, np.uint32(np.prod(ear.shape)))
-    channel, fibre = np.divmod(addresses, ear.shape[1])
+    channel, fiber = np.divmod(addresses, ear.shape[1])
     for n, threshold in reversed([*enumerate(ear.thresholds)]):
-        own = fibre == n
+        own = fiber == n
         spikes.scatter(
             times[own] / 1000,
             channel[own],

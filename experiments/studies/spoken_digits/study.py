@@ -1,4 +1,4 @@
-"""Beyond the paper: spoken digits, heard by a model of the ear.
+"""Spoken digits as spikes of a cochlea model (beyond the paper).
 
 Claim:   A spiking perceptron recognizes 97 % of the official test set of the Free Spoken Digit
          Dataset from the spikes of a model of the ear.
@@ -19,16 +19,16 @@ from experiments.engine.runs import variant
 from experiments.engine.studies import Plan, Variant
 from stbp_jax.neurons import Reset
 
-READOUT = 0.98  # share of an output unit's membrane that is left after a step
+READOUT = 0.98  # fraction of an output unit's membrane that remains after a step
 
 
 def units(reset: Reset = sj.hard_reset) -> Units:
-    """LIF with a leaky readout."""
+    """Return LIF hidden neurons and leaky integrators as outputs."""
     return Units(models.lif_units(reset).hidden, lambda h: sj.leaky_integrator(decay=READOUT))
 
 
 def recurrent_units() -> Units:
-    """The same with connections among the units of a layer."""
+    """Return the same neurons with recurrent connections in the hidden layer."""
     forward = units()
 
     def hidden(hparams: HParams) -> sj.Neuron:
@@ -42,7 +42,7 @@ SDBP = units(sj.detach_time(sj.hard_reset))
 RESET_DETACHED = units(sj.detach_reset(sj.hard_reset))
 
 FULL = Config(
-    Data(spoken.NAME, num_steps=70),  # of ten milliseconds
+    Data(spoken.NAME, num_steps=70),  # steps of 10 ms
     Model("256-10", decay=0.95, dropout=0.4),
     Train(epochs=40, batch_size=50, learning_rate=2e-3),
 )
@@ -64,20 +64,23 @@ _speaker_out = functools.partial(_variant, seeds=SPEAKERS, load=spoken.one_speak
 
 VARIANTS = {
     "stbp": _variant("LIF, leaky readout", FULL, STBP),
-    "sdbp": _variant("no gradient from step to step in the hidden layer", FULL, SDBP),
+    "sdbp": _variant("no gradient through time in the hidden layer", FULL, SDBP),
     "reset_detached": _variant("no gradient through the reset", FULL, RESET_DETACHED),
-    "recurrent": _variant("connections among the hidden units", CONNECTED, RECURRENT),
+    "recurrent": _variant("recurrent hidden layer", CONNECTED, RECURRENT),
     "augmented": _variant(
         "events moved in time and frequency", FULL, STBP, augment=spoken.jittered
     ),
     "speaker_out": _speaker_out(
-        "learns from five speakers, tested on the sixth; the seed says which", FULL, STBP
+        "trained on five speakers, tested on the sixth, which the seed chooses", FULL, STBP
     ),
     "speaker_out_augmented": _speaker_out(
-        "the same, events moved in time and frequency", FULL, STBP, augment=spoken.jittered
+        "as speaker_out, events moved in time and frequency",
+        FULL,
+        STBP,
+        augment=spoken.jittered,
     ),
     "speaker_out_recurrent": _speaker_out(
-        "the same, events moved, connections among the hidden units",
+        "as speaker_out_augmented, with a recurrent hidden layer",
         CONNECTED,
         RECURRENT,
         augment=spoken.jittered,

@@ -1,1 +1,1 @@
-"""One claim; see README.md."""
+"""The study `streaming`; see its README.md."""

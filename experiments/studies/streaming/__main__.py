@@ -1,4 +1,4 @@
-"""Recordings classified in the terminal as events come: `python -m experiments.studies.streaming`.
+"""Streaming classification in the terminal: `python -m experiments.studies.streaming`.
 
 Exit codes: 0 done, 2 wrong usage, 130 interrupted.
 """
@@ -24,13 +24,13 @@ BAR = 24  # characters of a score of 1
 
 
 def picture(counts: np.ndarray) -> list[str]:
-    """Where a bin has events of either polarity; a line shows two rows of the sensor.
+    """Draw the pixels with events in a bin; each line of text shows two rows of the sensor.
 
     Args:
       counts: `[rows, columns, polarities]`.
 
     Returns:
-      Lines of as many characters as there are columns.
+      Lines with one character for each column.
 
     >>> picture(np.array([[[1, 0], [0, 0], [0, 0]], [[0, 1], [1, 0], [0, 0]]]))
     ['█▄ ']
@@ -43,7 +43,7 @@ def picture(counts: np.ndarray) -> list[str]:
 
 
 def bars(scores: np.ndarray, label: int) -> list[str]:
-    """One line a class; the best is marked."""
+    """Draw one line for each class, with a mark on the best."""
     lines = []
     for c, score in enumerate(scores):
         bar = "█" * round(BAR * float(score))
@@ -52,7 +52,7 @@ def bars(scores: np.ndarray, label: int) -> list[str]:
 
 
 def frame(counts: np.ndarray, decision: Decision, label: int, seconds: float) -> list[str]:
-    """A bin and the scores after it, side by side."""
+    """Draw a bin and the scores after it, side by side."""
     left = picture(counts)
     right = [
         f"{decision.time / 1000:7.1f} ms, bin {decision.steps}, {int(counts.sum())} events",
@@ -66,7 +66,7 @@ def frame(counts: np.ndarray, decision: Decision, label: int, seconds: float) ->
 
 
 def paced(source: Iterator[sj.streaming.Chunk], speed: float) -> Iterator[sj.streaming.Chunk]:
-    """Chunks at the times of their events; `speed` times as fast, 0 without pauses."""
+    """Yield chunks at the times of their events, `speed` times as fast; 0 does not wait."""
     began = time.perf_counter()
     for times, addresses in source:
         if speed:
@@ -80,17 +80,17 @@ class Play:
     """Classify N-MNIST recordings as their events come."""
 
     run: Path = Path("runs/streaming")
-    """run folder of the study; a network is trained there first where it has no params.npz"""
+    """run folder of the study; without params.npz in it, a network is trained first"""
     count: int = 5
-    """recordings"""
+    """number of recordings"""
     speed: float = 1.0
-    """1 plays them as they happened, 0 without pauses"""
+    """1 for real time; 0 does not wait"""
     margin: float | None = None
-    """decide as soon as the best score leads the second by this much"""
+    """decide when the best score exceeds the second by this margin; default: at the end"""
 
 
 def main(argv: list[str]) -> int:
-    """Plays some test recordings; returns the exit code."""
+    """Classify some test recordings, and return the exit code."""
     args = tyro.cli(Play, args=argv, prog="python -m experiments.studies.streaming")
     try:
         return _play(args)
@@ -109,7 +109,7 @@ def _play(args: Play) -> int:
     if not (args.run / "params.npz").exists():
         print(f"no params.npz in {args.run}: training", flush=True)
         job = studies.job("streaming", "mlp", "quick")
-        assert job is not None  # all studies have a quick plan
+        assert job is not None  # the study has a quick plan
         runs.train(job, args.run)
     config, params = study.stored(args.run)
     stream = sj.streaming.make_stream(study.network(config, sj.layers.event_driven_matmul), params)
@@ -131,7 +131,7 @@ def _play(args: Play) -> int:
 def _one(
     stream: sj.streaming.Stream, words: np.ndarray, label: int, num_steps: int, args: Play
 ) -> Decision:
-    """One recording; on a terminal, the frame of each bin replaces the one before."""
+    """Classify one recording; on a terminal, each bin replaces the picture of the previous one."""
     seen: list[tuple[np.ndarray, float]] = []
 
     def advance(state: sj.streaming.StreamState, counts: np.ndarray) -> tuple:

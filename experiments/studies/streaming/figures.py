@@ -1,4 +1,4 @@
-"""Figure, table and measured number of the study, from its rows alone."""
+"""Picture, table and measure of the study, made from its rows."""
 
 from pathlib import Path
 
@@ -9,19 +9,19 @@ from experiments.report.frames import Frame, Measured
 
 
 def draw(runs: Frame, folder: Path) -> None:
-    """`accuracy.png`: accuracy against time since onset, and of decisions made early."""
+    """Draw `accuracy.png`: accuracy over time since onset, and accuracy of early decisions."""
     row = frames.newest(runs)
     figure, (axes,) = figures.panels(1, size=(6.4, 4.2))
     right = 100 * np.array(row["accuracy_at"])
     milliseconds = row["microseconds"] / 1000 * np.arange(1, len(right) + 1)
-    axes.plot(milliseconds, right, "o-", ms=3, label="all recordings decided at this time")
+    axes.plot(milliseconds, right, "o-", ms=3, label="all recordings, decided at this time")
     early = row["early"]
     axes.plot(
         [e["milliseconds"] for e in early],
         [100 * e["accuracy"] for e in early],
         "s--",
         ms=4,
-        label="each decided when its best score leads by so much",
+        label="early decisions, at the given margin",
     )
     for e in early:
         where = e["milliseconds"], 100 * e["accuracy"]
@@ -29,7 +29,7 @@ def draw(runs: Frame, folder: Path) -> None:
             f"{e['lead']:g}", where, xytext=(4, -10), textcoords="offset points", fontsize="small"
         )
     axes.set(
-        xlabel="time since onset (ms); of early decisions, the mean",
+        xlabel="time since onset (ms), mean for early decisions",
         ylabel="test accuracy (%)",
         ylim=(0, 100),
     )
@@ -42,7 +42,7 @@ def draw(runs: Frame, folder: Path) -> None:
 
 
 def median_step(runs: Frame) -> Measured:
-    """Median milliseconds of a step in bins of 10 ms; infinite where a decision differs."""
+    """Return the median time of a step in ms, with bins of 10 ms; infinite if decisions differ."""
     streams = frames.newest(runs)["streams"]
     equal, compared = (sum(s[name] for s in streams) for name in ("equal", "compared"))
     step = min(
@@ -55,7 +55,7 @@ def median_step(runs: Frame) -> Measured:
 
 
 def table(runs: Frame) -> str:
-    """Latency of the newest row by kind of stream, then its accuracy over time."""
+    """Return tables of the newest row: latency of each stream, and accuracy over time."""
     row = frames.newest(runs)
     lines = [
         [
@@ -73,12 +73,12 @@ def table(runs: Frame) -> str:
     ]
     head = [
         "bin (ms)",
-        "steps a call",
+        "steps per call",
         "matmul",
-        "events a step",
-        "a call: median, 99th percentile (ms)",
-        "a step: median (ms)",
-        "with the loop: median, 99th percentile (ms)",
+        "events per step",
+        "call: median, 99th percentile (ms)",
+        "step: median (ms)",
+        "loop: median, 99th percentile (ms)",
         "compiling (s)",
         "same decision as `apply`: at the end; at all calls",
     ]
@@ -89,7 +89,7 @@ def table(runs: Frame) -> str:
         [["test accuracy (%)", *(f"{100 * row['accuracy_at'][t]:.1f}" for t in at)]],
     )
     early = tables.markdown(
-        ["decided at a lead of", *(f"{e['lead']:g}" for e in row["early"])],
+        ["decided at a margin of", *(f"{e['lead']:g}" for e in row["early"])],
         [
             ["test accuracy (%)", *(f"{100 * e['accuracy']:.1f}" for e in row["early"])],
             ["mean time (ms)", *(f"{e['milliseconds']:.0f}" for e in row["early"])],

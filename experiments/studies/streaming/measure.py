@@ -1,6 +1,6 @@
-"""Measures of a stream: equality with `apply`, accuracy over time, and seconds of a call.
+"""Measures of streaming: equality with `apply`, accuracy over time, and latency.
 
-Decisions of a few recordings are compared before anything is timed; the row holds the comparison.
+The decisions are compared before any timing, and the row stores the result.
 """
 
 import time
@@ -15,15 +15,21 @@ from experiments.benchmarks import timing
 from experiments.engine.config import Config
 from stbp_jax.data import Recordings
 
-MICROSECONDS = 10_000  # length of a step, as the network is trained
-TIMED = ((10_000, 1), (10_000, 5), (1_000, 1), (1_000, 10))  # microseconds, steps of a call
-CALLS = 2000  # that are timed, of each kind; the config's limit bounds them too
-COMPARED, LEAST = 3000, 10  # bins by `apply` at once, and recordings even where those are more
+MICROSECONDS = 10_000  # length of a step in training
+TIMED = ((10_000, 1), (10_000, 5), (1_000, 1), (1_000, 10))  # microseconds of a bin, steps per call
+CALLS = 2000  # timed calls of each kind of stream; `data.limit` is an upper bound
+COMPARED, LEAST = 3000, 10  # bins in one batch of `apply`; smallest number of recordings in it
 LEADS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 
 
 class Bins(NamedTuple):
-    """A kind of stream: the length of a bin, bins of a call, and bins of a recording."""
+    """A kind of stream.
+
+    Attributes:
+      microseconds: length of a bin.
+      together: bins per call.
+      steps: bins per recording.
+    """
 
     microseconds: int
     together: int
@@ -33,17 +39,18 @@ class Bins(NamedTuple):
 def measured(
     networks: dict[str, sj.Layer], params: Any, config: Config, test: Recordings
 ) -> dict[str, Any]:
-    """Fields of a row.
+    """Measure equality, accuracy and latency of a trained network.
 
     Args:
-      networks: the same network by the name of its matmul; the first is the one that was trained.
-      params: of each of them.
-      config: `num_steps` of a recording; `limit` bounds the timed calls.
-      test: recordings that it was not trained on.
+      networks: the network with each matmul, by the name of the matmul; training used the first.
+      params: parameters, the same for all networks.
+      config: `data.num_steps` is the number of steps per recording; `data.limit` bounds the timed
+        calls.
+      test: test recordings.
 
     Returns:
-      `accuracy_at` (after each step, by the stream), `early` (accuracy and mean time of decisions
-      by the lead of the best score), and one entry of `streams` for each kind and matmul.
+      Fields of a row: `accuracy_at` (after each step), `early` (accuracy and mean time of early
+      decisions, by margin), and `streams`, one entry for each kind of stream and matmul.
     """
     first, *_ = networks.values()
     num_steps = config.data.num_steps
@@ -72,7 +79,7 @@ def measured(
 def streamed(
     stream: sj.streaming.Stream, events: np.ndarray, steps: int, microseconds: int
 ) -> Iterator[list[sj.streaming.Decision]]:
-    """All decisions of each recording."""
+    """Yield all decisions of each recording."""
     for source in _sources(stream, events, steps, microseconds):
         yield list(
             sj.streaming.classify_stream(stream, source, microseconds=microseconds, num_steps=steps)
@@ -82,7 +89,7 @@ def streamed(
 def _sources(
     stream: sj.streaming.Stream, events: np.ndarray, steps: int, microseconds: int
 ) -> list[list[sj.streaming.Chunk]]:
-    """Each recording, in chunks of the bins of one call."""
+    """Split each recording into chunks; a chunk has the bins of one call."""
     each = microseconds * stream.steps_per_call
     return [
         list(sj.streaming.replay(words, microseconds=each, until=steps * microseconds))
@@ -91,12 +98,15 @@ def _sources(
 
 
 def early(scores: np.ndarray, right: np.ndarray, least: float) -> dict[str, float]:
-    """Decisions as soon as the best score leads the second by `least`, else at the end.
+    """Decide when the best score exceeds the second by a margin, or else at the end.
 
     Args:
-      scores: `[N, T, C]`, after each step.
-      right: `[N, T]`, whether the best score is that of the true class.
-      least: difference of the two best scores that suffices.
+      scores: `[N, T, C]`, scores after each step.
+      right: `[N, T]`, whether the best score belongs to the true class.
+      least: the margin.
+
+    Returns:
+      The margin as `lead`, accuracy, and the mean time of the decision in milliseconds.
     """
     ordered = np.sort(scores, axis=2)
     enough = ordered[:, :, -1] - ordered[:, :, -2] >= least
@@ -117,7 +127,7 @@ def _stream(
     wanted: np.ndarray,
     count: int,
 ) -> dict[str, Any]:
-    """Compares one kind of stream with the wanted scores `[N, T, C]`, then times `count` calls."""
+    """Compare a stream with the expected scores `[N, T, C]`, then time `count` calls."""
     microseconds, together, steps = bins
     began = time.perf_counter()
     stream = sj.streaming.make_stream(network, params, steps_per_call=together)
@@ -143,7 +153,7 @@ def _stream(
 
 
 def _prefixes(network: sj.Layer, params: Any, events: np.ndarray, bins: Bins) -> np.ndarray:
-    """Scores of all prefixes by `apply`, `[N, T, C]`, in one batch."""
+    """Compute the scores of all prefixes by `apply`, `[N, T, C]`, in one batch."""
 
     def run(params: Any, events: jax.Array) -> jax.Array:
         xs = sj.events.event_spikes(events, bins.steps, steps=sj.events.by_time(bins.microseconds))
@@ -157,7 +167,7 @@ def _prefixes(network: sj.Layer, params: Any, events: np.ndarray, bins: Bins) ->
 def _calls(
     stream: sj.streaming.Stream, events: np.ndarray, steps: int, microseconds: int
 ) -> list[np.ndarray]:
-    """The bins of these recordings, call by call, `[K, *shape]` each."""
+    """Return the bins of the recordings, one array `[K, *shape]` for each call."""
     counts = sj.events.event_counts(
         events, steps, steps=sj.events.by_time(microseconds), dtype=np.uint16
     )
@@ -166,7 +176,7 @@ def _calls(
 
 
 def _timed_calls(stream: sj.streaming.Stream, calls: list[np.ndarray], count: int) -> list[float]:
-    """Seconds of `advance`, until its scores are there; after the last recording, the first."""
+    """Time `advance` until its scores are ready, in seconds; the calls repeat from the start."""
     state, turn = stream.start(), 0
 
     def call() -> None:
@@ -181,7 +191,7 @@ def _timed_calls(stream: sj.streaming.Stream, calls: list[np.ndarray], count: in
 def _timed_loop(
     stream: sj.streaming.Stream, events: np.ndarray, steps: int, microseconds: int, count: int
 ) -> list[float]:
-    """Seconds from the events of a call's bins to their decision, the loop's Python included."""
+    """Time a call from its events to the decision in seconds, with the Python of the loop."""
     sources = _sources(stream, events, steps, microseconds)
 
     def endless() -> Iterator[sj.streaming.Decision]:
@@ -193,12 +203,12 @@ def _timed_loop(
 
     found, each = endless(), steps // stream.steps_per_call
     seconds = timing.sample(lambda: (next(found), None)[1], count)
-    # The first call of a recording also resets the network; `sample` leaves out call 0.
+    # The first call of a recording also resets the network; `sample` does not return call 0.
     return [s for i, s in enumerate(seconds, 1) if i % each] or seconds
 
 
 def _milliseconds(seconds: list[float]) -> dict[str, float]:
-    """Median, 99th percentile and longest of the calls."""
+    """Return median, 99th percentile and maximum in milliseconds."""
     values = 1e3 * np.asarray(seconds)
     return {
         "median": round(float(np.median(values)), 4),

@@ -1,7 +1,7 @@
-"""Beyond the paper: events of a recording, classified as they come.
+"""Streaming: classification while the events of a recording arrive (beyond the paper).
 
-Claim:   A network that was trained on whole recordings decides while the events come, a step in
-         less than a millisecond on one core, and decides the same.
+Claim:   A network that is trained on whole recordings classifies a stream of events, in less than
+         a millisecond per step on one core, with the same decisions.
 Command: taskset -c 0 python -m experiments reproduce streaming --budget quick
 Result:  0.07 ms, 13,800 of 13,800 decisions equal, target 1 ms or less, equal decisions: reached.
 Time:    34 s a run, budget quick, AMD EPYC, 1 of 2 cores.
@@ -23,7 +23,7 @@ from experiments.studies.streaming.measure import MICROSECONDS, measured
 from stbp_jax import data
 from stbp_jax.data import Recordings
 
-MATMULS = (sj.layers.full_matmul, sj.layers.event_driven_matmul)  # the first trains
+MATMULS = (sj.layers.full_matmul, sj.layers.event_driven_matmul)  # training uses the first
 FULL = Config(
     Data(recordings.SUBSET, num_steps=30, validation=200),
     Model("800-10", decay=0.3, threshold=0.3),
@@ -33,14 +33,14 @@ SMOKE = FULL.but(limit=40, validation=20, epochs=1, num_steps=4, batch_size=20)
 
 
 def load(config: Config, seed: int) -> tuple[Recordings, Recordings]:
-    """The subset of N-MNIST, each set in a fixed order that mixes the classes.
+    """Load the subset of N-MNIST, each set in a fixed random order.
 
     Args:
       config: `limit` bounds both sets.
-      seed: not used: the last training recordings, which validate, are the same for all.
+      seed: not used; the validation recordings are the same for all seeds.
 
     Raises:
-      UsageError: the files are not there or cannot be read.
+      UsageError: the files cannot be read.
     """
     named(config, recordings.SUBSET)
     train, test = recordings.subset()
@@ -58,20 +58,20 @@ def _spikes(key: jax.Array, events: jax.Array, num_steps: int) -> jax.Array:
 
 
 def build(config: Config, matmul: Any = MATMULS[0]) -> sj.training.Build:
-    """The pipeline: events into bins, LIF units, mean output over time."""
+    """Return a function that builds the pipeline: binned events, LIF neurons, mean output."""
     return models.build(config, coding=models.Coding(_spikes), matmul=matmul)
 
 
 def network(config: Config, matmul: Any = MATMULS[0]) -> sj.Layer:
-    """The trained network with another matmul; the parameters are the same for all."""
+    """Return the network with a matmul; its parameters have the same form for every matmul."""
     return build(config, matmul)(models.hparams(config), 1).network
 
 
 def stored(folder: Path) -> tuple[Config, Any]:
-    """The config and the parameters of a run folder.
+    """Read the config and the parameters of a run folder.
 
     Raises:
-      UsageError: there are none, or they do not fit the config.
+      UsageError: the folder has no parameters, or they do not fit the config.
     """
     config = folders.read_job(folder).config
     own = network(config)
@@ -83,7 +83,7 @@ def stored(folder: Path) -> tuple[Config, Any]:
 
 
 def extend(job: Job, folder: Path, rows: list[Row]) -> list[Row]:
-    """The rows with what `measured` finds."""
+    """Add the results of `measured` to the rows."""
     config, params = stored(folder)
     networks = {matmul.__name__: network(config, matmul) for matmul in MATMULS}
     return [row | measured(networks, params, config, load(config, row["seed"])[1]) for row in rows]
@@ -91,7 +91,7 @@ def extend(job: Job, folder: Path, rows: list[Row]) -> list[Row]:
 
 VARIANTS = {
     "mlp": Variant(
-        "2312-800-10 on the 1,000 recordings at hand",
+        "2312-800-10 on 1,000 recordings",
         {"full": Plan(1, FULL), "quick": Plan(1, FULL), "smoke": Plan(1, SMOKE)},
         load,
         build,

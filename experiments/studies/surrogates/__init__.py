@@ -1,1 +1,1 @@
-"""One claim; see README.md."""
+"""The study `surrogates`; see its README.md."""

@@ -1,4 +1,4 @@
-"""Figures, table and measured numbers of the study, from its rows alone."""
+"""Pictures, table and measures of the study, made from its rows."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ SIDES = {"width": "a = 1, as in the paper", "fwhm": "equal widths, FWHM 1"}
 
 
 def draw(runs: Frame, folder: Path) -> None:
-    """`curves.png` (the paper's Fig. 3), `shapes.png` (6A) and `widths.png` (6B)."""
+    """Draw `curves.png` (the paper's Fig. 3), `shapes.png` (6A) and `widths.png` (6B)."""
     for budget in tables.LARGEST_FIRST:
         part = runs[runs["budget"] == budget]
         if len(part):
@@ -24,36 +24,36 @@ def draw(runs: Frame, folder: Path) -> None:
 
 
 def table(runs: Frame) -> str:
-    """Test accuracy of the last epoch: a line for each width, a column for each family."""
+    """Return the table of test accuracies: a line for each width, a column for each family."""
     return tables.by_budget(_table, runs)
 
 
 def _table(runs: Frame) -> str:
     families = [name for name in FAMILIES if (runs["variant"] == name).any()]
-    lines = [["a = 1", *_cells(runs[runs["width"] == 1], families)]]
-    # a = 1 gives each family a width of its own, which is in the line above.
+    lines = [["a = 1", *_accuracies(runs[runs["width"] == 1], families)]]
+    # At a = 1 each family has another width; these runs are in the line above.
     others = runs[(runs["width"] != 1) | (runs["variant"] == "rectangular")]
     for fwhm, part in others.groupby("fwhm"):
-        lines.append([f"FWHM {fwhm:g}", *_cells(part, families)])
+        lines.append([f"FWHM {fwhm:g}", *_accuracies(part, families)])
     head = [f"test accuracy, last epoch (%), {runs['seed'].nunique()} seeds", *families]
     return tables.markdown(head, lines)
 
 
-def _cells(runs: Frame, families: list[str]) -> list[str]:
+def _accuracies(runs: Frame, families: list[str]) -> list[str]:
     return [frames.spread(runs.loc[runs["variant"] == name, "accuracy"]) for name in families]
 
 
 def curves_apart(runs: Frame) -> Measured:
-    """The best less the worst of the four curves at a = 1, seed by seed."""
+    """Return the difference of the best and the worst curve at a = 1, by seed."""
     at_one = frames.by(runs[runs["width"] == 1], "variant")
     values = {name: frames.by_seed(part) for name, part in at_one.items()}
     best, worst = (pick(values, key=lambda n: values[n].mean()) for pick in (max, min))
     found = frames.difference(values[best], values[worst])
-    return Measured(f"{found.mean:.2f} apart: {best} to {worst}", found)
+    return Measured(f"{found.mean:.2f} from {best} to {worst}", found)
 
 
 def ends_worse(runs: Frame) -> Measured:
-    """The worst width from 1 to 5 less the better end, seed by seed; the rectangle alone."""
+    """Return the worst width from 1 to 5 minus the better end, by seed, for the rectangle."""
     rectangle = frames.by(runs[runs["variant"] == "rectangular"], "width")
     values = {width: frames.by_seed(part) for width, part in rectangle.items()}
     middle = [width for width in values if 1 <= width <= 5]
@@ -61,7 +61,7 @@ def ends_worse(runs: Frame) -> Measured:
     best, worst = (pick(middle, key=means.__getitem__) for pick in (max, min))
     found = frames.difference(values[worst], values[max((0.1, 10.0), key=means.__getitem__)])
     ours = (
-        f"{means[best] - means[worst]:.2f} apart from 1 to 5 (at best {means[best]:.2f}); "
+        f"{means[best] - means[worst]:.2f} among widths 1 to 5 (best {means[best]:.2f}); "
         f"0.1: {means[0.1]:.2f}, 10: {means[10.0]:.2f}"
     )
     return Measured(ours, found)

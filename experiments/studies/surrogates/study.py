@@ -1,6 +1,7 @@
-"""Fig. 3 and 6: shape and width of the surrogate.
+"""Fig. 3 and 6: shape and width of the surrogate derivative.
 
-Claim:   Four surrogate curves learn alike; a far too narrow or wide one learns worse (Fig. 6).
+Claim:   Four surrogate curves reach similar accuracies; a very narrow or wide curve is worse (Fig.
+         6).
 Command: python -m experiments reproduce surrogates --budget quick
 Result:  4.07 apart: rectangular to sigmoid, target alike (0.5 or less apart), difference +4.07
          [+3.55, +4.60]: not reproduced.
@@ -29,7 +30,7 @@ Family = Callable[[Any], sj.Surrogate]
 
 
 def points(config: Config, family: Family, widths: Sequence[float]) -> list[HParams]:
-    """The paper's a = 1, then each width; a width that a = 1 has already comes once."""
+    """Return points for a = 1, as in the paper, and for each width, without duplicates."""
     curves = [family(1.0), *(sj.matched(family, width) for width in widths)]
     found = {float(curve.width): float(curve.fwhm) for curve in curves}
     numbers = models.hparams(config)
@@ -37,7 +38,7 @@ def points(config: Config, family: Family, widths: Sequence[float]) -> list[HPar
 
 
 def _variant(name: str, family: Family) -> Variant:
-    # The paper sweeps the width of the rectangle alone.
+    # The paper varies the width of the rectangular curve only.
     long = (0.1, 0.5, 1, 2.5, 5, 7.5, 10) if family is sj.rectangular else (1,)
     return variant(
         f"the {name} curve, at a = 1 and at each width",

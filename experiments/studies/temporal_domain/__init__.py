@@ -1,1 +1,1 @@
-"""One claim; see README.md."""
+"""The study `temporal_domain`; see its README.md."""
