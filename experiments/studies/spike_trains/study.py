@@ -2,8 +2,8 @@
 
 Claim:   For a nine, the output layer is silent before training, and only unit 9 spikes after it.
 Command: python -m experiments reproduce spike_trains --budget quick
-Result:  unit 9 fires at 15 of 15 steps, the others at 0 at most; before training 0 spikes in all,
-         target unit 9 alone: reproduced, short run.
+Result:  unit 9 spikes at 15 of 15 steps, the next unit at 0; 0 spikes before training, target unit
+         9 alone: reproduced, short run.
 Time:    1.3 min a run, budget quick, AMD EPYC, 1 of 2 cores.
 """
 

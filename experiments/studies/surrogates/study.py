@@ -3,8 +3,8 @@
 Claim:   Four surrogate curves reach similar accuracies; a very narrow or wide curve is worse (Fig.
          6).
 Command: python -m experiments reproduce surrogates --budget quick
-Result:  4.07 apart: rectangular to sigmoid, target alike (0.5 or less apart), difference +4.07
-         [+3.55, +4.60]: not reproduced.
+Result:  4.07 from rectangular to sigmoid, target differ by 0.5 or less, difference +4.07 [+3.55,
+         +4.60]: not reproduced.
 Time:    5.7 min for 18 runs in one program, budget quick, AMD EPYC, 1 of 2 cores.
 """
 
