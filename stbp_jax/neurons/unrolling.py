@@ -94,7 +94,8 @@ def unroll(
     constants = in_dtype(constants, state.spikes)
     functions, numbers, fixed = _open(dynamics, constants, state)
     currents = currents.astype(state.spikes.dtype)
-    return _unroll(functions, (fixed, restarts), (constants, numbers), state, currents)
+    run = _unroll if jax.tree.leaves((numbers, fixed)) else _compiled
+    return run(functions, (fixed, restarts), (constants, numbers), state, currents)
 
 
 class _Functions(NamedTuple):
@@ -294,3 +295,7 @@ def _backward(
 
 
 _unroll.defvjp(_forward, _backward)
+
+# One trace for all calls with equal functions and shapes: of equal layers, of the inner steps of
+# MAML, and of calls outside of `jit`. Functions with closed-over tracers differ at every call.
+_compiled = jax.jit(_unroll, static_argnums=0)
