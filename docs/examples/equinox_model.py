@@ -32,9 +32,10 @@ class Classifier(eqx.Module):
 
 @eqx.filter_value_and_grad
 def loss_of(model, key):
-    k_label, k_spikes = jax.random.split(key)
+    k_label, k_noise = jax.random.split(key)
     label = jax.random.randint(k_label, (EXAMPLES,), 0, 4)
-    scores = model(sj.bernoulli(k_spikes, patterns[label], STEPS))
+    images = patterns[label] + 0.1 * jax.random.normal(k_noise, (EXAMPLES, 20))
+    scores = model(sj.constant(jnp.clip(images, 0, 1), STEPS))
     return sj.cross_entropy(scores, label).mean()
 
 

@@ -19,7 +19,8 @@ def draw(key):
     """Draw patterns as random spikes, and which pattern each is."""
     k_label, k_spikes = jax.random.split(key)
     label = jax.random.randint(k_label, (EXAMPLES,), 0, 4)
-    return sj.bernoulli(k_spikes, patterns[label], STEPS), label
+    chances = jnp.broadcast_to(patterns[label], (STEPS, EXAMPLES, 30))
+    return jax.random.bernoulli(k_spikes, chances), label
 
 
 def loss_of(params, xs, label):

@@ -18,10 +18,10 @@ def network(width):
 
 
 def loss_of(params, width, key):
-    k_label, k_spikes = jax.random.split(key)
+    k_label, k_noise = jax.random.split(key)
     label = jax.random.randint(k_label, (EXAMPLES,), 0, 8)
-    xs = sj.bernoulli(k_spikes, patterns[label], STEPS)
-    _, spikes = sj.apply(network(width), params, xs)
+    images = patterns[label] + 0.1 * jax.random.normal(k_noise, (EXAMPLES, 20))
+    _, spikes = sj.apply(network(width), params, sj.constant(jnp.clip(images, 0, 1), STEPS))
     return sj.half_squared_error(sj.rate(spikes), label).mean()
 
 
