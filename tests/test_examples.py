@@ -25,7 +25,7 @@ def test_a_twin_by_hand_computes_the_same(name):
     for implementation in (examples.LIBRARY, examples.BY_HAND):
         program, args = examples.arguments(implementation, name)
         with jax.numpy_rank_promotion("allow"):  # as users write biases
-            found.append(examples.results(program.update(*args)))
+            found.append(examples.results(program.update, args))
     assert found[0]
     assert not examples.differing(*found)
 

@@ -10,18 +10,19 @@ gives the same results from the same parameters. Both are then timed in turn.
 """
 
 import argparse
+import collections
 import datetime
 import importlib.util
 import re
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import stbp_jax as sj
@@ -62,25 +63,34 @@ def arguments(implementation: str, name: str) -> tuple[ModuleType, tuple[Any, ..
     if implementation == LIBRARY:
         return ours, given
     twin = load(file_of(implementation, name))
-    leaves, places = _arrays(given), iter(_arrays(given))
     own = twin.start(jax.random.key(0))
-    shapes = [jnp.shape(x) for x in leaves], [jnp.shape(x) for x in _arrays(own)]
-    assert shapes[0] == shapes[1], f"{name}: arguments of other shapes: {shapes}"
-    return twin, jax.tree.map(lambda x: next(places) if isinstance(x, jax.Array) else x, own)
+    found, wanted = named(given), named(own)
+    assert found.keys() == wanted.keys(), f"{name}: other arguments: {[*found]}, {[*wanted]}"
+    names = iter(wanted)
+    return twin, jax.tree.map(lambda x: found[next(names)] if isinstance(x, jax.Array) else x, own)
 
 
-def _arrays(tree: Any) -> list[jax.Array]:
-    return [leaf for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array)]
+def named(tree: Any) -> dict[str, jax.Array]:
+    """The arrays of a tree by dtype, shape and number, because trees differ in their order."""
+    counts: collections.Counter[str] = collections.Counter()
+    arrays = {}
+    for leaf in jax.tree.leaves(tree):
+        if isinstance(leaf, jax.Array):
+            kind = f"{leaf.dtype}{list(leaf.shape)}"
+            counts[kind] += 1
+            arrays[f"{kind} {counts[kind]}"] = leaf
+    return arrays
 
 
-def results(outputs: tuple[Any, ...]) -> dict[str, Any]:
-    """The results of a step that are compared: all but the parameters.
+def results(step: Callable[..., Any], args: tuple[Any, ...]) -> dict[str, Any]:
+    """Run a step; return its results that are compared: all but the parameters.
 
     Adam divides a gradient by its size, so that rounding shows in the parameters and not in the
-    moments of its state.
+    moments of its state. A step of NNX returns the loss alone, and changes its arguments.
     """
-    arrays = [x for x in _arrays(outputs[1:]) if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key)]
-    return {f"result {i}": np.asarray(x) for i, x in enumerate(arrays)}
+    outputs = step(*args)
+    compared = outputs[1:] if isinstance(outputs, tuple) else (args[1], outputs)
+    return {k: np.asarray(x) for k, x in named(compared).items() if not k.startswith("key")}
 
 
 def differing(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
@@ -109,7 +119,7 @@ def prepare(implementation: str, name: str) -> worker.Prepared:
 
     return worker.Prepared(
         run=lambda: jax.block_until_ready(compiled(*args)) and None,
-        check=results(compiled(*args)),
+        check=results(compiled, args),
         claims={},
         remark="",
         version=f"stbp_jax {sj.__version__}" if implementation == LIBRARY else "",
