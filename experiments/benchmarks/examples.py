@@ -231,7 +231,7 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] in (LIBRARY, BY_HAND):  # as a worker
+    if sys.argv[1:2] in ([LIBRARY], [BY_HAND]):  # as a worker
         jax.local_devices()
         worker.answer(lambda: prepare(*sys.argv[1:3]))
     else:
