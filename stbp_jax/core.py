@@ -16,9 +16,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
-from stbp_jax import arguments, reprs
+from stbp_jax import arguments, meshes, reprs
 
 Array = jax.Array
 PyTree = Any
@@ -175,8 +174,9 @@ def scan(step: Step, initial_state: Callable[[Shape, Any], State] | None = None)
         params: Params, state: State, xs: Array, is_first: Array | None = None
     ) -> tuple[State, Array]:
         arguments.sequence("xs", xs)
+        params, state, xs, is_first = meshes.vary_alike(params, state, xs, is_first)
         if is_first is None:
-            return lax.scan(lambda s, x: step(params, s, x), state, xs)
+            return meshes.scan(lambda s, x: step(params, s, x), state, xs)
         if initial_state is None:
             raise TypeError(
                 "is_first needs a neuron that knows its state at rest: pass initial_state to scan"
@@ -188,7 +188,7 @@ def scan(step: Step, initial_state: Callable[[Shape, Any], State] | None = None)
             x, first = now
             return step(params, restart_where(first, state, rest), x)
 
-        return lax.scan(body, state, (xs, is_first))
+        return meshes.scan(body, state, (xs, is_first))
 
     return unroll
 
@@ -314,11 +314,12 @@ def unroll_layer(
     if _takes_restarts(layer.unroll):
         return layer.unroll(params, state, xs, is_first)
     arguments.restarts("is_first", is_first, xs)
+    params, state, xs, is_first = meshes.vary_alike(params, state, xs, is_first)
 
     def body(state: State, now: tuple[Array, Array]) -> tuple[State, Array]:
         return step_layer(layer, params, state, *now)
 
-    return lax.scan(body, state, (xs, is_first))
+    return meshes.scan(body, state, (xs, is_first))
 
 
 @functools.lru_cache(maxsize=1024)

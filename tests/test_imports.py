@@ -19,6 +19,7 @@ LEVELS = {
     "core": 0,
     "arguments": 0,
     "closures": 0,
+    "meshes": 0,
     "reprs": 0,
     "surrogates": 1,
     "encoders": 1,
@@ -38,7 +39,8 @@ LEVELS = {
 }
 # Packages on one level do not import each other, with these exceptions; none imports back.
 NEIGHBORS = {
-    "core": {"arguments", "reprs"},
+    "core": {"arguments", "meshes", "reprs"},
+    "meshes": set(),
     "reprs": set(),
     "arguments": set(),
     "closures": {"core"},

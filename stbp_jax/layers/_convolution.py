@@ -10,7 +10,7 @@ from functools import partial
 import jax.numpy as jnp
 from jax import lax
 
-from stbp_jax import arguments
+from stbp_jax import arguments, meshes
 from stbp_jax.core import Array
 
 
@@ -63,13 +63,17 @@ def _check(x: Array, kernel: Array, padding: str) -> None:
 
 def direct(x: Array, kernel: Array, padding: str) -> Array:
     """`convolve` by XLA's convolution."""
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(1, 1),
-        padding=padding.upper(),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
+
+    def local(x: Array, kernel: Array) -> Array:
+        return lax.conv_general_dilated(
+            x,
+            kernel,
+            window_strides=(1, 1),
+            padding=padding.upper(),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+
+    return meshes.over_batch(local, x, kernel)
 
 
 def banded(x: Array, kernel: Array, padding: str) -> Array:
@@ -98,6 +102,8 @@ def banded(x: Array, kernel: Array, padding: str) -> Array:
     x, kernel = (a.astype(jnp.promote_types(dtype, jnp.float32)) for a in (x, kernel))
     beyond = blocks * tile - width - left
     x = jnp.pad(x, ((0, 0), (top, bottom), (left, beyond), (0, 0)))
+    # Each reshape splits or joins one axis: a sharded batch allows no other.
+    x = x.reshape((batch, height + top + bottom, blocks, tile, channels))
     x = x.reshape((batch, height + top + bottom, blocks, tile * channels))
     views = [
         x[:, i : i + rows, n : n + tiles, : (tile + kw - 1 - n * tile) * channels]
@@ -105,7 +111,8 @@ def banded(x: Array, kernel: Array, padding: str) -> Array:
         for n in range(blocks - tiles + 1)
     ]
     pixels = jnp.concatenate(views, axis=-1)  # [batch, rows, tiles, pixels that a tile sees]
-    y = pixels.reshape((batch * rows * tiles, -1)) @ _band(kernel, tile)
+    y = pixels @ _band(kernel, tile)
+    y = y.reshape((batch, rows, tiles, tile, features))
     y = y.reshape((batch, rows, tiles * tile, features))[:, :, :columns]
     return y.astype(dtype)
 

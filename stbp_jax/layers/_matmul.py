@@ -13,11 +13,11 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from stbp_jax import arguments
+from stbp_jax import arguments, meshes
 from stbp_jax.core import Array
 
 Matmul = Callable[[Array, Array], Array]
-"""`(x [B, in], kernel [in, out]) -> [B, out]` in the kernel's dtype."""
+"""`(x [..., in], kernel [in, out]) -> [..., out]` in the kernel's dtype; `...` is B or T, B."""
 
 
 def _operands(x: Array, kernel: Array) -> tuple[Array, Array]:
@@ -28,25 +28,26 @@ def _operands(x: Array, kernel: Array) -> tuple[Array, Array]:
         raise TypeError(f"kernel must be of floats, got dtype {kernel.dtype}")
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         raise TypeError(f"x must be real, got dtype {x.dtype}")
-    arguments.rank("x", x, ("B", "in"))
     arguments.rank("kernel", kernel, ("in", "out"))
-    if x.shape[1] != kernel.shape[0]:
+    if not x.ndim:
+        raise ValueError(f"x must have shape [..., in], got {list(x.shape)}")
+    if x.shape[-1] != kernel.shape[0]:
         raise ValueError(
             f"x and kernel must have one number of inputs, got {list(x.shape)} and "
             f"{list(kernel.shape)}"
         )
-    return jnp.asarray(x).astype(kernel.dtype), jnp.asarray(kernel)
+    return meshes.vary_alike(jnp.asarray(x).astype(kernel.dtype), jnp.asarray(kernel))
 
 
 def full_matmul(x: Array, kernel: Array) -> Array:
     """X W in the dtype of the weights, the default of `dense`.
 
     Args:
-      x: `[B, in]`.
+      x: `[..., in]`.
       kernel: `[in, out]`.
 
     Returns:
-      `[B, out]`, in the kernel's dtype.
+      `[..., out]`, in the kernel's dtype.
     """
     x, kernel = _operands(x, kernel)
     return x @ kernel
@@ -59,11 +60,11 @@ def bfloat16_matmul(x: Array, kernel: Array) -> Array:
     mantissa. The backward pass keeps 2 bytes of each input instead of 4.
 
     Args:
-      x: `[B, in]`.
+      x: `[..., in]`.
       kernel: `[in, out]`, float32 or wider.
 
     Returns:
-      `[B, out]`, in the kernel's dtype.
+      `[..., out]`, in the kernel's dtype.
 
     >>> bfloat16_matmul(jnp.ones((1, 1)), jnp.array([[1 + 2**-9]])).tolist()
     [[1.0]]
@@ -79,11 +80,11 @@ def split_bfloat16_matmul(x: Array, kernel: Array) -> Array:
     weights. The gradient with respect to `x` is a float32 product.
 
     Args:
-      x: `[B, in]`, exact in bfloat16, such as 0 and 1; other values are rounded.
+      x: `[..., in]`, exact in bfloat16, such as 0 and 1; other values are rounded.
       kernel: `[in, out]`, float32.
 
     Returns:
-      `[B, out]`, in the kernel's dtype.
+      `[..., out]`, in the kernel's dtype.
 
     Raises:
       TypeError: the kernel is wider than float32.
@@ -108,11 +109,11 @@ def event_driven_matmul(x: Array, kernel: Array) -> Array:
     product is not.
 
     Args:
-      x: `[B, in]`.
+      x: `[..., in]`.
       kernel: `[in, out]`.
 
     Returns:
-      `[B, out]`, in the kernel's dtype.
+      `[..., out]`, in the kernel's dtype.
 
     >>> event_driven_matmul(jnp.array([[0.0, 2.0]]), jnp.array([[1.0], [3.0]])).tolist()
     [[6.0]]
@@ -125,9 +126,18 @@ _WORD = 32  # inputs per word of spike bits
 
 @jax.custom_vjp
 def _event_driven(x: Array, kernel: Array) -> Array:
+    if x.ndim == 1:
+        return _rows(x[None], kernel)[0]
+    if x.ndim > 2:
+        return jax.lax.map(lambda x: _event_driven(x, kernel), x)
+    return meshes.over_batch(_rows, x, kernel)
+
+
+def _rows(x: Array, kernel: Array) -> Array:
+    x, kernel = meshes.vary_alike(x, kernel)
     size = x.shape[1]
     if not size:
-        return jnp.zeros((x.shape[0], kernel.shape[1]), kernel.dtype)
+        return jnp.zeros_like(x, shape=(x.shape[0], kernel.shape[1]), dtype=kernel.dtype)
     count = -(-size // _WORD)
     spikes = jnp.pad(x != 0, ((0, 0), (0, _WORD * count - size))).reshape((-1, count, _WORD))
     bits = jnp.uint32(1) << jnp.arange(_WORD, dtype=jnp.uint32).reshape((1, 1, -1))
@@ -148,7 +158,8 @@ def _event_driven(x: Array, kernel: Array) -> Array:
             return at, jnp.where(word == 0, after, word), total
 
         wide = jnp.promote_types(kernel.dtype, jnp.float32)  # bfloat16 sums of ones stop at 256
-        start = jnp.int32(0), words[0], jnp.zeros(kernel.shape[1], wide)
+        zeros = jnp.zeros_like(kernel[0], dtype=wide)
+        start = meshes.vary_alike(jnp.int32(0), words[0], zeros)
         total = jax.lax.while_loop(lambda carried: carried[0] < count, add, start)[2]
         return total.astype(kernel.dtype)
 
@@ -161,15 +172,28 @@ def _event_driven_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, 
 
 def _event_driven_backward(residuals: tuple[Array, Array], bar: Array) -> tuple[Array, Array]:
     x, kernel = residuals
-    return bar @ kernel.T, x.T @ bar
+    return bar @ kernel.T, _over_examples(x, bar, kernel)
 
 
 _event_driven.defvjp(_event_driven_forward, _event_driven_backward)
 
 
 def _dot(x: Array, kernel: Array) -> Array:
-    """The product of two bfloat16 matrices, summed in float32."""
+    """The product of bfloat16 values and a matrix, summed in float32."""
     return jnp.dot(x, kernel, preferred_element_type=jnp.float32)
+
+
+def _over_examples(x: Array, bar: Array, kernel: Array) -> Array:
+    """The gradient of a kernel, Σ x barᵀ over all examples, placed as the kernel is."""
+    leading = tuple(range(x.ndim - 1))
+    wide = jnp.promote_types(bar.dtype, jnp.float32)
+    return jax.lax.dot_general(
+        x,
+        bar,
+        ((leading, leading), ((), ())),
+        preferred_element_type=wide,
+        out_sharding=meshes.placement(kernel),
+    )
 
 
 @jax.custom_vjp
@@ -185,7 +209,7 @@ def _bfloat16_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Arra
 def _bfloat16_backward(residuals: tuple[Array, Array], bar: Array) -> tuple[Array, Array]:
     low, low_kernel = residuals
     low_bar = bar.astype(jnp.bfloat16)
-    bars = _dot(low_bar, low_kernel.T), _dot(low.T, low_bar)
+    bars = _dot(low_bar, low_kernel.T), _over_examples(low, low_bar, low_kernel)
     return bars[0].astype(bar.dtype), bars[1].astype(bar.dtype)
 
 
@@ -217,7 +241,7 @@ def _split_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]
 
 def _split_backward(residuals: tuple[Array, Array], bar: Array) -> tuple[Array, Array]:
     low, kernel = residuals
-    kernel_bar = sum(_dot(low.T, part) for part in reversed(_parts(bar)))
+    kernel_bar = sum(_over_examples(low, part, kernel) for part in reversed(_parts(bar)))
     return bar @ kernel.T, jnp.asarray(kernel_bar, kernel.dtype)
 
 

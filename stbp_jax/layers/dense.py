@@ -68,18 +68,23 @@ def dense(
         return weights, (features,)
 
     def apply(weights: Weights, x: Array) -> Array:
-        wanted = weights.kernel.shape[0]
+        return product(weights, x, jnp.shape(x))
+
+    def over_time(weights: Weights, xs: Array) -> Array:
+        return product(weights, xs, jnp.shape(xs)[1:])
+
+    def product(weights: Weights, x: Array, time_slice: Shape) -> Array:
+        wanted, units = weights.kernel.shape
         arguments.array(f"{name}: inputs", x)
-        if x.ndim != 2 or x.shape[1] != wanted:
+        if len(time_slice) != 2 or time_slice[1] != wanted:
             raise ValueError(
-                f"{name} needs time slices [B, {wanted}], got {list(x.shape)}; sequences are "
+                f"{name} needs time slices [B, {wanted}], got {list(time_slice)}; sequences are "
                 "time-major, [T, B, ...]"
             )
         y = matmul(x, constrained(weights, constraint))
-        if y.shape != (x.shape[0], weights.kernel.shape[1]):
+        if y.shape != (*x.shape[:-1], units):
             raise ValueError(
-                f"{name}: matmul must give shape {[x.shape[0], weights.kernel.shape[1]]}, got "
-                f"{list(y.shape)}"
+                f"{name}: matmul must give shape {[*x.shape[:-1], units]}, got {list(y.shape)}"
             )
         return plus_bias(y, weights)
 
@@ -93,4 +98,4 @@ def dense(
             "constraint": None if constraint is None else name_of(constraint),
         }
 
-    return layer_of(Synapse(init_, apply, fan_out, named), neuron, inputs)
+    return layer_of(Synapse(init_, apply, fan_out, named, over_time), neuron, inputs)

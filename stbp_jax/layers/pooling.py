@@ -95,7 +95,9 @@ def _pool(kind: str, window: int, over: Callable[[Array], Array]) -> Layer:
         arguments.array(f"{name}: inputs", x)
         rows, columns, channels = out_shape(x.shape[1:])
         x = x[:, : rows * window, : columns * window]
-        return over(x.reshape((x.shape[0], rows, window, columns, window, channels)))
+        # One axis at a time: a sharded batch allows no other reshape.
+        x = x.reshape((x.shape[0], rows, window, columns * window, channels))
+        return over(x.reshape((*x.shape[:3], columns, window, channels)))
 
     def named() -> dict[str, Any]:
         return {"layer": kind, "window": window}

@@ -1,8 +1,6 @@
 """Runs of a network over whole sequences: `apply`, `apply_with_stats` and `record`."""
 
-from jax import lax
-
-from stbp_jax import arguments, core
+from stbp_jax import arguments, core, meshes
 from stbp_jax.core import Array, Layer, LayerStats, Params, State
 
 
@@ -118,12 +116,13 @@ def record(
     ((5, 2, 8), (5, 2, 10))
     """
     state = _start(network, params, xs, key, state, is_first)
+    params, state, xs, is_first = meshes.vary_alike(params, state, xs, is_first)
 
     def body(state: State, now: tuple[Array, Array | None]) -> tuple[State, tuple[State, Array]]:
         state, y = core.step_layer(network, params, state, *now)
         return state, (state, y)
 
-    return lax.scan(body, state, (xs, is_first))[1]
+    return meshes.scan(body, state, (xs, is_first))[1]
 
 
 def _start(

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from stbp_jax import arguments, core
+from stbp_jax import arguments, core, meshes
 from stbp_jax.core import Array, Layer, LayerStats, Params, State
 
 
@@ -32,11 +32,12 @@ def stepwise(layer: Layer) -> Layer:
         arguments.sequence("xs", xs)
         if is_first is not None:
             arguments.restarts("is_first", is_first, xs)
+        params, state, xs, is_first = meshes.vary_alike(params, state, xs, is_first)
 
         def body(state: State, now: tuple[Array, Array | None]) -> tuple[State, Array]:
             return core.step_layer(layer, params, state, *now)
 
-        return lax.scan(body, state, (xs, is_first))
+        return meshes.scan(body, state, (xs, is_first))
 
     return layer._replace(unroll=unroll)
 
@@ -125,6 +126,7 @@ def _in_chunks(
         arguments.sequence("xs", xs)
         if is_first is not None:
             arguments.restarts("is_first", is_first, xs)
+        params, state, xs, is_first = meshes.vary_alike(params, state, xs, is_first)
         run = wrap(run)
         whole, rest = divmod(xs.shape[0], steps)
         if not whole:
@@ -137,7 +139,8 @@ def _in_chunks(
         def segments(x: Array) -> Array:
             return x[: whole * steps].reshape((whole, steps, *x.shape[1:]))
 
-        state, (ys, reports) = lax.scan(body, state, jax.tree.map(segments, (xs, is_first)))
+        in_segments = jax.tree.map(segments, (xs, is_first))
+        state, (ys, reports) = meshes.scan(body, state, in_segments)
         ys, shares = ys.reshape((whole * steps, *ys.shape[2:])), [steps / len(xs)] * whole
         if rest:
             end = jax.tree.map(lambda x: x[whole * steps :], (xs, is_first))

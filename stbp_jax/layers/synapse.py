@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
-from stbp_jax import arguments, reprs
+from stbp_jax import arguments, meshes, reprs
 from stbp_jax.core import (
     Array,
     Layer,
@@ -40,12 +39,15 @@ class Synapse(NamedTuple):
         each input drives; `linear_fan_out` makes such a function. With None, the reported number of
         synaptic operations is NaN.
       constants: `() -> dict`, as in `Neuron`.
+      over_time: `(params, xs [T, B, *in]) -> ys [T, B, *out]`, `apply` at all steps; None for
+        `jax.vmap` over T, which makes one product of all steps too.
     """
 
     init: Callable[[Array, Shape], tuple[Params, Shape]]
     apply: Callable[[Params, Array], Array]
     fan_out: Callable[[Params, Shape], Array] | None = None
     constants: Callable[[], dict[str, Any]] | None = None
+    over_time: Callable[[Params, Array], Array] | None = None
 
     def __repr__(self) -> str:
         """The call that makes the synapse, as far as `constants` describe it."""
@@ -105,14 +107,14 @@ def static_input(xs: Array) -> Array:
 
 
 def _over_time(synapse: Synapse, inputs: Inputs, params: Params, xs: Array) -> Array:
-    """The synapse on `[T, B, ...]`, with the selected steps folded into the batch."""
+    """The synapse on the selected steps of `[T, B, ...]`: still one product for all of them.
+
+    A fold of T into B, in place of `vmap`, would gather a sharded batch on every device.
+    """
     arguments.sequence("xs", xs)
-    seen = inputs(xs)
-    steps, batch = seen.shape[:2]
-    ys = synapse.apply(params, seen.reshape((steps * batch, *seen.shape[2:])))
-    return jnp.broadcast_to(
-        ys.reshape((steps, batch, *ys.shape[1:])), (xs.shape[0], batch, *ys.shape[1:])
-    )
+    apply = synapse.over_time or jax.vmap(synapse.apply, (None, 0))
+    ys = apply(params, inputs(xs))
+    return jnp.broadcast_to(ys, (xs.shape[0], *ys.shape[1:]))
 
 
 def check_slice(shape: Shape) -> None:
@@ -235,7 +237,7 @@ def spiking(synapse: Synapse, neuron: Neuron, *, inputs: Inputs = varying_input)
         rest = neuron.initial_state(currents.shape[1:], float_dtype(state, currents))
         if is_first is not None:
             arguments.restarts("is_first", is_first, xs)
-        (state, spikes, inside), outs = lax.scan(
+        (state, spikes, inside), outs = meshes.scan(
             lambda carried, now: observed(params.neuron, carried, now),
             (state, *zeros),
             (currents, is_first),

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
-from stbp_jax import arguments
+from stbp_jax import arguments, meshes
 from stbp_jax.closures import no_gradient, opened
 from stbp_jax.core import Array, restart_where
 from stbp_jax.reprs import record_text
@@ -94,8 +94,18 @@ def unroll(
     constants = in_dtype(constants, state.spikes)
     functions, numbers, fixed = _open(dynamics, constants, state)
     currents = currents.astype(state.spikes.dtype)
+    given = constants, numbers
+    fixed, restarts, given, state, currents = meshes.vary_alike(
+        fixed, restarts, given, state, currents
+    )
+
+    def first(state: Any, currents: Array) -> Any:
+        hidden = _enter(functions, (*given, fixed), state, currents[0])
+        return functions.state(hidden, _fire(functions, (*given, fixed), hidden))
+
+    state = meshes.settle(first, state, currents)
     run = _unroll if jax.tree.leaves((numbers, fixed)) else _compiled
-    return run(functions, (fixed, restarts), (constants, numbers), state, currents)
+    return run(functions, (fixed, restarts), given, state, currents)
 
 
 class _Functions(NamedTuple):
@@ -195,8 +205,8 @@ def _run_steps(
     """
 
     def enter(before: Any, t: Any, stacks: tuple[Array, ...]) -> tuple[Hidden, tuple[Array, ...]]:
-        membrane, *rest = functions.reset(constants, _entering(restarts, before, t))
-        hidden = (membrane + _at(stacks[0], t), *rest)
+        entering = _entering(restarts, before, t)
+        hidden = _enter(functions, constants, entering, _at(stacks[0], t))
         kept = zip(stacks, keep(hidden), strict=True)
         return hidden, tuple(lax.dynamic_update_index_in_dim(s, k, t, 0) for s, k in kept)
 
@@ -208,6 +218,11 @@ def _run_steps(
     stacks = (currents, *(jnp.zeros_like(currents) for _ in range(others)))
     last, kept = lax.fori_loop(1, len(currents), step, enter(state, 0, stacks))
     return functions.state(last, _fire(functions, constants, last)), kept
+
+
+def _enter(functions: _Functions, constants: Any, before: Any, current: Array) -> Hidden:
+    membrane, *rest = functions.reset(constants, before)
+    return membrane + current, *rest
 
 
 def _entering(restarts: Any, before: Any, t: Any) -> Any:
@@ -284,7 +299,7 @@ def _backward(
         return leave(future, t, total, stack)
 
     zero = jax.tree.map(
-        lambda c: jnp.zeros(c.shape, jnp.promote_types(c.dtype, jnp.float32)), given
+        lambda c: jnp.zeros_like(c, dtype=jnp.promote_types(c.dtype, jnp.float32)), given
     )
     stack = spikes_bar if single else jnp.zeros_like(spikes_bar)
     final = leave(last_bar, steps - 1, zero, stack)

@@ -1,5 +1,6 @@
 """Matrix products: every shape that has a product, and errors for all others."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,8 +25,7 @@ each = pytest.mark.parametrize("matmul", MATMULS)
     [
         (X[:, :2], KERNEL, ValueError, r"one number of inputs, got \[2, 2\] and \[3, 4\]"),
         (np.ones((2, 5)), KERNEL, ValueError, r"one number of inputs, got \[2, 5\] and \[3, 4\]"),
-        (X[0], KERNEL, ValueError, r"x must have shape \[B, in\], got \[3\]"),
-        (X[None], KERNEL, ValueError, r"x must have shape \[B, in\], got \[1, 2, 3\]"),
+        (X[0, 0], KERNEL, ValueError, r"x must have shape \[..., in\], got \[\]"),
         (X, KERNEL[0], ValueError, r"kernel must have shape \[in, out\], got \[4\]"),
         (X.tolist(), KERNEL, TypeError, "x must be an array, got list"),
         (X, KERNEL.tolist(), TypeError, "kernel must be an array, got list"),
@@ -42,6 +42,20 @@ each = pytest.mark.parametrize("matmul", MATMULS)
 def test_refused_by_name(matmul, x, kernel, error, message):
     with pytest.raises(error, match=message):
         matmul(x, kernel)
+
+
+@each
+def test_leading_axes_are_examples(matmul):
+    rng = np.random.default_rng(0)
+    x = (rng.random((5, 2, 3)) < 0.5).astype(np.float32)
+    kernel = rng.integers(-4, 5, (3, 4)).astype(np.float32)
+    bar = rng.integers(-4, 5, (5, 2, 4)).astype(np.float32)
+    y, pull = jax.vjp(matmul, x, kernel)
+    flat, flat_pull = jax.vjp(matmul, x.reshape(10, 3), kernel)
+    np.testing.assert_array_equal(y, flat.reshape(5, 2, 4))
+    x_bar, kernel_bar = flat_pull(bar.reshape(10, 4))
+    chex.assert_trees_all_equal(pull(bar), (x_bar.reshape(5, 2, 3), kernel_bar))
+    np.testing.assert_array_equal(matmul(x[0, 0], kernel), y[0, 0])
 
 
 @each
