@@ -19,14 +19,14 @@ gives a curve of a given full width at half maximum (FWHM), to compare shapes at
 | `superspike` | alpha | 2 / alpha | 1 | 2 (√2 - 1) / alpha |
 """
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from stbp_jax import arguments, reprs
 from stbp_jax.closures import no_gradient, opened
@@ -101,13 +101,15 @@ def _floats(v: Any) -> Array:
     return v
 
 
-@struct.dataclass
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class Surrogate:
     """The spike function H(v) with the surrogate derivative h(v).
 
     A call returns `heaviside(v)`; its vector-Jacobian product is `g * derivative(v)`. A subclass
-    may override `derivative`, for example to dampen it; every schedule then uses the override. The
-    width and other leaves receive no gradient, because the forward value does not depend on them.
+    may override `derivative`, for example to dampen it, under the two decorators of this class;
+    every schedule then uses the override. The width and other leaves receive no gradient, because
+    the forward value does not depend on them.
 
     Attributes:
       width: parameters of the curve, a pytree of floats: a_i of the paper's curves, alpha of the
@@ -116,12 +118,16 @@ class Surrogate:
     """
 
     width: Any
-    family: Family = struct.field(pytree_node=False)
+    family: Family = dataclasses.field(metadata={"static": True})
 
     def __repr__(self) -> str:
         """The family and the width, such as `rectangular(1.0)`."""
         text = f"{self.family.name}({reprs.value_text(self.width)})"
         return text if type(self) is Surrogate else f"{type(self).__name__}({text})"
+
+    def replace(self, **changes: Any) -> Self:
+        """Return the surrogate with other values in some fields, such as `width`."""
+        return dataclasses.replace(self, **changes)
 
     def __call__(self, v: Array) -> Array:
         """Return the spikes H(v), in the shape and dtype of `v`, the membrane minus threshold."""

@@ -199,9 +199,9 @@ else:
 """,
         JAX_PLATFORMS="nowhere",
     )
-    heavy = ("matplotlib", "sklearn", "tensorflow", "tensorflow_datasets", "PIL", "flax.nnx")
+    heavy = ("matplotlib", "sklearn", "tensorflow", "tensorflow_datasets", "PIL", "flax", "orbax")
     assert "stbp_jax.training" in loaded
-    for name in (*heavy, "h5py", "tonic"):
+    for name in (*heavy, "h5py", "tonic", "chex", "flatbuffers"):
         assert not [m for m in loaded if m == name or m.startswith(name + ".")], name
 
 

@@ -1,5 +1,6 @@
 """Surrogate curves: the table of PAPER.md, extreme values, and widths as leaves."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import struct
 
 import stbp_jax as sj
 from stbp_jax.surrogates import Family
@@ -353,7 +353,8 @@ def test_an_integer_is_read_as_a_float() -> None:
 # Curves that a user writes ------------------------------------------------------------------------
 
 
-@struct.dataclass
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class Damped(sj.Surrogate):
     """A curve times a number of its own."""
 
