@@ -19,6 +19,7 @@ LEVELS = {
     "core": 0,
     "arguments": 0,
     "closures": 0,
+    "files": 0,
     "reprs": 0,
     "surrogates": 1,
     "encoders": 1,
@@ -34,6 +35,7 @@ LEVELS = {
     "training": 2,
     "presets": 2,
     "sweeps": 3,
+    "export": 3,
     "plots": 3,
 }
 # Packages on one level do not import each other, with these exceptions; none imports back.
@@ -41,6 +43,7 @@ NEIGHBORS = {
     "core": {"arguments", "reprs"},
     "reprs": set(),
     "arguments": set(),
+    "files": set(),
     "closures": {"core"},
     "layers": {"initializers", "metrics"},
     "presets": {"neurons"},
