@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -228,6 +229,26 @@ def test_the_antiderivative_ends_at_the_integral(name: str, dtype: Any) -> None:
 # Widths are leaves --------------------------------------------------------------------------------
 
 
+def test_classes_of_equal_fields_are_different_trees() -> None:
+    """Trees of registered dataclasses are not on jax 0.10: a program of another class might run."""
+
+    def made(height: float) -> type[sj.Surrogate]:
+        @dataclasses.dataclass(frozen=True)
+        class Constant(sj.Surrogate):
+            def derivative(self, v):
+                return jnp.full_like(v, height)
+
+        return Constant
+
+    surrogates = [made(float(height))(1.0, sj.gaussian().family) for height in range(8)]
+    trees = [jax.tree.structure(surrogate) for surrogate in surrogates]
+    assert all(one != other for one, other in itertools.combinations(trees, 2))
+    slope = jax.jit(lambda surrogate, v: surrogate.derivative(v))
+    assert [float(slope(surrogate, 0.5)) for surrogate in surrogates] == list(range(8))
+    (path,) = (path for path, _ in jax.tree.leaves_with_path(surrogates[0]))
+    assert jax.tree_util.keystr(path) == ".width"
+
+
 def test_the_family_is_static_and_the_width_is_not() -> None:
     one, other, family = sj.gaussian(0.1), sj.gaussian(0.2), sj.sigmoid(0.1)
     assert jax.tree.leaves(one) == [0.1]
@@ -325,7 +346,6 @@ def test_an_integer_is_read_as_a_float() -> None:
 # Curves that a user writes ------------------------------------------------------------------------
 
 
-@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Damped(sj.Surrogate):
     """A curve times a number of its own."""

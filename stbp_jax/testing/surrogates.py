@@ -73,9 +73,9 @@ def _check_spike(surrogate: Surrogate, dtype: Any) -> None:
     spikes, curve, of_width, of_v = _alone(surrogate, v, g)
     forms.check_array(f"the spikes of {kind} membranes", spikes, v.shape, dtype)
     forms.check_array(f"the curve at {kind} membranes", curve, v.shape, dtype)
-    with trees.plainly("the spike must be H(v): 0 below 0, 1 from 0 on, NaN for NaN"):
+    with trees.plainly(f"the spike must be H(v) in {kind}: 0 below 0, 1 from 0 on, NaN for NaN"):
         np.testing.assert_array_equal(_float64(spikes), [0, 0, 0, 0, 1, 1, 1, 1, 1, np.nan])
-    with trees.plainly("the gradient of the spike to v must be the curve, `derivative(v)`"):
+    with trees.plainly(f"in {kind}, the gradient of a spike to v must be the curve, derivative(v)"):
         np.testing.assert_array_equal(_float64(of_v)[1:-2], (_float64(g) * _float64(curve))[1:-2])
     with trees.plainly("the gradient to the width must be 0: spikes do not depend on it"):
         trees.assert_near(of_width, jax.tree.map(np.zeros_like, of_width), 0)

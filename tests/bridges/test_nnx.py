@@ -37,8 +37,9 @@ def params_of(model):
 
 
 def test_parameters_are_those_of_init():
-    model = made()
-    params, _ = NETWORK.init(nnx.Rngs(0).params(), SHAPE)
+    rngs = nnx.Rngs(params=7)  # and no other stream
+    model = bridge.Spiking(NETWORK, SHAPE, rngs=rngs)
+    params, _ = NETWORK.init(nnx.Rngs(params=7).params(), SHAPE)
     same(params_of(model), params)
     paths = ["/".join(map(str, path)) for path, _ in nnx.to_flat_state(nnx.state(model))]
     assert sorted(paths) == sorted(f"params/{name}" for name in sj.layers.named_parameters(params))
