@@ -59,6 +59,7 @@ def check_layer(
     Raises:
       AssertionError: a part of the contract does not hold; the message names it.
       TypeError: `layer` is not a `Layer`.
+      ValueError: `xs` of another shape.
 
     >>> from stbp_jax import dense, lif
     >>> check_layer(dense(3, lif(decay=0.5)), (4,))
@@ -71,6 +72,10 @@ def check_layer(
     if xs is None:
         quarters = np.random.default_rng(4).integers(-4, 5, (_STEPS, _BATCH, *shape)) / 4
         xs = jnp.asarray(quarters, jnp.float32)
+    if jnp.shape(xs) != (_STEPS, _BATCH, *shape):
+        raise ValueError(
+            f"xs must have shape {[_STEPS, _BATCH, *shape]}, got {list(jnp.shape(xs))}"
+        )
     _check_forms(layer, shape, tuple(out_shape), params, key)
     state, _ = layer.initial_state(params, xs.shape[1:], key=key)
     case = _Case(layer, tolerance, key, params, state, xs)

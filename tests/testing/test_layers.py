@@ -177,3 +177,14 @@ def test_a_broken_layer_is_named(name):
     layer, message = BROKEN_LAYERS[name]
     with pytest.raises(AssertionError, match=message):
         check_layer(layer, (4,))
+
+
+def test_inputs_are_the_users_choice():
+    layer = sj.dense(3, sj.lif(decay=0.5, threshold=64.0, surrogate=sj.rectangular(1.0)))
+    with pytest.raises(AssertionError, match="no gradient reaches the parameter"):
+        check_layer(layer, (4,))
+    params, _ = layer.init(jax.random.key(0), (4,))
+    loud = jax.tree.map(lambda leaf: 64 * jnp.abs(leaf), params)
+    check_layer(sj.dense(3, sj.lif(threshold=64.0, surrogate=sj.gaussian(4e3))), (4,), params=loud)
+    with pytest.raises(ValueError, match=r"xs must have shape \[4, 2, 4\], got \[5, 2, 4\]"):
+        check_layer(DENSE, (4,), xs=jnp.zeros((5, 2, 4)))
