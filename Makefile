@@ -13,7 +13,7 @@ PYTEST := -m pytest -n 2 --dist loadfile -q
 CORE_TESTS := $(addprefix tests/,neurons layers training sweeps $(patsubst %,test_%.py,surrogates encoders readouts losses metrics))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast test-all test-lowest lint format bench bench-peers bench-gpu wheels report reproduce smoke clean
+.PHONY: help run test test-fast test-all test-lowest lint format bench bench-peers bench-examples bench-gpu wheels report reproduce smoke clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ bench: $(VENV)/.ready ## time stbp_jax, plain JAX and the floors
 
 bench-peers: $(VENV)/.ready ## the same with SpikingJelly, snnTorch, Norse, Spyx and PyTorch in turn
 	$(BIN)/python -m experiments.benchmarks --peers $(ARGS)
+
+bench-examples: $(VENV)/.ready ## time the programs of docs/examples beside the same by hand
+	$(BIN)/python -m experiments.benchmarks.examples $(ARGS)
 
 bench-gpu: ## all on a CUDA device in 8 minutes: PYTHON has JAX for CUDA and PyTorch, .wheels the peers
 	$(PYTHON) -m experiments.benchmarks --cuda $(ARGS)

@@ -52,6 +52,7 @@ class Prepared(NamedTuple):
       jax: version of JAX, if used.
       device: name of the device; None for a CPU without a name.
       compile_seconds: time of compilation; None if nothing is compiled.
+      trace_seconds: time of tracing and lowering, if `compile_seconds` does not include it.
       temp_bytes: temporary memory that XLA plans.
       growth: `run -> bytes`, the memory that one call needs.
     """
@@ -67,6 +68,7 @@ class Prepared(NamedTuple):
     compile_seconds: float | None = None
     temp_bytes: int | None = None
     growth: Callable[[timing.Run], int | None] = timing.growth
+    trace_seconds: float | None = None
 
 
 Prepare = Callable[[str, shapes.Workload, shapes.Workload], Prepared]
@@ -79,6 +81,18 @@ def serve(prepare: Prepare, argv: list[str]) -> None:
       prepare: `(implementation, workload to time, workload to check on) -> Prepared`.
       argv: the process's arguments.
     """
+
+    def prepared() -> Prepared:
+        implementation, name, *flags = argv
+        workload = shapes.WORKLOADS[name]
+        small = shapes.tiny(workload)
+        return prepare(implementation, small if "--smoke" in flags else workload, small)
+
+    answer(prepared)
+
+
+def answer(prepare: Callable[[], Prepared]) -> None:
+    """Answer the requests of a `Worker` on standard input; `prepare` runs on its request."""
     # Keep the output of libraries out of the protocol.
     with os.fdopen(os.dup(1), "w") as replies:
         os.dup2(2, 1)
@@ -87,12 +101,9 @@ def serve(prepare: Prepare, argv: list[str]) -> None:
             print(json.dumps(message), file=replies, flush=True)
 
         try:
-            implementation, name, *flags = argv
             if sys.stdin.readline().strip() != "prepare":
                 return
-            workload = shapes.WORKLOADS[name]
-            small = shapes.tiny(workload)
-            ready = prepare(implementation, small if "--smoke" in flags else workload, small)
+            ready = prepare()
             timing.sample(ready.run, 2)
             say(
                 {
@@ -104,6 +115,7 @@ def serve(prepare: Prepare, argv: list[str]) -> None:
                     "jax": ready.jax,
                     "device": ready.device,
                     "compile_seconds": ready.compile_seconds,
+                    "trace_seconds": ready.trace_seconds,
                     "temp_bytes": ready.temp_bytes,
                     "hugepages": HUGEPAGES in os.environ.get("GLIBC_TUNABLES", ""),
                     "python": sys.version.split()[0],

@@ -104,7 +104,8 @@ def unroll(
         return functions.state(hidden, _fire(functions, (*given, fixed), hidden))
 
     state = meshes.settle(first, state, currents)
-    return _unroll(functions, (fixed, restarts), given, state, currents)
+    run = _unroll if jax.tree.leaves((numbers, fixed)) else _compiled
+    return run(functions, (fixed, restarts), given, state, currents)
 
 
 class _Functions(NamedTuple):
@@ -309,3 +310,7 @@ def _backward(
 
 
 _unroll.defvjp(_forward, _backward)
+
+# One trace for all calls with equal functions and shapes: of equal layers, of the inner steps of
+# MAML, and of calls outside of `jit`. Functions with closed-over tracers differ at every call.
+_compiled = jax.jit(_unroll, static_argnums=0)
