@@ -212,7 +212,7 @@ else:
     heavy = ("matplotlib", "sklearn", "tensorflow", "tensorflow_datasets", "PIL", "flax", "orbax")
     assert "stbp_jax.training" in loaded
     assert not [m for m in loaded if m.startswith(("stbp_jax.bridges", "stbp_jax.testing"))]
-    for name in (*heavy, "h5py", "tonic", "chex", "flatbuffers"):
+    for name in (*heavy, "h5py", "tonic", "chex"):
         assert not [m for m in loaded if m == name or m.startswith(name + ".")], name
 
 
