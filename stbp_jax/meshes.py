@@ -7,6 +7,7 @@ made of zeros, which are on all devices and vary over no axis. These functions g
 type of the arrays that they meet. Without a mesh they return their arguments.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -80,6 +81,23 @@ def over_batch(function: Callable[..., Any], x: Any, *args: PyTree) -> Any:
     in_specs = (batch, *(whole for _ in args))
     names = set(axes if isinstance(axes, tuple) else (axes,))
     return jax.shard_map(function, in_specs=in_specs, out_specs=batch, axis_names=names)(x, *args)
+
+
+def take(x: Any, indices: Any) -> Any:
+    """Take examples of a set `x [N, ...]`; a set that is sharded over N gives a sharded batch.
+
+    Args:
+      x: `[N, ...]`.
+      indices: `[B]`, integers. B that the devices of the set do not divide gives a whole batch on
+        every device.
+    """
+    if not _typed_mesh() or _spec(x)[0] is None:
+        return x[indices]
+    axes = _spec(x)[0]
+    sizes = jax.sharding.get_abstract_mesh().shape
+    devices = math.prod(sizes[a] for a in (axes if isinstance(axes, tuple) else (axes,)))
+    spec = (axes if indices.shape[0] % devices == 0 else None, *_spec(x)[1:])
+    return x.at[indices].get(out_sharding=jax.sharding.PartitionSpec(*spec))
 
 
 def placement(x: Any) -> Any:

@@ -19,14 +19,14 @@ gives a curve of a given full width at half maximum (FWHM), to compare shapes at
 | `superspike` | alpha | 2 / alpha | 1 | 2 (√2 - 1) / alpha |
 """
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from stbp_jax import arguments, reprs
 from stbp_jax.closures import no_gradient, opened
@@ -101,13 +101,15 @@ def _floats(v: Any) -> Array:
     return v
 
 
-@struct.dataclass
+@dataclasses.dataclass(frozen=True)
 class Surrogate:
     """The spike function H(v) with the surrogate derivative h(v).
 
     A call returns `heaviside(v)`; its vector-Jacobian product is `g * derivative(v)`. A subclass
-    may override `derivative`, for example to dampen it; every schedule then uses the override. The
-    width and other leaves receive no gradient, because the forward value does not depend on them.
+    may override `derivative`, for example to dampen it; every schedule then uses the override. A
+    subclass is a frozen dataclass too, and a pytree without a further decorator: its fields are
+    leaves unless their metadata says `static`. The width and other leaves receive no gradient,
+    because the forward value does not depend on them.
 
     Attributes:
       width: parameters of the curve, a pytree of floats: a_i of the paper's curves, alpha of the
@@ -116,12 +118,21 @@ class Surrogate:
     """
 
     width: Any
-    family: Family = struct.field(pytree_node=False)
+    family: Family = dataclasses.field(metadata={"static": True})
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Register a subclass as a pytree."""
+        super().__init_subclass__(**kwargs)
+        _register(cls)
 
     def __repr__(self) -> str:
         """The family and the width, such as `rectangular(1.0)`."""
         text = f"{self.family.name}({reprs.value_text(self.width)})"
         return text if type(self) is Surrogate else f"{type(self).__name__}({text})"
+
+    def replace(self, **changes: Any) -> Self:
+        """Return the surrogate with other values in some fields, such as `width`."""
+        return dataclasses.replace(self, **changes)
 
     def __call__(self, v: Array) -> Array:
         """Return the spikes H(v), in the shape and dtype of `v`, the membrane minus threshold."""
@@ -170,6 +181,35 @@ class Surrogate:
         """Return whether |v| < FWHM / 2, where most of the gradient passes; bools like `v`."""
         return jnp.abs(v) < jnp.asarray(self.fwhm, v.dtype) / 2
 
+
+def _register(kind: type[Surrogate]) -> None:
+    """Register a class of surrogates as a pytree.
+
+    `jax.tree_util.register_dataclass` does not serve: on jax 0.10 the trees of two classes with
+    equal fields compare as equal, and `jit` may run the program of the other class.
+    """
+
+    def fields(*, static: bool) -> list[str]:
+        every = dataclasses.fields(kind)
+        return [field.name for field in every if field.metadata.get("static", False) is static]
+
+    def flatten(surrogate: Surrogate) -> tuple[list[Any], tuple[Any, ...]]:
+        leaves = [getattr(surrogate, name) for name in fields(static=False)]
+        return leaves, tuple(getattr(surrogate, name) for name in fields(static=True))
+
+    def flatten_with_keys(surrogate: Surrogate) -> tuple[list[Any], tuple[Any, ...]]:
+        leaves, aux = flatten(surrogate)
+        keys = map(jax.tree_util.GetAttrKey, fields(static=False))
+        return list(zip(keys, leaves, strict=True)), aux
+
+    def unflatten(aux: Any, leaves: Any) -> Surrogate:
+        values = dict(zip(fields(static=False), leaves, strict=True))
+        return kind(**values, **dict(zip(fields(static=True), aux, strict=True)))
+
+    jax.tree_util.register_pytree_with_keys(kind, flatten_with_keys, unflatten, flatten)
+
+
+_register(Surrogate)
 
 _RECTANGULAR = Family(
     "rectangular",

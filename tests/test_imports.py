@@ -20,6 +20,7 @@ LEVELS = {
     "arguments": 0,
     "closures": 0,
     "meshes": 0,
+    "files": 0,
     "reprs": 0,
     "surrogates": 1,
     "encoders": 1,
@@ -34,7 +35,10 @@ LEVELS = {
     "neurons": 2,
     "training": 2,
     "presets": 2,
+    "bridges": 2,
+    "testing": 2,
     "sweeps": 3,
+    "export": 3,
     "plots": 3,
 }
 # Packages on one level do not import each other, with these exceptions; none imports back.
@@ -43,6 +47,7 @@ NEIGHBORS = {
     "meshes": set(),
     "reprs": set(),
     "arguments": set(),
+    "files": set(),
     "closures": {"core"},
     "layers": {"initializers", "metrics"},
     "presets": {"neurons"},
@@ -127,9 +132,12 @@ def test_data_imports_nothing_of_ours():
 @pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
 def test_no_private_jax_and_nothing_outside(file):
     names = imports(file)
-    assert not [name for name in names if name.startswith(("jax._src", "jaxlib", "flax.nnx"))]
+    assert not [name for name in names if name.startswith(("jax._src", "jaxlib"))]
     assert not {name.split(".")[0] for name in names} & {"experiments", "tests"}
     assert "jax._src" not in file.read_text()
+    packages = {name.split(".")[0] for name in names}
+    for optional, parts in {"flax": "bridges", "chex": "testing"}.items():
+        assert optional not in packages or part(".".join(module_of(file))) == parts
 
 
 # Public names -----------------------------------------------------------------------------------
@@ -201,10 +209,36 @@ else:
 """,
         JAX_PLATFORMS="nowhere",
     )
-    heavy = ("matplotlib", "sklearn", "tensorflow", "tensorflow_datasets", "PIL", "flax.nnx")
+    heavy = ("matplotlib", "sklearn", "tensorflow", "tensorflow_datasets", "PIL", "flax", "orbax")
     assert "stbp_jax.training" in loaded
-    for name in (*heavy, "h5py", "tonic"):
+    assert not [m for m in loaded if m.startswith(("stbp_jax.bridges", "stbp_jax.testing"))]
+    for name in (*heavy, "h5py", "tonic", "chex"):
         assert not [m for m in loaded if m == name or m.startswith(name + ".")], name
+
+
+def test_a_bridge_loads_its_own_library_alone():
+    loaded = in_a_fresh_interpreter("""
+import sys
+from stbp_jax.bridges import linen
+print(*sys.modules)
+""")
+    assert "flax.linen" in loaded
+    for name in ("flax.nnx", "orbax", "stbp_jax.bridges.nnx", "stbp_jax.testing"):
+        assert name not in loaded, name
+
+
+def test_a_missing_library_is_named():
+    said = in_a_fresh_interpreter("""
+import importlib, sys
+sys.modules["flax"] = sys.modules["chex"] = None
+for module in ("bridges.linen", "bridges.nnx", "testing"):
+    try:
+        importlib.import_module("stbp_jax." + module)
+    except ImportError as error:
+        print(error)
+""")
+    assert said.count("stbp_jax[flax]") + said.count("stbp_jax[flax],") == 2
+    assert said.count("stbp_jax[testing]") == 1
 
 
 def test_data_imports_without_jax():

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax import linen
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from stbp_jax import (
@@ -312,48 +311,3 @@ def test_fast_unrolls_take_wider_currents(neuron):
     assert np.all(wanted > 0)
     assert got.dtype == jnp.float32
     np.testing.assert_allclose(got, wanted, rtol=0.05)
-
-
-# Inside Flax ------------------------------------------------------------------------------------
-
-
-def test_inside_a_linen_module():
-    network = NETWORKS["dense"]
-
-    class Model(linen.Module):
-        @linen.compact
-        def __call__(self, xs):
-            params = self.param("network", lambda key: network.init(key, xs.shape[2:])[0])
-            return linen.Dense(2)(rate(apply(network, params, xs)[1]))
-
-    model, xs = Model(), inputs()
-    variables = model.init(KEY, xs)
-    assert model.apply(variables, xs).shape == (B, 2)
-    grads = jax.jit(jax.grad(lambda v: jnp.sum(model.apply(v, xs) ** 2)))(variables)
-    assert_lively(grads["params"]["network"])
-    assert_lively(grads["params"]["Dense_0"]["kernel"])
-
-
-def test_inside_an_nnx_module():
-    try:
-        from flax import nnx
-    except Exception as error:  # some releases of JAX break it with other errors than ImportError
-        pytest.skip(f"flax.nnx does not import here: {error!r}")
-    network = NETWORKS["dense"]
-
-    class Model(nnx.Module):
-        def __init__(self, rngs):
-            params, _ = network.init(rngs.params(), SHAPE)
-            self.network = nnx.data(jax.tree.map(nnx.Param, params))
-            self.readout = nnx.Linear(3, 2, rngs=rngs)
-
-        def __call__(self, xs):
-            params = jax.tree.map(
-                lambda p: p[...], self.network, is_leaf=lambda x: isinstance(x, nnx.Param)
-            )
-            return self.readout(rate(apply(network, params, xs)[1]))
-
-    model, xs = Model(nnx.Rngs(0)), inputs()
-    assert model(xs).shape == (B, 2)
-    grads = nnx.jit(nnx.grad(lambda m: jnp.sum(m(xs) ** 2)))(model)
-    assert_lively(grads["network"])

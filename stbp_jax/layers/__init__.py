@@ -13,6 +13,7 @@ from stbp_jax.layers.combinators import concatenate, residual, serial
 from stbp_jax.layers.conv import conv
 from stbp_jax.layers.dense import dense
 from stbp_jax.layers.dropout import dropout
+from stbp_jax.layers.names import by_name, named_parameters
 from stbp_jax.layers.pooling import avg_pool, max_pool
 from stbp_jax.layers.reshaping import flatten, unpack
 from stbp_jax.layers.running import apply, apply_with_stats, record
@@ -42,6 +43,7 @@ __all__ = [
     "max_pool",
     "residual",
     "bfloat16_matmul",
+    "by_name",
     "chunked",
     "conv",
     "convolve",
@@ -51,6 +53,7 @@ __all__ = [
     "flatten",
     "full_matmul",
     "linear_fan_out",
+    "named_parameters",
     "pointwise",
     "record",
     "serial",

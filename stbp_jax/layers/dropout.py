@@ -48,7 +48,7 @@ def dropout(rate: Any) -> Layer:
 
     def masked(state: State, x: Array) -> Array:
         arguments.array("dropout: inputs", x)
-        arguments.batch("state", state, len(x))
+        arguments.batch("state", state, x.shape[0])
         return x if isinstance(state, tuple) else x * state.astype(float_type(x))
 
     def step(

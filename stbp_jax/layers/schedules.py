@@ -126,6 +126,11 @@ def _in_chunks(
         arguments.sequence("xs", xs)
         if is_first is not None:
             arguments.restarts("is_first", is_first, xs)
+        if not isinstance(xs.shape[0], int):
+            raise TypeError(
+                f"chunks of {steps} steps need a static number of steps T, got the symbolic "
+                f"T = {xs.shape[0]}: export with an integer T; B may be symbolic"
+            )
         params, state, xs, is_first = meshes.vary_alike(params, state, xs, is_first)
         run = wrap(run)
         whole, rest = divmod(xs.shape[0], steps)

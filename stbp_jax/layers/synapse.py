@@ -198,7 +198,7 @@ def spiking(synapse: Synapse, neuron: Neuron, *, inputs: Inputs = varying_input)
     def step(
         params: LayerParams, state: State, x: Array, is_first: Array | None = None
     ) -> tuple[State, Array]:
-        arguments.batch("state", state, len(x))
+        arguments.batch("state", state, x.shape[0])
         current = synapse.apply(params.synapse, x)
         if is_first is not None:
             rest = neuron.initial_state(current.shape, float_dtype(state, current))

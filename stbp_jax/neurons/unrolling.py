@@ -216,7 +216,7 @@ def _run_steps(
 
     others = len(jax.eval_shape(keep, functions.hidden(state))) - 1
     stacks = (currents, *(jnp.zeros_like(currents) for _ in range(others)))
-    last, kept = lax.fori_loop(1, len(currents), step, enter(state, 0, stacks))
+    last, kept = lax.fori_loop(1, currents.shape[0], step, enter(state, 0, stacks))
     return functions.state(last, _fire(functions, constants, last)), kept
 
 
@@ -287,7 +287,7 @@ def _backward(
         eps = tuple(a + b for a, b in zip(through_spike, later, strict=True))
         return eps, add(total, bar), lax.dynamic_update_index_in_dim(stack, eps[0], t, 0)
 
-    steps = len(spikes_bar)
+    steps = spikes_bar.shape[0]
     # With several hidden arrays, reading from the written stack makes XLA copy it at every step.
     single = len(kept) == 1
 

@@ -5,6 +5,7 @@ counting and checks are plain Python around it (`loop`, `sources`).
 """
 
 from stbp_jax.streaming.compiled import Stream, StreamState, any_event, make_stream
+from stbp_jax.streaming.exporting import export_stream
 from stbp_jax.streaming.loop import Decision, Rule, classify_stream, margin_rule, no_early_exit
 from stbp_jax.streaming.readouts import running_peak, running_rate
 from stbp_jax.streaming.sources import Chunk, replay, with_clock
@@ -17,6 +18,7 @@ __all__ = [
     "StreamState",
     "any_event",
     "classify_stream",
+    "export_stream",
     "make_stream",
     "margin_rule",
     "no_early_exit",

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stbp_jax import arguments
+from stbp_jax import arguments, files
 from stbp_jax.core import Layer, Params, constants_of
 from stbp_jax.surrogates import Surrogate
 
@@ -54,16 +54,8 @@ def save(path: str | os.PathLike[str], network: Layer, params: Params) -> None:
     }
     members = {name: _storable(array) for name, array in arrays.items()}
     members[_HEADER] = np.frombuffer(json.dumps(header).encode(), np.uint8)
-    path = Path(path)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("xb") as file:
-            np.savez(file, **members)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with files.whole(path) as file:
+        np.savez(file, **members)  # type: ignore[arg-type]
 
 
 def load(path: str | os.PathLike[str], network: Layer, like: Params) -> Params:

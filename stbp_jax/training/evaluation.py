@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from stbp_jax import arguments, core
+from stbp_jax import arguments, core, meshes
 from stbp_jax.core import Array, LayerStats, Params
 from stbp_jax.metrics import accuracy
 from stbp_jax.training.datasets import check_form, check_numbers
@@ -98,27 +98,29 @@ def _means(
 ) -> tuple[Array, Array, tuple[LayerStats, ...]]:
     """The means of loss, accuracy and layer statistics over a whole set."""
 
-    def on_batch(args: tuple[Array, Array, Array]) -> tuple[Array, Array, tuple[LayerStats, ...]]:
-        key, images, labels = args
-        xs = pipeline.encode(key, images)
+    def on_batch(args: tuple[Array, Array]) -> tuple[Array, Array, tuple[LayerStats, ...]]:
+        key, indices = args
+        here = meshes.take(labels, indices)
+        xs = pipeline.encode(key, meshes.take(images, indices))
         state, _ = pipeline.network.initial_state(params, xs.shape[1:])
         _, outs, stats = core.unroll_with_stats(pipeline.network, params, state, xs)
         scores = pipeline.readout(outs)
-        return mean_loss(pipeline, scores, labels), accuracy(scores, labels), stats
+        return mean_loss(pipeline, scores, here), accuracy(scores, here), stats
 
+    images, labels = jnp.asarray(images), jnp.asarray(labels)
     count = images.shape[0]
     batch_size = min(batch_size, count)
     full = count // batch_size
     keys = jax.random.split(key, full + 1)
 
-    def batched(x: Array) -> Array:
-        return x[: full * batch_size].reshape((full, batch_size, *x.shape[1:]))
+    indices = jnp.arange(count)
+    batches = indices[: full * batch_size].reshape(full, batch_size)
 
-    means = lax.map(on_batch, (keys[:full], batched(images), batched(labels)))
+    means = lax.map(on_batch, (keys[:full], batches))
     means = jax.tree.map(lambda m: jnp.mean(m, axis=0), means)
     rest = count - full * batch_size
     if rest:  # the last batch is smaller and weighted by its size
-        tail = on_batch((keys[full], images[-rest:], labels[-rest:]))
+        tail = on_batch((keys[full], indices[-rest:]))
         means = jax.tree.map(lambda m, t: m + (t - m) * (rest / count), means, tail)
     return means
 

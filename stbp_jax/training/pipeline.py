@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import struct
 
 from stbp_jax import arguments
 from stbp_jax.core import Array, Layer, Params, PyTree
@@ -71,8 +70,7 @@ class TrainConfig(NamedTuple):
     eval_batch_size: int = 500
 
 
-@struct.dataclass
-class TrainState:
+class TrainState(NamedTuple):
     """The state that training carries from update to update.
 
     Attributes:

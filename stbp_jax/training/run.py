@@ -11,9 +11,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
-from stbp_jax import arguments
+from stbp_jax import arguments, meshes
 from stbp_jax.core import Array, PyTree
 from stbp_jax.training.datasets import check_form, check_numbers, check_pair
 from stbp_jax.training.evaluation import evaluate_unchecked
@@ -117,9 +116,9 @@ def _parts(build: Build, config: TrainConfig) -> _Parts:
         def update(
             state: TrainState, indices: Array
         ) -> tuple[TrainState, tuple[Array, Array, Array]]:
-            return step(state, (images[indices], labels[indices]))
+            return step(state, (meshes.take(images, indices), meshes.take(labels, indices)))
 
-        state, (losses, accuracies, finite) = lax.scan(
+        state, (losses, accuracies, finite) = meshes.scan(
             update, state, order.reshape(updates, batch_size)
         )
         test_images, test_labels = map(jnp.asarray, test_set)
@@ -183,7 +182,7 @@ def make_train(
         sets = {"train_set": train_set, "test_set": test_set}
         _check_run(build, config, key, hparams, sets)
         state = parts.start(key, hparams, train_set)
-        return lax.scan(epoch, state, length=config.epochs)
+        return meshes.scan(epoch, state, length=config.epochs)
 
     def check(hparams: PyTree, train_set: Batch) -> None:
         loss_of(build_pipeline(build, hparams, num_updates(config, train_set)))

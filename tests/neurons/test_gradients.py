@@ -5,6 +5,7 @@ network, in which a spike is the curve's integral and detached quantities are co
 library, spiking, equals the NumPy recursion.
 """
 
+import dataclasses
 import itertools
 from typing import Any
 
@@ -12,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import struct
 
 import stbp_jax as sj
 from stbp_jax.layers import LayerParams
@@ -251,7 +251,7 @@ def test_the_recursion_is_the_derivative_of_the_smooth_network(
 
         def with_field(name: str, value: np.ndarray, n: int = n) -> float:
             changed = list(layers)
-            changed[n] = struct.dataclasses.replace(layers[n], **{name: value})
+            changed[n] = dataclasses.replace(layers[n], **{name: value})
             return objective(changed, x, rest)
 
         for name in ("kernel", "bias", "recurrent_kernel", "recurrent_bias", "tau", "vth"):
@@ -270,7 +270,8 @@ def test_the_recursion_is_the_derivative_of_the_smooth_network(
 # The library on the smooth network ----------------------------------------------------------------
 
 
-@struct.dataclass
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class Smooth:
     """A surrogate whose forward is the curve's integral: its gradient is an ordinary derivative."""
 

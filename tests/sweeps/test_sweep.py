@@ -193,7 +193,7 @@ def test_a_sweep_by_epochs_is_the_whole_sweep(by_epochs, x64):
 def test_a_resumed_sweep_is_the_sweep_that_was_never_stopped(by_epochs, x64):
     states, _ = by_epochs[0]
     saved = numbers(states)  # as in a file
-    states = saved.replace(key=jax.random.wrap_key_data(saved.key))
+    states = saved._replace(key=jax.random.wrap_key_data(saved.key))
     resumed = list(sweep_epochs(*SMALL, KEYS, WIDE, *few(0), states=states, chunk=2))
     assert len(resumed) == 2
     for (got, history), (wanted, expected) in zip(resumed, by_epochs[1:], strict=True):
@@ -230,7 +230,7 @@ def test_each_seed_may_have_its_own_sets(x64):
 )
 def test_arguments_of_a_sweep_by_epochs(by_epochs, x64, changed, message):
     keys, states = changed.pop("keys", KEYS), by_epochs[0][0]
-    states = states.replace(step=np.zeros((3, 3), np.int32) + changed.pop("step", states.step))
+    states = states._replace(step=np.zeros((3, 3), np.int32) + changed.pop("step", states.step))
     with pytest.raises(ValueError, match=message):
         sweep_epochs(*SMALL, keys, WIDE, *few(0), states=states, **changed)
 

@@ -188,7 +188,7 @@ WIDER = PIPELINE._replace(network=sj.serial(IDENTITY))
     ("state", "error", "message"),
     [
         (PARAMS, TypeError, "state must be a TrainState, got"),
-        (state_of(shape=(3,)).replace(key=None), TypeError, "state.key must be a random key"),
+        (state_of(shape=(3,))._replace(key=None), TypeError, "state.key must be a random key"),
         (state_of(WIDER), ValueError, "state.params must be PyTreeDef"),
         (
             state_of(PIPELINE._replace(optimizer=optax.adam(0.1))),
@@ -196,12 +196,12 @@ WIDER = PIPELINE._replace(network=sj.serial(IDENTITY))
             "state.opt_state must be PyTreeDef",
         ),
         (
-            state_of().replace(params=jax.tree.map(lambda leaf: leaf[..., :2], PARAMS)),
+            state_of()._replace(params=jax.tree.map(lambda leaf: leaf[..., :2], PARAMS)),
             ValueError,
             "must have shape [3, 3], got [3, 2]",
         ),
         (
-            state_of().replace(step=jnp.zeros(2, jnp.int32)),
+            state_of()._replace(step=jnp.zeros(2, jnp.int32)),
             ValueError,
             "state.step must have shape",
         ),
@@ -214,7 +214,7 @@ def test_states_of_another_run(take, state, error, message):
 
 def test_a_state_from_within_an_epoch():
     with expects(ValueError, "state must come from the end of an epoch of 2 updates, got 3"):
-        from_host(SET, SET, state=state_of().replace(step=jnp.int32(3)))
+        from_host(SET, SET, state=state_of()._replace(step=jnp.int32(3)))
 
 
 def test_arguments_of_an_update():

@@ -324,7 +324,7 @@ def test_a_resumed_run_is_the_run_that_was_never_stopped(from_host, digits):
     pairs = from_host[0]
     state, _ = pairs[1]
     saved = numbers(state)  # as in a file
-    state = jax.tree.map(jnp.asarray, saved).replace(key=jax.random.wrap_key_data(saved.key))
+    state = jax.tree.map(jnp.asarray, saved)._replace(key=jax.random.wrap_key_data(saved.key))
     assert_same(list(train_epochs(build, CONFIG, KEY, HPARAMS, *digits, state=state)), pairs[2:])
 
 
