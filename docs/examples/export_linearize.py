@@ -1,7 +1,5 @@
 """Gauss-Newton by `jax.linearize`, and `jax.export` of the result for any T and B."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 from jax import export
@@ -53,7 +51,8 @@ def main(num_updates=30):
     for _ in range(num_updates):
         params, loss = update(params, xs, targets)
     assert loss < 0.015  # the variance of the targets is 0.07
-    run, sizes = jax.jit(functools.partial(predict, params)), export.symbolic_shape("T, B")
-    program = export.export(run)(jax.ShapeDtypeStruct((*sizes, 2), xs.dtype)).serialize()
-    outs = export.deserialize(program).call(xs[:7, :3])  # in another process, with JAX alone
-    assert jnp.allclose(outs, run(xs[:7, :3]), atol=1e-6)
+    T, B = export.symbolic_shape("T, B")
+    shapes = params, jax.ShapeDtypeStruct((T, B, 2), xs.dtype)
+    program = export.export(jax.jit(predict))(*shapes).serialize()
+    outs = export.deserialize(program).call(params, xs[:7, :3])  # in another process
+    assert jnp.allclose(outs, predict(params, xs[:7, :3]), atol=1e-6)

@@ -10,6 +10,7 @@ import orbax.checkpoint as ocp
 from flax import nnx
 
 import stbp_jax as sj
+from stbp_jax.bridges.nnx import Spiking
 
 STEPS, EXAMPLES = 12, 64
 net = sj.serial(sj.dense(40, sj.lif()), sj.dense(40, sj.lif()))
@@ -20,11 +21,11 @@ class Classifier(nnx.Module):
     """A spiking body and a linear head."""
 
     def __init__(self, rngs):
-        self.body = nnx.data(jax.tree.map(nnx.Param, net.init(rngs.params(), (20,))[0]))
+        self.body = Spiking(net, (20,), rngs=rngs)
         self.head = nnx.Linear(40, 4, rngs=rngs)
 
     def __call__(self, xs):
-        _, spikes = sj.apply(net, nnx.as_pure(self.body), xs)
+        _, spikes = self.body(xs)
         return self.head(sj.rate(spikes))
 
 

@@ -10,13 +10,7 @@ STEPS, EXAMPLES, UPDATES = 50, 32, 150
 surrogate = sj.sigmoid(0.25)
 hidden = sj.alif(decay=0.8, threshold=0.3, adaptation_strength=0.3, surrogate=surrogate)
 net = sj.serial(sj.dense(64, hidden), sj.dense(1, sj.leaky_integrator(decay=0.8)))
-
-
-def kernels(params):
-    """Say which parameters decay: the kernels, and not the biases."""
-    return jax.tree.map(lambda p: jnp.ndim(p) > 1, params)
-
-
+kernels = sj.layers.by_name(lambda name: name.endswith("kernel"))  # biases do not decay
 schedule = optax.cosine_decay_schedule(1e-2, UPDATES)
 optimizer = optax.chain(
     optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=1e-3, mask=kernels)
