@@ -17,7 +17,7 @@ from stbp_jax import arguments, meshes
 from stbp_jax.core import Array
 
 Matmul = Callable[[Array, Array], Array]
-"""`(x [..., in], kernel [in, out]) -> [..., out]` in the kernel's dtype; `...` is B or T, B."""
+"""`(x [..., in], kernel [in, out]) -> [..., out]` in the kernel's dtype; `...` is T, B or B."""
 
 
 def _operands(x: Array, kernel: Array) -> tuple[Array, Array]:
@@ -29,8 +29,8 @@ def _operands(x: Array, kernel: Array) -> tuple[Array, Array]:
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         raise TypeError(f"x must be real, got dtype {x.dtype}")
     arguments.rank("kernel", kernel, ("in", "out"))
-    if not x.ndim:
-        raise ValueError(f"x must have shape [..., in], got {list(x.shape)}")
+    if not 1 <= x.ndim <= 3:
+        raise ValueError(f"x must have shape [in], [B, in] or [T, B, in], got {list(x.shape)}")
     if x.shape[-1] != kernel.shape[0]:
         raise ValueError(
             f"x and kernel must have one number of inputs, got {list(x.shape)} and "

@@ -68,14 +68,15 @@ def dense(
         return weights, (features,)
 
     def apply(weights: Weights, x: Array) -> Array:
-        return product(weights, x, jnp.shape(x))
+        arguments.array(f"{name}: inputs", x)
+        return product(weights, x, x.shape)
 
     def over_time(weights: Weights, xs: Array) -> Array:
-        return product(weights, xs, jnp.shape(xs)[1:])
+        arguments.array(f"{name}: inputs", xs)
+        return product(weights, xs, xs.shape[1:])
 
     def product(weights: Weights, x: Array, time_slice: Shape) -> Array:
         wanted, units = weights.kernel.shape
-        arguments.array(f"{name}: inputs", x)
         if len(time_slice) != 2 or time_slice[1] != wanted:
             raise ValueError(
                 f"{name} needs time slices [B, {wanted}], got {list(time_slice)}; sequences are "

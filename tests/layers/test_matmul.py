@@ -25,7 +25,8 @@ each = pytest.mark.parametrize("matmul", MATMULS)
     [
         (X[:, :2], KERNEL, ValueError, r"one number of inputs, got \[2, 2\] and \[3, 4\]"),
         (np.ones((2, 5)), KERNEL, ValueError, r"one number of inputs, got \[2, 5\] and \[3, 4\]"),
-        (X[0, 0], KERNEL, ValueError, r"x must have shape \[..., in\], got \[\]"),
+        (X[0, 0], KERNEL, ValueError, r"x must have shape \[in\], \[B, in\] or .*, got \[\]"),
+        (X[None, None], KERNEL, ValueError, r"\[T, B, in\], got \[1, 1, 2, 3\]"),
         (X, KERNEL[0], ValueError, r"kernel must have shape \[in, out\], got \[4\]"),
         (X.tolist(), KERNEL, TypeError, "x must be an array, got list"),
         (X, KERNEL.tolist(), TypeError, "kernel must be an array, got list"),
