@@ -443,3 +443,24 @@ def test_widths_of_another_shape_than_the_units(make):
         layer = sj.dense(8, make(surrogate=sj.Surrogate(width, family)))
         with pytest.raises(ValueError, match="surrogate.s width must be a scalar or have"):
             layer.init(jax.random.key(0), (6,))
+
+
+def _scanned(run, x):
+    """One spike per step of a scan, in a loss that is not linear in the spikes."""
+
+    def body(total, x):
+        return total + run(x) ** 2 * x, None
+
+    return jax.lax.scan(body, 0.0, x)[0]
+
+
+@pytest.mark.parametrize("loop", [lambda run, x: jnp.sum(run(x) ** 2 * x), _scanned])
+@pytest.mark.parametrize("jit", [lambda f: f, jax.jit])
+def test_second_order_crosses_the_spikes_of_the_first(loop, jit):
+    spike = sj.sigmoid(0.5)
+    x = jnp.array([-0.7, -0.1, 0.2, 0.9])
+    got = jit(jax.grad(lambda x: jnp.sum(jax.grad(lambda x: loop(spike, x))(x))))(x)
+    o, h = spike(x), spike.derivative(x)
+    slope = jax.vmap(jax.grad(spike.derivative))(x)
+    # d/dx (2 o h x + o²), where do/dx = h.
+    np.testing.assert_allclose(got, 2 * h * h * x + 2 * o * slope * x + 4 * o * h, rtol=1e-5)
