@@ -100,6 +100,14 @@ def take(x: Any, indices: Any) -> Any:
     return x.at[indices].get(out_sharding=jax.sharding.PartitionSpec(*spec))
 
 
+def on_mesh(tree: PyTree) -> bool:
+    """Whether any array is placed on a mesh, of whichever axes, or a mesh is set."""
+    if not jax.sharding.get_abstract_mesh().empty:
+        return True
+    meshes = (getattr(jax.typeof(x).sharding, "mesh", None) for x in jax.tree.leaves(tree))
+    return any(mesh is not None and not mesh.empty for mesh in meshes)
+
+
 def placement(x: Any) -> Any:
     """The sharding of an array on Explicit axes, for `out_sharding`; None without such axes."""
     types = jax.sharding.get_abstract_mesh().axis_types

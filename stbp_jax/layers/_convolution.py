@@ -111,7 +111,9 @@ def banded(x: Array, kernel: Array, padding: str) -> Array:
         for n in range(blocks - tiles + 1)
     ]
     pixels = jnp.concatenate(views, axis=-1)  # [batch, rows, tiles, pixels that a tile sees]
-    y = pixels @ _band(kernel, tile)
+    # Of more axes than two, the kernel's gradient would copy the pixels.
+    y = pixels.reshape((batch * rows * tiles, -1)) @ _band(kernel, tile)
+    y = y.reshape((batch, rows, tiles, tile * features))
     y = y.reshape((batch, rows, tiles, tile, features))
     y = y.reshape((batch, rows, tiles * tile, features))[:, :, :columns]
     return y.astype(dtype)

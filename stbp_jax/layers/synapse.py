@@ -39,8 +39,8 @@ class Synapse(NamedTuple):
         each input drives; `linear_fan_out` makes such a function. With None, the reported number of
         synaptic operations is NaN.
       constants: `() -> dict`, as in `Neuron`.
-      over_time: `(params, xs [T, B, *in]) -> ys [T, B, *out]`, `apply` at all steps; None for
-        `jax.vmap` over T, which makes one product of all steps too.
+      over_time: `(params, xs [T, B, *in]) -> ys [T, B, *out]`, `apply` at all steps, for batches
+        on a mesh; None for `jax.vmap` of `apply` over T.
     """
 
     init: Callable[[Array, Shape], tuple[Params, Shape]]
@@ -107,13 +107,19 @@ def static_input(xs: Array) -> Array:
 
 
 def _over_time(synapse: Synapse, inputs: Inputs, params: Params, xs: Array) -> Array:
-    """The synapse on the selected steps of `[T, B, ...]`: still one product for all of them.
+    """The synapse on the selected steps of `[T, B, ...]`, as one product of all of them.
 
-    A fold of T into B, in place of `vmap`, would gather a sharded batch on every device.
+    T is folded into B, which is the fastest product on one device. The fold would gather a batch
+    that is sharded over a mesh; there, T stays an axis of its own.
     """
     arguments.sequence("xs", xs)
-    apply = synapse.over_time or jax.vmap(synapse.apply, (None, 0))
-    ys = apply(params, inputs(xs))
+    seen = inputs(xs)
+    if meshes.on_mesh((params, seen)):
+        ys = (synapse.over_time or jax.vmap(synapse.apply, (None, 0)))(params, seen)
+    else:
+        steps, batch = seen.shape[:2]
+        ys = synapse.apply(params, seen.reshape((steps * batch, *seen.shape[2:])))
+        ys = ys.reshape((steps, batch, *ys.shape[1:]))
     return jnp.broadcast_to(ys, (xs.shape[0], *ys.shape[1:]))
 
 
