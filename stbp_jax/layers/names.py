@@ -41,8 +41,8 @@ def by_name(value: Callable[[str], Any]) -> Callable[[Params], PyTree]:
     """Make a mask or labels for optax from the names of parameters.
 
     Args:
-      value: function from the name of a parameter, as `named_parameters` gives it, to what stands
-        in its place: a bool for `optax.masked`, a label for `optax.partition`.
+      value: function from the name of a parameter, as `named_parameters` gives it, to what takes
+        its place: a bool for `optax.masked`, a label for `optax.partition`.
 
     Returns:
       A function from parameters to the tree of the values, which optax calls itself.
