@@ -20,6 +20,7 @@ LEVELS = {
     "arguments": 0,
     "closures": 0,
     "reprs": 0,
+    "spikes": 0,
     "surrogates": 1,
     "encoders": 1,
     "readouts": 1,
@@ -42,6 +43,7 @@ NEIGHBORS = {
     "reprs": set(),
     "arguments": set(),
     "closures": {"core"},
+    "spikes": {"closures", "core"},
     "layers": {"initializers", "metrics"},
     "presets": {"neurons"},
 }

@@ -3,6 +3,7 @@
 from jax import lax
 
 from stbp_jax import arguments, core
+from stbp_jax.closures import reverse_mode
 from stbp_jax.core import Array, Layer, LayerStats, Params, State
 
 
@@ -45,7 +46,7 @@ def apply(
     (5, 2, 10)
     """
     state = _start(network, params, xs, key, state, is_first)
-    return core.unroll_layer(network, params, state, xs, is_first)
+    return reverse_mode(core.unroll_layer, network, params, state, xs, is_first)
 
 
 def apply_with_stats(
@@ -79,7 +80,7 @@ def apply_with_stats(
       TypeError, ValueError: as `apply`.
     """
     state = _start(network, params, xs, key, state, is_first)
-    return core.unroll_with_stats(network, params, state, xs, is_first)
+    return reverse_mode(core.unroll_with_stats, network, params, state, xs, is_first)
 
 
 def record(
@@ -123,7 +124,7 @@ def record(
         state, y = core.step_layer(network, params, state, *now)
         return state, (state, y)
 
-    return lax.scan(body, state, (xs, is_first))[1]
+    return reverse_mode(lax.scan, body, state, (xs, is_first))[1]
 
 
 def _start(

@@ -16,7 +16,7 @@ from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
 from stbp_jax import arguments
-from stbp_jax.closures import no_gradient, opened
+from stbp_jax.closures import no_gradient, opened, reverse_mode
 from stbp_jax.core import Array, restart_where
 from stbp_jax.reprs import record_text
 
@@ -94,7 +94,9 @@ def unroll(
     constants = in_dtype(constants, state.spikes)
     functions, numbers, fixed = _open(dynamics, constants, state)
     currents = currents.astype(state.spikes.dtype)
-    return _unroll(functions, (fixed, restarts), (constants, numbers), state, currents)
+    return reverse_mode(
+        _unroll, functions, (fixed, restarts), (constants, numbers), state, currents
+    )
 
 
 class _Functions(NamedTuple):
