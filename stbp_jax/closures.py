@@ -70,9 +70,10 @@ def reverse_mode(function: Callable[..., Any], *args: Any) -> Any:
         if not str(error).startswith("can't apply forward-mode"):
             raise
         raise TypeError(
-            "forward mode (jvp, jacfwd, hessian) does not cross the default spike and the default "
-            "unroll, which have rules for reverse mode alone: use a surrogate of "
-            "surrogates.forward_mode, and stepwise(network) or lif(unroll=lif_scan)"
+            "forward mode (jvp, jacfwd, hessian) does not cross the default spike, the fast "
+            "unrolls and the products other than full_matmul, whose rules are for reverse mode: "
+            "use a surrogate of surrogates.forward_mode, and stepwise(network) or "
+            "lif(unroll=lif_scan)"
         ) from error
 
 

@@ -285,6 +285,15 @@ def linear_fan_out(
     return fan_out
 
 
+identity = Synapse(
+    lambda key, shape: ((), shape),
+    lambda params, x: x,
+    lambda params, shape: jnp.ones(shape, jnp.float32),
+    lambda: {"layer": "identity"},
+)
+"""No connections: the current is the input, for neurons apart from their product."""
+
+
 def layer_of(synapse: Synapse, neuron: Neuron | None, inputs: Inputs) -> Layer:
     """The layer of `spiking`, or of `pointwise` if `neuron` is None."""
     arguments.instance("neuron", neuron, Neuron | None, "a Neuron, such as lif(), or None")
