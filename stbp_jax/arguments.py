@@ -112,6 +112,23 @@ def sequence(name: str, xs: Any) -> None:
         )
 
 
+def sequences(name: str, xs: Any) -> tuple[int, int]:
+    """Returns T and B, which all time-major sequences `[T, B, ...]` of a pytree must have."""
+    leaves = jax.tree.leaves_with_path(xs)
+    if not any(hasattr(x, "shape") for _, x in leaves):
+        sequence(name, xs)  # raises: a list of numbers, or nothing
+    for path, x in leaves:
+        sequence(name + jax.tree_util.keystr(path), x)
+    sizes = {x.shape[:2]: name + jax.tree_util.keystr(path) for path, x in leaves}
+    if len(sizes) > 1:
+        (first, one), (other, two) = list(sizes.items())[:2]
+        raise ValueError(
+            f"{name} must have one T and one B in all arrays, got {list(first)} in {one} and "
+            f"{list(other)} in {two}"
+        )
+    return leaves[0][1].shape[:2]
+
+
 def steps_of(name: str, mask: Any, xs: Any) -> Any:
     """Return a mask of the steps of each example, bool `[T, B, 1, ...]` of the rank of `xs`.
 
@@ -125,13 +142,14 @@ def steps_of(name: str, mask: Any, xs: Any) -> Any:
 
 
 def restarts(name: str, is_first: Any, xs: Any) -> None:
-    """Raises unless `is_first` is bool `[T, B]` for the sequences `xs [T, B, ...]`."""
+    """Raises unless `is_first` is bool `[T, B]` for the sequences `xs`, leaves `[T, B, ...]`."""
     if not isinstance(is_first, np.ndarray | jax.Array) or is_first.dtype != bool:
         kind = getattr(is_first, "dtype", type(is_first).__name__)
         raise TypeError(f"{name} must be an array of bool, got {kind}")
-    if is_first.shape != xs.shape[:2]:
+    wanted = jax.tree.leaves(xs)[0].shape[:2]
+    if is_first.shape != wanted:
         raise ValueError(
-            f"{name} must have shape [T, B] = {list(xs.shape[:2])}, as the inputs do, got "
+            f"{name} must have shape [T, B] = {list(wanted)}, as the inputs do, got "
             f"{list(is_first.shape)}"
         )
 

@@ -1,4 +1,4 @@
-"""Conversion of closed-over tracers into arguments, as a `jax.custom_vjp` needs it.
+"""What a `jax.custom_vjp` needs: closed-over tracers as arguments, an error for forward mode.
 
 The rule of a custom_vjp runs later than its function, when the trace of a closed-over tracer may
 have ended. Every closed-over tracer therefore becomes an argument.
@@ -52,6 +52,29 @@ def opened(
     return open_function, tuple(
         jnp.asarray(c) for t, c in zip(traced, jaxpr.consts, strict=True) if t
     )
+
+
+def reverse_mode(function: Callable[..., Any], *args: Any) -> Any:
+    """Call what may run a `jax.custom_vjp`, with an error in forward mode that names the way out.
+
+    Where JAX differentiates a program that it has traced before, as in `jax.jvp(jax.jit(f), ...)`,
+    no code of the library runs and the error is JAX's own. Its traceback then ends in the line of
+    the call below, whose comment names the way out.
+
+    Raises:
+      TypeError: under forward-mode differentiation.
+    """
+    try:
+        return function(*args)  # Forward mode needs surrogates.forward_mode and stepwise(network).
+    except TypeError as error:
+        if not str(error).startswith("can't apply forward-mode"):
+            raise
+        raise TypeError(
+            "forward mode (jvp, jacfwd, hessian) does not cross the default spike, the fast "
+            "unrolls and the products other than full_matmul, whose rules are for reverse mode: "
+            "use a surrogate of surrogates.forward_mode, and stepwise(network) or "
+            "lif(unroll=lif_scan)"
+        ) from error
 
 
 def no_gradient(x: Array) -> Any:

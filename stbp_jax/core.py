@@ -24,6 +24,8 @@ PyTree = Any
 Params = Any
 State = Any
 Shape = tuple[int, ...]
+Shapes = Any
+"""A `Shape`, or a pytree of shapes where a layer takes or gives a pytree of arrays."""
 Step = Callable[..., tuple[State, Array]]
 Unroll = Callable[..., tuple[State, Array]]
 
@@ -100,6 +102,9 @@ MISSING = LayerStats(_UNKNOWN, _UNKNOWN, _UNKNOWN)
 class Layer(NamedTuple):
     """A map with a state from input sequences to output sequences; a network is a layer too.
 
+    Inputs and outputs are arrays, or pytrees of arrays of one T and B; their shapes are then
+    pytrees of the same form, whose leaves are tuples of integers.
+
     Attributes:
       init: `(key, shape) -> (params, out_shape)`; shapes without T and B.
       initial_state: `(params, shape, *, key=None) -> (state, out_shape)` at rest; shapes are of
@@ -116,8 +121,8 @@ class Layer(NamedTuple):
         entry for each of them. `()` for a single layer.
     """
 
-    init: Callable[[Array, Shape], tuple[Params, Shape]]
-    initial_state: Callable[..., tuple[State, Shape]]
+    init: Callable[[Array, Shapes], tuple[Params, Shapes]]
+    initial_state: Callable[..., tuple[State, Shapes]]
     step: Step
     unroll: Unroll
     unroll_with_stats: Callable[..., tuple[State, Array, tuple[LayerStats, ...]]] | None = None
@@ -262,6 +267,20 @@ def make_neuron(
     )
 
 
+def is_shape(x: Any) -> bool:
+    """Whether `x` is a shape, a tuple or list of sizes, and not a pytree of shapes.
+
+    >>> [is_shape(x) for x in [(28, 28), (), ((28, 28), (5,)), {"picture": (28, 28)}]]
+    [True, True, False, False]
+    """
+    return isinstance(x, tuple | list) and jax.tree_util.all_leaves(x)
+
+
+def map_shapes(function: Callable[..., Any], *shapes: Shapes) -> Any:
+    """Apply a function to every shape of a pytree of shapes."""
+    return jax.tree.map(function, *shapes, is_leaf=is_shape)
+
+
 def without_stats(unroll: Unroll) -> Callable[..., tuple[State, Array, tuple[LayerStats, ...]]]:
     """Make the `unroll_with_stats` of a layer in which nothing spikes from its `unroll`."""
     return lambda *args: (*unroll(*args), ())
@@ -295,7 +314,7 @@ def step_layer(
         return layer.step(params, state, x)
     if _takes_restarts(layer.step):
         return layer.step(params, state, x, is_first)
-    rest, _ = layer.initial_state(params, x.shape)
+    rest, _ = layer.initial_state(params, jax.tree.map(jnp.shape, x))
     forms: list[Any] = [jax.tree.structure(tree) for tree in (rest, state)]
     if forms[0] != forms[1]:
         raise TypeError(

@@ -11,7 +11,7 @@ from jax import export
 
 from stbp_jax.core import LayerStats, Probe, PyTree
 from stbp_jax.initializers import Weights
-from stbp_jax.layers import LayerParams
+from stbp_jax.layers import FeedbackParams, FeedbackState, LayerParams
 from stbp_jax.neurons import (
     ALIFState,
     CurrentState,
@@ -68,6 +68,8 @@ for _kind in (
     Probe,
     Weights,
     LayerParams,
+    FeedbackParams,
+    FeedbackState,
     LIFState,
     ALIFState,
     CurrentState,

@@ -1,4 +1,4 @@
-"""Plots of spikes, surrogates and runs.
+"""Plots of spikes, membranes, surrogates and runs.
 
 Each function draws into given Axes and returns them; the caller makes and saves the figure. The
 module needs matplotlib, `pip install stbp_jax[plots]`.
@@ -62,6 +62,123 @@ def raster(axes: Axes, spikes: Any, *, label: int | None = None) -> Axes:
     if spikes.shape[1] <= 20:
         axes.set_yticks(range(spikes.shape[1]))
     return axes
+
+
+def membranes(axes: Axes, membrane: Any, *, spikes: Any = None, threshold: Any = None) -> Axes:
+    """Draws a line for the membrane of each unit, with a dot at each of its spikes.
+
+    Args:
+      axes: the matplotlib Axes to draw into.
+      membrane: `[T, N]`, membranes of one example. NaN is not drawn.
+      spikes: `[T, N]`, their spikes; None for no dots.
+      threshold: a number, drawn as a dashed line; None for no line.
+
+    Returns:
+      The same axes.
+
+    Raises:
+      TypeError: `axes` are not Axes, `membrane` or `spikes` is not an array of numbers, or
+        `threshold` is not a number.
+      ValueError: `membrane` has a wrong rank, no steps or no units, or `spikes` has another shape.
+    """
+    membrane = _numbers("membrane", membrane).astype(np.float64)
+    if membrane.ndim != 2 or not membrane.size:
+        raise ValueError(
+            f"membrane must have shape [T, N], at least one each, got {list(membrane.shape)}"
+        )
+    fired = np.zeros(membrane.shape) if spikes is None else _numbers("spikes", spikes)
+    if fired.shape != membrane.shape:
+        raise ValueError(
+            f"spikes must have the shape of membrane, {list(membrane.shape)}, got "
+            f"{list(fired.shape)}"
+        )
+    if threshold is not None:
+        arguments.real("threshold", threshold)
+    _axes(axes)
+    steps = np.arange(len(membrane))
+    for unit, (line, dots) in enumerate(zip(membrane.T, fired.T, strict=True)):
+        color = f"C{unit % 10}"
+        axes.plot(steps, line, color=color, linewidth=1)
+        axes.scatter(steps[dots != 0], line[dots != 0], color=color, s=12)
+    if threshold is not None:
+        axes.axhline(float(threshold), color="0.6", linestyle="--", linewidth=1)
+    axes.set(xlim=(-0.5, len(membrane) - 0.5), xlabel="step", ylabel="membrane")
+    return axes
+
+
+def populations(states: Any) -> dict[str, Any]:
+    """The populations of a record that have membranes and spikes, by their names.
+
+    Args:
+      states: from `record`.
+
+    Returns:
+      A dict from the path of a state, such as `"0"` or `"1/neuron"`, to the state, in the order of
+      the layers.
+
+    >>> from stbp_jax import dense, lif, record, serial
+    >>> net = serial(dense(8, lif()), dense(3, lif()))
+    >>> params, _ = net.init(jax.random.key(0), (4,))
+    >>> list(populations(record(net, params, jnp.ones((5, 2, 4)))[0]))
+    ['0', '1']
+    """
+    found = jax.tree.leaves_with_path(states, is_leaf=_spikes)
+    names = (jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in found)
+    return {name: state for name, (_, state) in zip(names, found, strict=True) if _spikes(state)}
+
+
+def record(
+    axes: Sequence[Axes], states: Any, *, example: int = 0, units: Sequence[int] = range(10)
+) -> Sequence[Axes]:
+    """Draws membranes and spikes of a record, one population in each of the axes.
+
+    Args:
+      axes: a list or array of matplotlib Axes, one for each entry of `populations(states)`.
+      states: from `record`.
+      example: index of the example in the batch.
+      units: indices of the units to draw, in the flat order of a population; those that it does not
+        have are left out.
+
+    Returns:
+      The same axes.
+
+    Raises:
+      TypeError: an entry of `axes` is not Axes, or `example` or a unit is not an integer.
+      ValueError: there are no populations, or more or fewer axes than populations; `example` is not
+        in the batch.
+
+    >>> import stbp_jax as sj
+    >>> from matplotlib.figure import Figure
+    >>> net = sj.serial(sj.dense(8, sj.lif()), sj.dense(3, sj.lif()))
+    >>> params, _ = net.init(jax.random.key(0), (4,))
+    >>> states, _ = sj.record(net, params, jnp.ones((5, 2, 4)))
+    >>> axes = record(Figure().subplots(2), states)
+    """
+    example = arguments.count("example", example, least=0)
+    chosen = [arguments.count("units", unit, least=0) for unit in units]
+    found = populations(states)
+    if not found:
+        raise ValueError("states must hold membranes and spikes, as record returns them, got none")
+    many = list(np.ravel(np.asarray(axes, dtype=object)))
+    if len(many) != len(found):
+        raise ValueError(
+            f"axes must be one for each of the {len(found)} populations, got {len(many)}"
+        )
+    for one, (name, state) in zip(many, found.items(), strict=True):
+        if example >= state.membrane.shape[1]:
+            raise ValueError(
+                f"example must be in the batch of {state.membrane.shape[1]}, got {example}"
+            )
+        parts = [np.asarray(x)[:, example] for x in (state.membrane, state.spikes)]
+        membrane, spikes = (part.reshape(len(part), -1) for part in parts)
+        here = [unit for unit in chosen if unit < membrane.shape[1]]
+        membranes(one, membrane[:, here], spikes=spikes[:, here])
+        one.set_title(name or "population", fontsize="small")
+    return axes
+
+
+def _spikes(state: Any) -> bool:
+    return hasattr(state, "membrane") and hasattr(state, "spikes")
 
 
 def curves(axes: Axes, surrogates: Sequence[Surrogate], *, extent: float = 3.0) -> Axes:

@@ -20,7 +20,6 @@ gives a curve of a given full width at half maximum (FWHM), to compare shapes at
 """
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, Self
@@ -29,8 +28,8 @@ import jax
 import jax.numpy as jnp
 
 from stbp_jax import arguments, reprs
-from stbp_jax.closures import no_gradient, opened
 from stbp_jax.core import Array, Probe
+from stbp_jax.spikes import heaviside, spike_by_integral, spike_by_rule
 
 
 class Family(NamedTuple):
@@ -55,47 +54,6 @@ class Family(NamedTuple):
         return f"Family({self.name!r})"
 
 
-def heaviside(v: Array) -> Array:
-    """Heaviside step function: H(v) = 1 if v >= 0, 0 if v < 0, NaN if v is NaN.
-
-    A NaN membrane gives a NaN spike, so that the loss of a diverged network is NaN.
-
-    Args:
-      v: floats of any shape, membranes minus thresholds.
-
-    Returns:
-      Spikes of the same shape and dtype.
-
-    >>> heaviside(jnp.array([-0.5, 0.0, jnp.inf, jnp.nan]))
-    Array([ 0.,  1.,  1., nan], dtype=float32)
-    """
-    # Only comparisons and selections: they lower inside Pallas kernels too.
-    return jnp.where(v >= 0, jnp.ones_like(v), jnp.where(v < 0, jnp.zeros_like(v), v))
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _spike(derivative: Callable[..., Array], v: Array, closed: tuple[Array, ...]) -> Array:
-    return heaviside(v)
-
-
-def _spike_forward(
-    derivative: Callable[..., Array], v: Array, closed: tuple[Array, ...]
-) -> tuple[Array, tuple[Array, tuple[Array, ...]]]:
-    # Not `heaviside`: a second derivative crosses the spikes of the first. Where a rule calls its
-    # own function, JAX (0.10 to 0.12) mixes up residuals that are arguments; copies cost nothing.
-    return _spike(derivative, v, closed), jax.tree.map(jnp.copy, (v, closed))
-
-
-def _spike_backward(
-    derivative: Callable[..., Array], residuals: tuple[Array, tuple[Array, ...]], g: Array
-) -> tuple[Array, tuple[Any, ...]]:
-    v, closed = residuals
-    return g * derivative(v, *closed), tuple(map(no_gradient, closed))
-
-
-_spike.defvjp(_spike_forward, _spike_backward)
-
-
 def _floats(v: Any) -> Array:
     v = jnp.asarray(v)
     if not jnp.issubdtype(v.dtype, jnp.floating):
@@ -111,16 +69,22 @@ class Surrogate:
     may override `derivative`, for example to dampen it; every schedule then uses the override. A
     subclass is a frozen dataclass too, and a pytree without a further decorator: its fields are
     leaves unless their metadata says `static`. The width and other leaves receive no gradient,
-    because the forward value does not depend on them.
+    because the forward value does not depend on them. Forward mode (`jax.jvp`, `jax.jacfwd`) needs
+    `forward_mode`.
 
     Attributes:
       width: parameters of the curve, a pytree of floats: a_i of the paper's curves, alpha of the
         other two. Each leaf is a scalar or has the units' shape.
       family: the shape of the curve; static. Its functions may close over traced numbers.
+      spike: `(derivative, v) -> H(v)`, with the derivative that its first argument is; static.
+        `forward_mode` replaces it.
     """
 
     width: Any
     family: Family = dataclasses.field(metadata={"static": True})
+    spike: Callable[..., Array] = dataclasses.field(
+        default=spike_by_rule, kw_only=True, metadata={"static": True}
+    )
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Register a subclass as a pytree."""
@@ -130,7 +94,8 @@ class Surrogate:
     def __repr__(self) -> str:
         """The family and the width, such as `rectangular(1.0)`."""
         text = f"{self.family.name}({reprs.value_text(self.width)})"
-        return text if type(self) is Surrogate else f"{type(self).__name__}({text})"
+        text = text if type(self) is Surrogate else f"{type(self).__name__}({text})"
+        return text if self.spike is spike_by_rule else f"forward_mode({text})"
 
     def replace(self, **changes: Any) -> Self:
         """Return the surrogate with other values in some fields, such as `width`."""
@@ -141,9 +106,7 @@ class Surrogate:
         v = _floats(v)
         if not isinstance(v, jax.core.Tracer):  # no gradient is being computed
             return heaviside(v)
-        # Tracers that the curve closes over become arguments: a custom_vjp may not hold them.
-        derivative, closed = opened(self.derivative, v)
-        return _spike(derivative, v, closed)
+        return self.spike(self.derivative, v)
 
     def derivative(self, v: Array) -> Array:
         """Return the curve h(v), in the shape and dtype of `v`."""
@@ -428,3 +391,34 @@ def matched(family: Callable[[Any], Surrogate], fwhm: Any) -> Surrogate:
     (4.0, 0.18)
     """
     return family(family(1.0).family.from_fwhm(arguments.positive("fwhm", fwhm)))
+
+
+def forward_mode(surrogate: Surrogate) -> Surrogate:
+    """The same surrogate for forward-mode differentiation: `jvp`, `jacfwd`, `linearize`.
+
+        o = H(v̄) + ∫ h from v̄ to v,  v̄ = stop_gradient(v)
+
+    The integral is 0, and its derivative is h(v). Two points of Gauss-Legendre quadrature compute
+    it, exact in the first four derivatives, in every order of forward and reverse mode. The spikes
+    equal those of `surrogate` bit for bit, and the width has no gradient.
+
+    `step`, `lif_scan` and `stepwise(network)` take forward mode with such a surrogate. The fast
+    unroll keeps its own rule for reverse mode: with such a surrogate it takes forward-over-reverse
+    products (`jvp` of `grad`, `hessian`), and raises TypeError in forward mode itself. The second
+    order of reverse mode (`grad` of `grad`) needs no such surrogate.
+
+    Args:
+      surrogate: any `Surrogate`, whose curve may be overridden.
+
+    Returns:
+      A `Surrogate` of the same class, width and family.
+
+    Raises:
+      TypeError: `surrogate` is not a `Surrogate`.
+
+    >>> spike = forward_mode(rectangular(0.5))
+    >>> jax.jvp(spike, (jnp.array([-0.1, 0.3]),), (jnp.ones(2),))
+    (Array([0., 1.], dtype=float32), Array([2., 0.], dtype=float32))
+    """
+    arguments.instance("surrogate", surrogate, Surrogate, "a Surrogate, such as rectangular(1.0)")
+    return dataclasses.replace(surrogate, spike=spike_by_integral)

@@ -22,6 +22,7 @@ LEVELS = {
     "meshes": 0,
     "files": 0,
     "reprs": 0,
+    "spikes": 0,
     "surrogates": 1,
     "encoders": 1,
     "readouts": 1,
@@ -49,6 +50,7 @@ NEIGHBORS = {
     "arguments": set(),
     "files": set(),
     "closures": {"core"},
+    "spikes": {"closures", "core"},
     "layers": {"initializers", "metrics"},
     "presets": {"neurons"},
 }
@@ -148,7 +150,7 @@ Surrogate rectangular polynomial sigmoid gaussian arctan superspike matched
 lif alif current_based recurrent leaky_integrator learnable_decay
 hard_reset soft_reset exponential_reset detach_reset detach_time
 Synapse dense conv avg_pool max_pool flatten dropout serial residual concatenate
-stepwise chunked truncated
+parallel stepwise chunked truncated
 apply apply_with_stats record
 bernoulli constant latency rate peak_membrane first_spike half_squared_error cross_entropy
 Pipeline TrainConfig TrainState make_train train_epochs evaluate save load grid sweep summarize

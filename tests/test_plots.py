@@ -1,8 +1,11 @@
 """Plots draw the right number of points into the given Axes, and return the Axes."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import stbp_jax as sj
 from stbp_jax import gaussian, plots, rectangular
 from stbp_jax.training import Evaluation, History
 
@@ -43,6 +46,79 @@ def test_raster_sets_the_labeled_unit_apart(axes):
 def test_raster_of_silence_has_no_dots(axes):
     plots.raster(axes, np.zeros((3, 30)))
     assert sum(map(len, dots(axes))) == 0
+
+
+def test_membranes_are_lines_with_a_dot_a_spike(axes):
+    membrane = np.arange(12.0).reshape(4, 3)
+    spikes = (membrane % 4 == 0) * 1.0
+    assert plots.membranes(axes, membrane, spikes=spikes, threshold=0.5) is axes
+    lines = [line.get_data() for line in axes.lines]
+    np.testing.assert_array_equal([y for _, y in lines[:3]], membrane.T)
+    np.testing.assert_array_equal(lines[3][1], [0.5, 0.5])
+    drawn = [(int(x), y) for d in dots(axes) for x, y in d]
+    assert sorted(drawn) == sorted(
+        (t, membrane[t, n]) for t, n in zip(*np.nonzero(spikes), strict=True)
+    )
+
+
+def a_record():
+    neuron = sj.lif(threshold=0.25)
+    net = sj.serial(
+        sj.conv(2, 3, neuron),
+        sj.flatten(),
+        sj.dense(4, sj.current_based(sj.alif(threshold=0.25), decay=0.5)),
+        sj.dense(3, sj.recurrent(neuron)),
+        sj.dense(2, sj.leaky_integrator(decay=0.9)),
+    )
+    params, _ = net.init(jax.random.key(0), (4, 4, 1))
+    return sj.record(net, params, jnp.ones((5, 2, 4, 4, 1)))[0]
+
+
+def test_a_record_is_drawn_population_by_population():
+    states = a_record()
+    found = plots.populations(states)
+    assert list(found) == ["0", "2/neuron", "3/neuron"]
+    many = figure.Figure().subplots(3)
+    assert plots.record(many, states, example=1, units=(0, 3)) is many
+    assert [one.get_title() for one in many] == list(found)
+    assert [len(one.lines) for one in many] == [2, 2, 1]
+    membrane = np.asarray(found["0"].membrane)[:, 1].reshape(5, -1)
+    np.testing.assert_array_equal(many[0].lines[1].get_data()[1], membrane[:, 3])
+    spikes = np.asarray(found["2/neuron"].spikes)[:, 1][:, [0, 3]]
+    assert sum(map(len, dots(many[1]))) == spikes.sum()
+    many[0].figure.canvas.draw()
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "error", "message"),
+    [
+        ({"number": 2}, ValueError, "axes must be one for each of the 3 populations, got 2"),
+        ({"example": 2}, ValueError, "example must be in the batch of 2, got 2"),
+        ({"example": 0.5}, TypeError, "example must be a static integer"),
+        ({"units": ["a"]}, TypeError, "units must be a static integer"),
+        ({"states": jnp.ones((5, 2))}, ValueError, "states must hold membranes and spikes"),
+    ],
+)
+def test_records_refuse_by_name(kwargs, error, message):
+    states = kwargs.pop("states", None)
+    many = figure.Figure().subplots(kwargs.pop("number", 3))
+    with pytest.raises(error, match=message):
+        plots.record(many, a_record() if states is None else states, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("membrane", "kwargs", "error", "message"),
+    [
+        (np.ones(4), {}, ValueError, r"membrane must have shape \[T, N\]"),
+        (np.ones((0, 4)), {}, ValueError, r"membrane must have shape \[T, N\]"),
+        ("u", {}, TypeError, "membrane must be an array"),
+        (np.ones((4, 2)), {"spikes": np.ones((4, 1))}, ValueError, "the shape of membrane"),
+        (np.ones((4, 2)), {"threshold": "high"}, TypeError, "threshold must be a number"),
+    ],
+)
+def test_membranes_refuse_by_name(axes, membrane, kwargs, error, message):
+    with pytest.raises(error, match=message):
+        plots.membranes(axes, membrane, **kwargs)
 
 
 def test_curves_draw_a_line_a_surrogate(axes):

@@ -9,10 +9,11 @@ from stbp_jax.layers._matmul import (
     full_matmul,
     split_bfloat16_matmul,
 )
-from stbp_jax.layers.combinators import concatenate, residual, serial
+from stbp_jax.layers.combinators import concatenate, parallel, rearrange, residual, serial
 from stbp_jax.layers.conv import conv
 from stbp_jax.layers.dense import dense
 from stbp_jax.layers.dropout import dropout
+from stbp_jax.layers.feedback import FeedbackParams, FeedbackState, feedback
 from stbp_jax.layers.names import by_name, named_parameters
 from stbp_jax.layers.pooling import avg_pool, max_pool
 from stbp_jax.layers.reshaping import flatten, unpack
@@ -23,15 +24,19 @@ from stbp_jax.layers.synapse import (
     Inputs,
     LayerParams,
     Synapse,
+    identity,
     linear_fan_out,
     pointwise,
     spiking,
     static_input,
     varying_input,
 )
+from stbp_jax.layers.tied import tied
 
 __all__ = [
     "Constraint",
+    "FeedbackParams",
+    "FeedbackState",
     "Inputs",
     "LayerParams",
     "Matmul",
@@ -41,6 +46,8 @@ __all__ = [
     "avg_pool",
     "concatenate",
     "max_pool",
+    "parallel",
+    "rearrange",
     "residual",
     "bfloat16_matmul",
     "by_name",
@@ -50,8 +57,10 @@ __all__ = [
     "dense",
     "dropout",
     "event_driven_matmul",
+    "feedback",
     "flatten",
     "full_matmul",
+    "identity",
     "linear_fan_out",
     "named_parameters",
     "pointwise",
@@ -62,6 +71,7 @@ __all__ = [
     "static_input",
     "stepwise",
     "summary",
+    "tied",
     "truncated",
     "unpack",
     "varying_input",

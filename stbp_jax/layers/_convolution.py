@@ -6,41 +6,82 @@ On accelerators XLA's own convolution is fast. On the CPU it is slow for few cha
 """
 
 from functools import partial
+from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
 
 from stbp_jax import arguments, meshes
 from stbp_jax.core import Array
+from stbp_jax.layers._matmul import Matmul, full_matmul
+
+Stride = int | tuple[int, int]
 
 
-def convolve(x: Array, kernel: Array, padding: str) -> Array:
-    """Cross-correlation with stride 1: y[r, c] = Σᵢⱼ x[r + i, c + j] kernel[i, j].
+def convolve(
+    x: Array,
+    kernel: Array,
+    padding: str,
+    *,
+    stride: Stride = 1,
+    matmul: Matmul = full_matmul,
+) -> Array:
+    """Cross-correlation: y[r, c] = Σᵢⱼ x[r s + i, c s + j] kernel[i, j] with stride s.
 
     JAX selects the formulation by platform when it lowers the program. Both formulations are
-    differentiable in forward and reverse mode, and equal up to the order of sums.
+    differentiable in forward and reverse mode, and equal up to the order of sums. Another product
+    than `full_matmul` computes the matrix product of `banded`, on every platform.
 
     Args:
       x: `[B, height, width, channels]`, with the kernel's dtype.
       kernel: `[kh, kw, channels, features]`.
       padding: `"valid"` or `"same"`.
+      stride: s in pixels, one number or (rows, columns).
+      matmul: the product of pixels and kernel, as in `dense`.
 
     Returns:
       `[B, height', width', features]`.
 
     Raises:
-      ValueError: `padding` is unknown (capitals included), or the shapes do not fit.
-      TypeError: `x` and `kernel` are not arrays of numbers, or differ in dtype.
+      ValueError: `padding` is unknown (capitals included), a stride is below 1, or the shapes do
+        not fit.
+      TypeError: `x` and `kernel` are not arrays of numbers, or differ in dtype; `stride` is not a
+        static integer or two; `matmul` is not callable.
     """
     _check(x, kernel, padding)
+    strides = check_stride(stride)
+    arguments.function("matmul", matmul, "a product, such as full_matmul")
+    by_platform: dict[str, Any] = {
+        "cpu": partial(banded, padding=padding, strides=strides),
+        "default": partial(direct, padding=padding, strides=strides),
+    }
     if 0 in x.shape:
-        return direct(x, kernel, padding)
-    return lax.platform_dependent(
-        x,
-        kernel,
-        cpu=partial(banded, padding=padding),
-        default=partial(direct, padding=padding),
-    )
+        return by_platform["default"](x, kernel)
+    if matmul is not full_matmul:
+        return banded(x, kernel, padding, strides, matmul)
+    return lax.platform_dependent(x, kernel, **by_platform)
+
+
+def check_stride(stride: Any) -> tuple[int, int]:
+    """Return a stride as two integers, of rows and columns; raises unless it is one or two."""
+    sizes = stride if isinstance(stride, tuple) else (stride, stride)
+    if len(sizes) != 2:
+        raise ValueError(f"stride must be one integer or two, got {stride!r}")
+    rows, columns = (arguments.count("stride", size) for size in sizes)
+    return rows, columns
+
+
+def out_sizes(size: int, kernel: int, stride: int, padding: str) -> tuple[int, int, int]:
+    """The number of outputs along an axis, and the zeros before and after its pixels.
+
+    >>> out_sizes(5, 3, 1, "same"), out_sizes(5, 3, 2, "valid")
+    ((5, 1, 1), (2, 0, 0))
+    """
+    if padding == "valid":
+        return (size - kernel) // stride + 1, 0, 0
+    count = -(-size // stride)
+    zeros = max((count - 1) * stride + kernel - size, 0)
+    return count, zeros // 2, zeros - zeros // 2
 
 
 def _check(x: Array, kernel: Array, padding: str) -> None:
@@ -61,14 +102,14 @@ def _check(x: Array, kernel: Array, padding: str) -> None:
         )
 
 
-def direct(x: Array, kernel: Array, padding: str) -> Array:
+def direct(x: Array, kernel: Array, padding: str, strides: tuple[int, int] = (1, 1)) -> Array:
     """`convolve` by XLA's convolution."""
 
     def local(x: Array, kernel: Array) -> Array:
         return lax.conv_general_dilated(
             x,
             kernel,
-            window_strides=(1, 1),
+            window_strides=strides,
             padding=padding.upper(),
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
@@ -76,7 +117,13 @@ def direct(x: Array, kernel: Array, padding: str) -> Array:
     return meshes.over_batch(local, x, kernel)
 
 
-def banded(x: Array, kernel: Array, padding: str) -> Array:
+def banded(
+    x: Array,
+    kernel: Array,
+    padding: str,
+    strides: tuple[int, int] = (1, 1),
+    matmul: Matmul = full_matmul,
+) -> Array:
     """`convolve` as one matrix product, in float32 or wider.
 
     Each row of outputs is cut into tiles about as wide as the kernel. The pixels that a tile sees
@@ -87,32 +134,32 @@ def banded(x: Array, kernel: Array, padding: str) -> Array:
     dtype = x.dtype
     kh, kw, channels, features = kernel.shape
     batch, height, width, _ = x.shape
-    if padding == "same":
-        top, left = (kh - 1) // 2, (kw - 1) // 2
-        bottom, right = kh - 1 - top, kw - 1 - left
-    else:
-        top = left = bottom = right = 0
-    rows, columns = height + top + bottom - kh + 1, width + left + right - kw + 1
-    tile = tile_width(columns, kw)
+    down, right = strides
+    rows, top, bottom = out_sizes(height, kh, down, padding)
+    columns, left, _ = out_sizes(width, kw, right, padding)
+    tile = tile_width(columns, -(-kw // right))
     tiles = -(-columns // tile)
-    # A tile also sees pixels of the blocks to its right. Each block is as wide as a tile.
-    blocks = tiles + -(-(kw - 1) // tile)
+    block = tile * right  # pixels from one tile to the next
+    seen = (tile - 1) * right + kw  # pixels of a tile
+    # A tile also sees pixels of the blocks to its right.
+    further = -(-max(seen - block, 0) // block)
+    end = (tiles + further) * block - left  # pixels up to here, with zeros beyond the image
 
     # In bfloat16, the gradients' sums over tiles would be rounded at each addition.
     x, kernel = (a.astype(jnp.promote_types(dtype, jnp.float32)) for a in (x, kernel))
-    beyond = blocks * tile - width - left
-    x = jnp.pad(x, ((0, 0), (top, bottom), (left, beyond), (0, 0)))
+    x = x[:, :, :end]
+    x = jnp.pad(x, ((0, 0), (top, bottom), (left, max(end - width, 0)), (0, 0)))
     # Each reshape splits or joins one axis: a sharded batch allows no other.
-    x = x.reshape((batch, height + top + bottom, blocks, tile, channels))
-    x = x.reshape((batch, height + top + bottom, blocks, tile * channels))
+    x = x.reshape((batch, height + top + bottom, tiles + further, block, channels))
+    x = x.reshape((batch, height + top + bottom, tiles + further, block * channels))
     views = [
-        x[:, i : i + rows, n : n + tiles, : (tile + kw - 1 - n * tile) * channels]
+        x[:, i : i + (rows - 1) * down + 1 : down, n : n + tiles, : (seen - n * block) * channels]
         for i in range(kh)
-        for n in range(blocks - tiles + 1)
+        for n in range(further + 1)
     ]
     pixels = jnp.concatenate(views, axis=-1)  # [batch, rows, tiles, pixels that a tile sees]
     # Of more axes than two, the kernel's gradient would copy the pixels.
-    y = pixels.reshape((batch * rows * tiles, -1)) @ _band(kernel, tile)
+    y = matmul(pixels.reshape((batch * rows * tiles, -1)), _band(kernel, tile, right))
     y = y.reshape((batch, rows, tiles, tile * features))
     y = y.reshape((batch, rows, tiles, tile, features))
     y = y.reshape((batch, rows, tiles * tile, features))[:, :, :columns]
@@ -127,13 +174,15 @@ def tile_width(columns: int, kw: int) -> int:
     return -(-columns // -(-columns // kw))
 
 
-def _band(kernel: Array, tile: int) -> Array:
+def _band(kernel: Array, tile: int, stride: int) -> Array:
     """The kernel at `tile` positions in a row: `[kh * seen * channels, tile * features]`."""
     kh, kw, channels, features = kernel.shape
-    seen = tile + kw - 1  # columns of pixels
-    # Each copy is one column longer than a row, so after the reshape each starts one further right.
-    copies = jnp.pad(kernel, ((0, 0), (0, tile), (0, 0), (0, 0)))
-    copies = jnp.broadcast_to(copies[:, None], (kh, tile, seen + 1, channels, features))
-    copies = copies.reshape((kh, tile * (seen + 1), channels, features))[:, : tile * seen]
+    seen = (tile - 1) * stride + kw  # columns of pixels
+    # Each copy is `stride` columns longer than a row, so that after the reshape each starts that
+    # much further right.
+    longer = seen + stride
+    copies = jnp.pad(kernel, ((0, 0), (0, longer - kw), (0, 0), (0, 0)))
+    copies = jnp.broadcast_to(copies[:, None], (kh, tile, longer, channels, features))
+    copies = copies.reshape((kh, tile * longer, channels, features))[:, : tile * seen]
     shifted = copies.reshape((kh, tile, seen, channels, features))
     return shifted.transpose((0, 2, 3, 1, 4)).reshape((kh * seen * channels, tile * features))

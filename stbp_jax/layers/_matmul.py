@@ -1,8 +1,7 @@
-"""Products of presynaptic values and weights, for the `matmul` argument of `dense`.
+"""Products of presynaptic values and weights, for the `matmul` argument of `dense` and `conv`.
 
 Each product sums a synapse's inputs in a precision of its own. The membranes and the optimizer's
-weights keep the dtype of the kernel. Convolutions do not use these products: they run in the dtype
-of their kernel.
+weights keep the dtype of the kernel.
 
 Every product raises a TypeError if an operand is not an array or the kernel does not hold floats,
 and a ValueError if the shapes do not fit.

@@ -1,13 +1,67 @@
-"""Combinators, which build a `Layer` out of layers: in sequence, side by side, around a layer."""
+"""Combinators, which build a `Layer` out of layers: in sequence, side by side, around a layer.
 
-from collections.abc import Callable
+The three schedules of a combinator are one function, which runs each inner layer by the schedule
+that it is given.
+"""
+
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from stbp_jax import arguments, core
-from stbp_jax.core import Array, Layer, LayerStats, Params, Shape, State
+from stbp_jax.core import Array, Layer, LayerStats, Params, PyTree, Shapes, State, map_shapes
+
+Run = Callable[..., tuple[State, PyTree, tuple[LayerStats, ...]]]
+"""`(layer, params, state, x, is_first) -> (state, y, stats)`: a schedule of one layer."""
+
+Through = Callable[..., tuple[State, PyTree, tuple[LayerStats, ...]]]
+"""`(run, params, state, x, is_first) -> (state, y, stats)`: a combinator's layers, run by `run`."""
+
+
+def combined(
+    init: Callable[..., Any],
+    initial_state: Callable[..., Any],
+    through: Through,
+    constants: dict[str, Any],
+    layers: tuple[Layer, ...] = (),
+) -> Layer:
+    """Make a layer of inner layers from one function for all schedules.
+
+    Args:
+      init: as in `Layer`.
+      initial_state: as in `Layer`.
+      through: `(run, params, state, x, is_first) -> (state, y, stats)`; it calls
+        `run(layer, params, state, x, is_first)` for each inner layer. `x` is a time slice or a
+        sequence, so that what it computes itself holds for any leading axes.
+      constants: for `repr` and `save`.
+      layers: as in `Layer`.
+
+    Returns:
+      A `Layer`.
+    """
+
+    def step(
+        params: Params, state: State, x: PyTree, is_first: Array | None = None
+    ) -> tuple[State, PyTree]:
+        return through(_no_stats(core.step_layer), params, state, x, is_first)[:2]
+
+    def unroll(
+        params: Params, state: State, xs: PyTree, is_first: Array | None = None
+    ) -> tuple[State, PyTree]:
+        return through(_no_stats(core.unroll_layer), params, state, xs, is_first)[:2]
+
+    def unroll_with_stats(
+        params: Params, state: State, xs: PyTree, is_first: Array | None = None
+    ) -> tuple[State, PyTree, tuple[LayerStats, ...]]:
+        return through(core.unroll_with_stats, params, state, xs, is_first)
+
+    return Layer(init, initial_state, step, unroll, unroll_with_stats, lambda: constants, layers)
+
+
+def _no_stats(run: Callable[..., tuple[State, PyTree]]) -> Run:
+    return lambda *args: (*run(*args), ())
 
 
 def serial(*layers: Layer) -> Layer:
@@ -29,12 +83,9 @@ def serial(*layers: Layer) -> Layer:
     >>> shape
     (10,)
     """
-    if not layers:
-        raise ValueError("serial needs at least one layer, got none")
-    for layer in layers:
-        arguments.instance("layers", layer, Layer, "a Layer, such as dense(10)")
+    _check("serial", layers)
 
-    def init(key: Array, shape: Shape) -> tuple[Params, Shape]:
+    def init(key: Array, shape: Shapes) -> tuple[Params, Shapes]:
         params = []
         for layer, k in zip(layers, jax.random.split(key, len(layers)), strict=True):
             p, shape = layer.init(k, shape)
@@ -42,48 +93,27 @@ def serial(*layers: Layer) -> Layer:
         return tuple(params), shape
 
     def initial_state(
-        params: Params, shape: Shape, *, key: Array | None = None
-    ) -> tuple[State, Shape]:
-        keys = [None] * len(layers) if key is None else jax.random.split(key, len(layers))
+        params: Params, shape: Shapes, *, key: Array | None = None
+    ) -> tuple[State, Shapes]:
         state = []
-        for layer, p, k in zip(layers, params, keys, strict=True):
+        for layer, p, k in zip(layers, params, _keys(key, len(layers)), strict=True):
             s, shape = layer.initial_state(p, shape, key=k)
             state.append(s)
         return tuple(state), shape
 
     def through(
-        run: Callable[..., tuple[Any, ...]],
-        params: Params,
-        state: State,
-        x: Array,
-        is_first: Array | None,
-    ) -> tuple[State, Array, tuple[LayerStats, ...]]:
-        after, reports = [], ()
+        run: Run, params: Params, state: State, x: PyTree, is_first: Array | None
+    ) -> tuple[State, PyTree, tuple[LayerStats, ...]]:
+        after: list[State] = []
+        reports: tuple[LayerStats, ...] = ()
         for layer, p, s in zip(layers, params, state, strict=True):
             s, x, report = run(layer, p, s, x, is_first)
             after.append(s)
             reports += report
         return tuple(after), x, reports
 
-    def step(
-        params: Params, state: State, x: Array, is_first: Array | None = None
-    ) -> tuple[State, Array]:
-        return through(_no_stats(core.step_layer), params, state, x, is_first)[:2]
-
-    def unroll(
-        params: Params, state: State, xs: Array, is_first: Array | None = None
-    ) -> tuple[State, Array]:
-        return through(_no_stats(core.unroll_layer), params, state, xs, is_first)[:2]
-
-    def unroll_with_stats(
-        params: Params, state: State, xs: Array, is_first: Array | None = None
-    ) -> tuple[State, Array, tuple[LayerStats, ...]]:
-        return through(core.unroll_with_stats, params, state, xs, is_first)
-
-    def named() -> dict[str, Any]:
-        return {"layer": "serial", "layers": [core.constants_of(layer) for layer in layers]}
-
-    return Layer(init, initial_state, step, unroll, unroll_with_stats, named, layers)
+    constants = {"layer": "serial", "layers": [core.constants_of(layer) for layer in layers]}
+    return combined(init, initial_state, through, constants, layers)
 
 
 def residual(layer: Layer) -> Layer:
@@ -105,39 +135,26 @@ def residual(layer: Layer) -> Layer:
 
     Source: the spike-element-wise addition of Fang et al. 2021 (SEW-ResNet).
     """
-    arguments.instance("layer", layer, Layer, "a Layer, such as dense(10)")
+    _check("residual", (layer,))
 
-    def init(key: Array, shape: Shape) -> tuple[Params, Shape]:
+    def init(key: Array, shape: Shapes) -> tuple[Params, Shapes]:
         params, out = layer.init(key, shape)
-        if tuple(out) != tuple(shape):
+        wanted, found = (map_shapes(list, sizes) for sizes in (shape, out))
+        if found != wanted:
             raise ValueError(
-                f"residual needs a layer that keeps the shape {list(shape)} of its inputs, got "
-                f"outputs {list(out)}"
+                f"residual needs a layer that keeps the shape {wanted} of its inputs, got "
+                f"outputs {found}"
             )
         return params, out
 
-    def step(
-        params: Params, state: State, x: Array, is_first: Array | None = None
-    ) -> tuple[State, Array]:
-        state, y = core.step_layer(layer, params, state, x, is_first)
-        return state, x + y
+    def through(
+        run: Run, params: Params, state: State, x: PyTree, is_first: Array | None
+    ) -> tuple[State, PyTree, tuple[LayerStats, ...]]:
+        state, y, stats = run(layer, params, state, x, is_first)
+        return state, jax.tree.map(jnp.add, x, y), stats
 
-    def unroll(
-        params: Params, state: State, xs: Array, is_first: Array | None = None
-    ) -> tuple[State, Array]:
-        state, ys = core.unroll_layer(layer, params, state, xs, is_first)
-        return state, xs + ys
-
-    def unroll_with_stats(
-        params: Params, state: State, xs: Array, is_first: Array | None = None
-    ) -> tuple[State, Array, tuple[LayerStats, ...]]:
-        state, ys, stats = core.unroll_with_stats(layer, params, state, xs, is_first)
-        return state, xs + ys, stats
-
-    def named() -> dict[str, Any]:
-        return {"layer": "residual", "inner": core.constants_of(layer)}
-
-    return Layer(init, layer.initial_state, step, unroll, unroll_with_stats, named)
+    constants = {"layer": "residual", "inner": core.constants_of(layer)}
+    return combined(init, layer.initial_state, through, constants)
 
 
 def concatenate(*layers: Layer) -> Layer:
@@ -158,66 +175,186 @@ def concatenate(*layers: Layer) -> Layer:
     >>> concatenate(dense(8, lif()), dense(4, alif())).init(jax.random.key(0), (5,))[1]
     (12,)
     """
-    if not layers:
-        raise ValueError("concatenate needs at least one layer, got none")
-    for layer in layers:
-        arguments.instance("layers", layer, Layer, "a Layer, such as dense(10)")
+    _check("concatenate", layers)
 
-    def joined(shapes: list[Shape]) -> Shape:
-        if len({tuple(shape[:-1]) for shape in shapes}) > 1:
+    def joined(shapes: tuple[Shapes, ...]) -> Shapes:
+        if not all(map(core.is_shape, shapes)) or len({tuple(s[:-1]) for s in shapes}) > 1:
             raise ValueError(
                 "concatenate needs outputs that differ in the last axis alone, got "
-                f"{[list(shape) for shape in shapes]}"
+                f"{[map_shapes(list, shape) for shape in shapes]}"
             )
         return (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
 
-    def init(key: Array, shape: Shape) -> tuple[Params, Shape]:
-        keys = jax.random.split(key, len(layers))
-        made = [layer.init(k, shape) for layer, k in zip(layers, keys, strict=True)]
-        return tuple(params for params, _ in made), joined([out for _, out in made])
+    def each(x: PyTree) -> list[PyTree]:
+        return [x] * len(layers)
+
+    def join(ys: tuple[Array, ...]) -> Array:
+        return jnp.concatenate(ys, axis=-1)
+
+    constants = {"layer": "concatenate", "layers": [core.constants_of(layer) for layer in layers]}
+    return _side_by_side(layers, (), each, join, joined, constants)
+
+
+def parallel(*layers: Layer, **named: Layer) -> Layer:
+    """Layers side by side, each on an input of its own, such as several modalities.
+
+    Args:
+      *layers: layers for a tuple of inputs, in order.
+      **named: layers for a dict of inputs, by name, in place of `layers`.
+
+    Returns:
+      A `Layer` from a tuple to a tuple, or from a dict to a dict. Shapes, params and state are
+      tuples or dicts of the same form.
+
+    Raises:
+      ValueError: no layer is given.
+      TypeError: an argument is not a `Layer`, or layers are given both by place and by name.
+
+    >>> from stbp_jax import apply, conv, dense, flatten, lif, serial
+    >>> picture = serial(conv(4, 3, lif()), flatten(), dense(8, lif()))
+    >>> net = parallel(picture=picture, sound=dense(8, lif()))
+    >>> params, shapes = net.init(jax.random.key(0), {"picture": (6, 6, 1), "sound": (20,)})
+    >>> shapes
+    {'picture': (8,), 'sound': (8,)}
+    >>> xs = {"picture": jnp.ones((5, 2, 6, 6, 1)), "sound": jnp.ones((5, 2, 20))}
+    >>> apply(net, params, xs)[1]["sound"].shape
+    (5, 2, 8)
+    """
+    if layers and named:
+        raise TypeError("parallel needs layers by place or by name, got both")
+    names = tuple(named)
+    parts = tuple(named.values()) or layers
+    _check("parallel", parts)
+
+    def each(x: PyTree) -> list[PyTree]:
+        if names:
+            if not isinstance(x, dict) or x.keys() != named.keys():
+                got = list(x) if isinstance(x, dict) else type(x).__name__
+                raise ValueError(f"parallel needs a dict of inputs {list(names)}, got {got}")
+            return [x[name] for name in names]
+        if not isinstance(x, tuple | list) or len(x) != len(parts):
+            got = f"{len(x)}" if isinstance(x, tuple | list) else type(x).__name__
+            raise ValueError(f"parallel needs a tuple of {len(parts)} inputs, got {got}")
+        return list(x)
+
+    def keep(ys: PyTree) -> PyTree:
+        return ys
+
+    inner = [core.constants_of(layer) for layer in parts]
+    constants = {
+        "layer": "parallel",
+        "layers": dict(zip(names, inner, strict=True)) if names else inner,
+    }
+    return _side_by_side(parts, names, each, keep, keep, constants)
+
+
+def rearrange(function: Callable[[PyTree], PyTree]) -> Layer:
+    """A layer from a function of a time slice, without parameters or state: yᵗ = function(xᵗ).
+
+    It selects, joins, adds or copies the inputs and outputs of other layers.
+
+    Args:
+      function: from `[B, *in]` to `[B, *out]`, arrays or pytrees of arrays, independent for each
+        example.
+
+    Returns:
+      A `Layer`.
+
+    Raises:
+      TypeError: `function` is not callable.
+
+    Two modalities, and a network of both:
+
+    >>> from stbp_jax import dense, lif
+    >>> both = rearrange(lambda x: jnp.concatenate([x["picture"], x["sound"]], axis=-1))
+    >>> net = serial(parallel(picture=dense(8, lif()), sound=dense(4, lif())), both, dense(2))
+    >>> net.init(jax.random.key(0), {"picture": (64,), "sound": (20,)})[1]
+    (2,)
+    """
+    arguments.function("function", function, "a function of a time slice")
+
+    def out(shape: Shapes) -> Shapes:
+        like = map_shapes(lambda sizes: jax.ShapeDtypeStruct(sizes, jnp.result_type(float)), shape)
+        return jax.tree.map(lambda y: y.shape, jax.eval_shape(function, like))
+
+    def init(key: Array, shape: Shapes) -> tuple[Params, Shapes]:
+        with_batch = map_shapes(lambda sizes: (1, *sizes), shape)
+        return (), map_shapes(lambda sizes: sizes[1:], out(with_batch))
 
     def initial_state(
-        params: Params, shape: Shape, *, key: Array | None = None
-    ) -> tuple[State, Shape]:
-        keys = [None] * len(layers) if key is None else jax.random.split(key, len(layers))
-        made = [
-            layer.initial_state(p, shape, key=k)
-            for layer, p, k in zip(layers, params, keys, strict=True)
-        ]
-        return tuple(state for state, _ in made), joined([out for _, out in made])
-
-    def beside(
-        run: Callable[..., tuple[Any, ...]],
-        params: Params,
-        state: State,
-        x: Array,
-        is_first: Array | None,
-    ) -> tuple[State, Array, tuple[LayerStats, ...]]:
-        parts = zip(layers, params, state, strict=True)
-        made = [run(layer, p, s, x, is_first) for layer, p, s in parts]
-        states, ys, stats = zip(*made, strict=True)
-        return states, jnp.concatenate(ys, axis=-1), tuple(one for of in stats for one in of)
+        params: Params, shape: Shapes, *, key: Array | None = None
+    ) -> tuple[State, Shapes]:
+        return (), out(shape)
 
     def step(
-        params: Params, state: State, x: Array, is_first: Array | None = None
-    ) -> tuple[State, Array]:
-        return beside(_no_stats(core.step_layer), params, state, x, is_first)[:2]
+        params: Params, state: State, x: PyTree, is_first: Array | None = None
+    ) -> tuple[State, PyTree]:
+        return state, function(x)
 
     def unroll(
-        params: Params, state: State, xs: Array, is_first: Array | None = None
-    ) -> tuple[State, Array]:
-        return beside(_no_stats(core.unroll_layer), params, state, xs, is_first)[:2]
+        params: Params, state: State, xs: PyTree, is_first: Array | None = None
+    ) -> tuple[State, PyTree]:
+        return state, jax.vmap(function)(xs)
 
-    def unroll_with_stats(
-        params: Params, state: State, xs: Array, is_first: Array | None = None
-    ) -> tuple[State, Array, tuple[LayerStats, ...]]:
-        return beside(core.unroll_with_stats, params, state, xs, is_first)
-
-    def named() -> dict[str, Any]:
-        return {"layer": "concatenate", "layers": [core.constants_of(layer) for layer in layers]}
-
-    return Layer(init, initial_state, step, unroll, unroll_with_stats, named)
+    constants = {"layer": "rearrange", "function": core.name_of(function)}
+    return Layer(init, initial_state, step, unroll, core.without_stats(unroll), lambda: constants)
 
 
-def _no_stats(run: Callable[..., tuple[State, Array]]) -> Callable[..., tuple[Any, ...]]:
-    return lambda *args: (*run(*args), ())
+def _check(name: str, layers: Sequence[Layer]) -> None:
+    if not layers:
+        raise ValueError(f"{name} needs at least one layer, got none")
+    for layer in layers:
+        arguments.instance("layers", layer, Layer, "a Layer, such as dense(10)")
+
+
+def _keys(key: Array | None, number: int) -> Any:
+    return [None] * number if key is None else jax.random.split(key, number)
+
+
+def _side_by_side(
+    layers: tuple[Layer, ...],
+    names: tuple[str, ...],
+    each: Callable[[PyTree], list[PyTree]],
+    join: Callable[[PyTree], PyTree],
+    joined: Callable[[PyTree], Shapes],
+    constants: dict[str, Any],
+) -> Layer:
+    """Layers that run side by side.
+
+    Args:
+      layers: the layers.
+      names: of the layers, whose params, states and outputs are then dicts; `()` for tuples.
+      each: from an input, or its shape, to those of the layers.
+      join: from the outputs of all layers to the output.
+      joined: from the shapes of the outputs to the shape of the output.
+      constants: for `repr` and `save`.
+    """
+
+    def pack(parts: Sequence[Any]) -> Any:
+        return dict(zip(names, parts, strict=True)) if names else tuple(parts)
+
+    def unpack(parts: Any) -> list[Any]:
+        return [parts[name] for name in names] if names else list(parts)
+
+    def init(key: Array, shape: Shapes) -> tuple[Params, Shapes]:
+        given = zip(layers, jax.random.split(key, len(layers)), each(shape), strict=True)
+        params, outs = zip(*[layer.init(k, s) for layer, k, s in given], strict=True)
+        return pack(params), joined(pack(outs))
+
+    def initial_state(
+        params: Params, shape: Shapes, *, key: Array | None = None
+    ) -> tuple[State, Shapes]:
+        given = zip(layers, unpack(params), each(shape), _keys(key, len(layers)), strict=True)
+        made = [layer.initial_state(p, s, key=k) for layer, p, s, k in given]
+        states, outs = zip(*made, strict=True)
+        return pack(states), joined(pack(outs))
+
+    def through(
+        run: Run, params: Params, state: State, x: PyTree, is_first: Array | None
+    ) -> tuple[State, PyTree, tuple[LayerStats, ...]]:
+        given = zip(layers, unpack(params), unpack(state), each(x), strict=True)
+        made = [run(layer, p, s, part, is_first) for layer, p, s, part in given]
+        states, ys, stats = zip(*made, strict=True)
+        return pack(states), join(pack(ys)), tuple(one for of in stats for one in of)
+
+    return combined(init, initial_state, through, constants)

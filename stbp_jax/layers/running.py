@@ -1,24 +1,27 @@
 """Runs of a network over whole sequences: `apply`, `apply_with_stats` and `record`."""
 
+import jax
+
 from stbp_jax import arguments, core, meshes
-from stbp_jax.core import Array, Layer, LayerStats, Params, State
+from stbp_jax.closures import reverse_mode
+from stbp_jax.core import Array, Layer, LayerStats, Params, PyTree, State
 
 
 def apply(
     network: Layer,
     params: Params,
-    xs: Array,
+    xs: PyTree,
     *,
     key: Array | None = None,
     state: State | None = None,
     is_first: Array | None = None,
-) -> tuple[State, Array]:
+) -> tuple[State, PyTree]:
     """Runs a network over whole sequences, from rest or from a state.
 
     Args:
       network: any `Layer`.
       params: from `network.init`.
-      xs: `[T, B, *in]`, time-major.
+      xs: `[T, B, *in]`, time-major, or a pytree of such arrays with one T and B.
       key: for layers that draw random numbers (dropout); None turns them off. A state holds what
         was drawn for it, so that a key and a state exclude each other.
       state: before the first step, such as the last state of an earlier call; None for rest.
@@ -26,10 +29,10 @@ def apply(
         What was drawn for the sequence (a dropout mask) stays. None for nowhere.
 
     Returns:
-      `(last state, outs [T, B, *out])`.
+      `(last state, outs [T, B, *out])`, or a pytree of outputs if the network gives one.
 
     Raises:
-      TypeError: `network` is not a `Layer`, `xs` is not an array, `is_first` is not an array of
+      TypeError: `network` is not a `Layer`, `xs` holds no arrays, `is_first` is not an array of
         bool, or both `key` and `state` are given.
       ValueError: `xs` has no T or B axis, T is 0, `is_first` has another shape than `[T, B]`, or a
         layer does not take the input size.
@@ -43,18 +46,18 @@ def apply(
     (5, 2, 10)
     """
     state = _start(network, params, xs, key, state, is_first)
-    return core.unroll_layer(network, params, state, xs, is_first)
+    return reverse_mode(core.unroll_layer, network, params, state, xs, is_first)
 
 
 def apply_with_stats(
     network: Layer,
     params: Params,
-    xs: Array,
+    xs: PyTree,
     *,
     key: Array | None = None,
     state: State | None = None,
     is_first: Array | None = None,
-) -> tuple[State, Array, tuple[LayerStats, ...]]:
+) -> tuple[State, PyTree, tuple[LayerStats, ...]]:
     """Runs a network as `apply` does, and returns statistics of its spiking layers.
 
     A user-written layer without `unroll_with_stats` has the entry `core.MISSING`, all NaN.
@@ -62,7 +65,7 @@ def apply_with_stats(
     Args:
       network: any `Layer`.
       params: from `network.init`.
-      xs: `[T, B, *in]`, time-major.
+      xs: `[T, B, *in]`, time-major, or a pytree of such arrays with one T and B.
       key: for layers that draw random numbers (dropout); None turns them off. A state holds what
         was drawn for it, so that a key and a state exclude each other.
       state: before the first step, such as the last state of an earlier call; None for rest.
@@ -77,18 +80,18 @@ def apply_with_stats(
       TypeError, ValueError: as `apply`.
     """
     state = _start(network, params, xs, key, state, is_first)
-    return core.unroll_with_stats(network, params, state, xs, is_first)
+    return reverse_mode(core.unroll_with_stats, network, params, state, xs, is_first)
 
 
 def record(
     network: Layer,
     params: Params,
-    xs: Array,
+    xs: PyTree,
     *,
     key: Array | None = None,
     state: State | None = None,
     is_first: Array | None = None,
-) -> tuple[State, Array]:
+) -> tuple[State, PyTree]:
     """Runs a network as `apply` does, and returns the states of all layers after every step.
 
     The network runs step by step. Memory holds the states of all T steps.
@@ -96,7 +99,7 @@ def record(
     Args:
       network: any `Layer`.
       params: from `network.init`.
-      xs: `[T, B, *in]`, time-major.
+      xs: `[T, B, *in]`, time-major, or a pytree of such arrays with one T and B.
       key: as `apply`.
       state: as `apply`.
       is_first: as `apply`.
@@ -118,29 +121,29 @@ def record(
     state = _start(network, params, xs, key, state, is_first)
     params, state, xs, is_first = meshes.vary_alike(params, state, xs, is_first)
 
-    def body(state: State, now: tuple[Array, Array | None]) -> tuple[State, tuple[State, Array]]:
+    def body(state: State, now: tuple[Array, Array | None]) -> tuple[State, tuple[State, PyTree]]:
         state, y = core.step_layer(network, params, state, *now)
         return state, (state, y)
 
-    return meshes.scan(body, state, (xs, is_first))[1]
+    return reverse_mode(meshes.scan, body, state, (xs, is_first))[1]
 
 
 def _start(
     network: Layer,
     params: Params,
-    xs: Array,
+    xs: PyTree,
     key: Array | None,
     state: State | None,
     is_first: Array | None,
 ) -> State:
     """The state before the first step, once the arguments are checked."""
     arguments.instance("network", network, Layer, "a Layer, such as dense(10)")
-    arguments.sequence("xs", xs)
+    _, batch = arguments.sequences("xs", xs)
     if is_first is not None:
         arguments.restarts("is_first", is_first, xs)
     if state is None:
-        return network.initial_state(params, xs.shape[1:], key=key)[0]
+        return network.initial_state(params, jax.tree.map(lambda x: x.shape[1:], xs), key=key)[0]
     if key is not None:
         raise TypeError("key must be None where a state is given: the state holds what was drawn")
-    arguments.batch("state", state, xs.shape[1])
+    arguments.batch("state", state, batch)
     return state

@@ -29,7 +29,7 @@ def stepwise(layer: Layer) -> Layer:
     def unroll(
         params: Params, state: State, xs: Array, is_first: Array | None = None
     ) -> tuple[State, Array]:
-        arguments.sequence("xs", xs)
+        arguments.sequences("xs", xs)
         if is_first is not None:
             arguments.restarts("is_first", is_first, xs)
         params, state, xs, is_first = meshes.vary_alike(params, state, xs, is_first)
@@ -71,7 +71,7 @@ def chunked(layer: Layer, steps: int, *, policy: Callable[..., Any] | None = Non
     >>> apply(net, params, jnp.ones((100, 2, 16)))[1].shape
     (100, 2, 10)
     """
-    return _in_chunks(layer, steps, functools.partial(jax.checkpoint, policy=policy))
+    return in_chunks(layer, steps, functools.partial(jax.checkpoint, policy=policy))
 
 
 def truncated(layer: Layer, steps: int) -> Layer:
@@ -100,10 +100,10 @@ def truncated(layer: Layer, steps: int) -> Layer:
     def cut(run: Callable[..., Any]) -> Callable[..., Any]:
         return lambda params, state, *xs: run(params, lax.stop_gradient(state), *xs)
 
-    return _in_chunks(layer, steps, cut)
+    return in_chunks(layer, steps, cut)
 
 
-def _in_chunks(
+def in_chunks(
     layer: Layer, steps: int, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]
 ) -> Layer:
     """The same layer, unrolled by a scan over segments of `steps` time steps.
@@ -123,17 +123,17 @@ def _in_chunks(
         xs: Array,
         is_first: Array | None,
     ) -> tuple[State, Array, tuple[LayerStats, ...]]:
-        arguments.sequence("xs", xs)
+        length, _ = arguments.sequences("xs", xs)
         if is_first is not None:
             arguments.restarts("is_first", is_first, xs)
-        if not isinstance(xs.shape[0], int):
+        if not isinstance(length, int):
             raise TypeError(
                 f"chunks of {steps} steps need a static number of steps T, got the symbolic "
-                f"T = {xs.shape[0]}: export with an integer T; B may be symbolic"
+                f"T = {length}: export with an integer T; B may be symbolic"
             )
         params, state, xs, is_first = meshes.vary_alike(params, state, xs, is_first)
         run = wrap(run)
-        whole, rest = divmod(xs.shape[0], steps)
+        whole, rest = divmod(length, steps)
         if not whole:
             return run(params, state, xs, is_first)
 
@@ -146,11 +146,13 @@ def _in_chunks(
 
         in_segments = jax.tree.map(segments, (xs, is_first))
         state, (ys, reports) = meshes.scan(body, state, in_segments)
-        ys, shares = ys.reshape((whole * steps, *ys.shape[2:])), [steps / len(xs)] * whole
+        ys = jax.tree.map(lambda y: y.reshape((whole * steps, *y.shape[2:])), ys)
+        shares = [steps / length] * whole
         if rest:
             end = jax.tree.map(lambda x: x[whole * steps :], (xs, is_first))
             state, last, stats = run(params, state, *end)
-            ys, shares = jnp.concatenate([ys, last]), [*shares, rest / len(xs)]
+            ys = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), ys, last)
+            shares = [*shares, rest / length]
             reports = jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), reports, stats)
         return state, ys, tuple(_over(report, shares) for report in reports)
 

@@ -6,16 +6,17 @@ from typing import Any
 import jax
 
 from stbp_jax import arguments
-from stbp_jax.core import Layer, Shape, constants_of
+from stbp_jax.core import Layer, Shapes, constants_of, is_shape, map_shapes
 from stbp_jax.reprs import argument_texts, call_text
 
 
-def summary(network: Layer, shape: Shape) -> str:
+def summary(network: Layer, shape: Shapes) -> str:
     """Describes a network as a table of text, without computing anything.
 
     Args:
       network: any `Layer`; each layer inside `serial` has its own line.
-      shape: shape of one example's time slice, without T and B.
+      shape: shape of one example's time slice, without T and B; a pytree of shapes for a network
+        that takes a pytree.
 
     Returns:
       A table with one line for each layer: its connections and neuron, its output shape, its number
@@ -34,7 +35,7 @@ def summary(network: Layer, shape: Shape) -> str:
     3 layers         10         318,010
     """
     arguments.instance("network", network, Layer, "a Layer, such as dense(10)")
-    shape = arguments.shape("shape", shape)
+    shape = map_shapes(lambda sizes: arguments.shape("shape", sizes), shape)
     layers, total = _flat(network), 0
     lines = [("layer", "output", "parameters", "constants")]
     for layer in layers:
@@ -57,9 +58,9 @@ def _flat(network: Layer) -> list[Layer]:
     return [part for layer in network.layers for part in _flat(layer)] or [network]
 
 
-def _made(layer: Layer, shape: Shape) -> tuple[Any, Shape]:
+def _made(layer: Layer, shape: Shapes) -> tuple[Any, Shapes]:
     """The shapes of a layer's parameters and the shape of its output."""
-    out: list[Shape] = []
+    out: list[Shapes] = []
 
     def params(key: Any) -> Any:
         drawn, out_shape = layer.init(key, shape)
@@ -81,5 +82,6 @@ def _texts(layer: Layer) -> tuple[str, str]:
     return f"{connections}, {neuron['neuron']}", ", ".join(argument_texts(neuron))
 
 
-def _sizes(shape: Shape) -> str:
-    return " x ".join(map(str, shape))
+def _sizes(shape: Shapes) -> str:
+    sizes = jax.tree.leaves(shape, is_leaf=is_shape)
+    return ", ".join(" x ".join(map(str, one)) for one in sizes)

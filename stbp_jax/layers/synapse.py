@@ -23,6 +23,8 @@ from stbp_jax.core import (
     constants_of,
     float_dtype,
     given,
+    is_shape,
+    map_shapes,
     restart_where,
     without_stats,
 )
@@ -124,7 +126,12 @@ def _over_time(synapse: Synapse, inputs: Inputs, params: Params, xs: Array) -> A
 
 
 def check_slice(shape: Shape) -> None:
-    """Raises if the shape of a time slice has no B axis."""
+    """Raises if the shape of a time slice has no B axis, or if it is a pytree of shapes."""
+    if not is_shape(shape):
+        raise TypeError(
+            "the layer takes one array [B, ...], got a pytree of arrays of the shapes "
+            f"{map_shapes(list, shape)}: `parallel` takes a pytree"
+        )
     if not shape:
         raise ValueError(
             "a network takes sequences [T, B, ...]: its state needs the shape of one time slice, "
@@ -291,6 +298,15 @@ def linear_fan_out(
         return count(jnp.zeros(shape, jnp.float32))
 
     return fan_out
+
+
+identity = Synapse(
+    lambda key, shape: ((), shape),
+    lambda params, x: x,
+    lambda params, shape: jnp.ones(shape, jnp.float32),
+    lambda: {"layer": "identity"},
+)
+"""No connections: the current is the input, for neurons apart from their product."""
 
 
 def layer_of(synapse: Synapse, neuron: Neuron | None, inputs: Inputs) -> Layer:

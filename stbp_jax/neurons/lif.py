@@ -159,6 +159,10 @@ def lif_unroll(
     `jax.vjp` gives the two derivatives of the reset, so that every reset and curve works. The
     backward pass stores only the membranes, `[T, B, *units]`, and recomputes the spikes from them.
 
+    Higher orders of reverse mode (`grad` of `grad`) equal those of `lif_scan`. Forward mode raises
+    TypeError; it needs `lif_scan` and a surrogate of `surrogates.forward_mode`. Products of forward
+    over reverse mode (`jvp` of `grad`) need the surrogate alone.
+
     Args:
       reset: leak and reset; gradients also reach the traced numbers that it closes over.
       constants: decay, threshold and surrogate; gradients reach decay and threshold.

@@ -16,7 +16,7 @@ from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
 from stbp_jax import arguments, meshes
-from stbp_jax.closures import no_gradient, opened
+from stbp_jax.closures import no_gradient, opened, reverse_mode
 from stbp_jax.core import Array, restart_where
 from stbp_jax.reprs import record_text
 
@@ -105,7 +105,7 @@ def unroll(
 
     state = meshes.settle(first, state, currents)
     run = _unroll if jax.tree.leaves((numbers, fixed)) else _compiled
-    return run(functions, (fixed, restarts), given, state, currents)
+    return reverse_mode(run, functions, (fixed, restarts), given, state, currents)
 
 
 class _Functions(NamedTuple):

@@ -49,6 +49,47 @@ def test_banded_is_direct(case: Any, padding: str) -> None:
     assert_same(*quick_jit(lambda *operands: [run(f, *operands) for f in both])(x, kernel))
 
 
+HEAVY = pytest.mark.heavy
+STRIDES = [(2, 2), *(pytest.param(s, marks=HEAVY) for s in [(1, 3), (3, 1), (4, 5), (2, 3)])]
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("strides", STRIDES)
+def test_banded_is_direct_with_a_stride(strides: Any, padding: str) -> None:
+    """Strides below, at and above the kernel's size; gradients too."""
+    pairs = [operands(case) for case in (CASES[0], CASES[2], CASES[3])]
+
+    def run(formulation: Any) -> Any:
+        found = []
+        for x, kernel in pairs:
+            y, pull = jax.vjp(partial(formulation, padding=padding, strides=strides), x, kernel)
+            found.append((y, pull(jnp.round(8 * random_like(y, 1)) / 8)))
+        return found
+
+    assert_same(*quick_jit(lambda: [run(f) for f in (convolution.direct, convolution.banded)])())
+
+
+@pytest.mark.parametrize(
+    "matmul", [sj.layers.bfloat16_matmul, sj.layers.split_bfloat16_matmul, jnp.matmul]
+)
+def test_products(matmul: Any) -> None:
+    """Eighths are exact in bfloat16, so that the values are those of the full product."""
+    x, kernel = operands(CASES[1])
+
+    def run(matmul: Any, x: jax.Array, kernel: jax.Array) -> Any:
+        function = partial(convolution.convolve, padding="same", stride=2, matmul=matmul)
+        y, pull = jax.vjp(function, x, kernel)
+        return y, pull(jnp.round(8 * random_like(y, 1)) / 8)
+
+    found, wanted = quick_jit(
+        lambda *args: [run(m, *args) for m in (matmul, sj.layers.full_matmul)]
+    )(x, kernel)
+    assert_same(found, wanted)
+    rounded = partial(convolution.convolve, kernel=kernel + 2**-9, padding="valid")
+    same = (rounded(x, matmul=matmul) == rounded(x)).all()
+    assert same == (matmul is not sj.layers.bfloat16_matmul)
+
+
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
 def test_keeps_the_dtype(dtype: Any) -> None:
     x, kernel = operands(CASES[0], dtype)
@@ -142,3 +183,48 @@ def test_conv_is_a_cross_correlation(padding: str, kernel: tuple[int, int]) -> N
     wanted = ref.convolve(padded(flat, kernel) if padding == "same" else flat, w) + b
     np.testing.assert_array_equal(ys.reshape(wanted.shape), wanted)
     assert layer.init(a_key(), (5, 6, 2))[1] == wanted.shape[1:]
+
+
+@pytest.mark.parametrize("matmul", [sj.layers.full_matmul, sj.layers.bfloat16_matmul])
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_a_strided_layer(padding: str, matmul: Any) -> None:
+    """Every second row and third column, in both schedules, and each pixel's synapses."""
+    rng = np.random.default_rng(0)
+    x, w = (np.round(8 * dyadic(rng, -1, 1, s)) / 8 for s in ((3, 2, 5, 7, 2), (3, 2, 2, 3)))
+    layer = sj.conv(3, (3, 2), stride=(2, 3), padding=padding, matmul=matmul)
+    params = LayerParams(like(sj.initializers.Weights(w), jnp.float32), ())
+    flat = x.reshape(-1, 5, 7, 2)
+    if padding == "same":  # 3 rows of 5, from 1 row of zeros on; 3 columns of 7, from no zeros on
+        flat = np.pad(flat, ((0, 0), (1, 1), (0, 1), (0, 0)))
+    wanted = ref.convolve(flat, w)[:, ::2, ::3]
+    assert layer.init(a_key(), (5, 7, 2))[1] == wanted.shape[1:]
+    _, ys = layer.unroll(params, (), like(x, jnp.float32))
+    np.testing.assert_array_equal(ys.reshape(wanted.shape), wanted)
+    np.testing.assert_array_equal(layer.step(params, (), like(x[0], jnp.float32))[1], ys[0])
+    spiking = sj.conv(3, (3, 2), sj.lif(), stride=(2, 3), padding=padding, matmul=matmul)
+    stats = sj.apply_with_stats(spiking, params, jnp.ones((1, 1, 5, 7, 2)))[2]
+    inside = np.ones((5, 7, 2))
+    if padding == "same":
+        inside = np.pad(inside, ((1, 1), (0, 1), (0, 0)))
+    synapses = 3 * ref.convolve(inside[None], np.ones((3, 2, 2, 1)))[:, ::2, ::3].sum()
+    assert float(stats[0].operations) == synapses
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "error", "message"),
+    [
+        ({"stride": 0}, ValueError, "stride must be at least 1, got 0"),
+        ({"stride": (1, 2, 3)}, ValueError, "stride must be one integer or two"),
+        ({"stride": 1.5}, TypeError, "stride must be a static integer"),
+        ({"matmul": "bfloat16"}, TypeError, "matmul must be a function"),
+        ({"matmul": sj.layers.event_driven_matmul}, ValueError, "saves no time in a convolution"),
+    ],
+)
+def test_refused_by_name(kwargs: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        sj.conv(3, 3, **kwargs)
+
+
+def test_the_text_of_a_stride() -> None:
+    assert "stride=[2, 3]" in repr(sj.conv(3, 3, stride=(2, 3)))
+    assert "stride" not in repr(sj.conv(3, 3))

@@ -7,7 +7,7 @@ import pytest
 
 import stbp_jax as sj
 from stbp_jax.neurons.kernels import lif_pallas_interpreted
-from stbp_jax.surrogates import heaviside
+from stbp_jax.spikes import heaviside
 from tests.contracts import CURVES, RESETS, quick_jit
 
 UNROLLS = {

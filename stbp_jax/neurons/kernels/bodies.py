@@ -20,7 +20,7 @@ from jax import lax
 from stbp_jax.core import Array
 from stbp_jax.neurons import LIFConstants, LIFState, Reset
 from stbp_jax.neurons.kernels.launch import Block
-from stbp_jax.surrogates import heaviside
+from stbp_jax.spikes import heaviside
 
 # The number of steps whose loads are issued together and whose membranes stay in registers. With 8
 # steps and 4 neurons a thread, Triton 3.6 uses up to 64 registers forward and 164 backward for

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
+from stbp_jax.closures import reverse_mode
 from stbp_jax.core import Array, Shape
 from stbp_jax.neurons import MEMBRANE, LIFConstants, LIFState, Reset
 from stbp_jax.neurons.kernels.bodies import backward_kernel, chunks, forward_kernel
@@ -62,7 +63,7 @@ def lif_pallas(
     Source: Wu et al. 2018, equations (10)-(20), with their errata corrected.
     """
     _refuse_restarts(is_first)
-    return _unroll(reset, False, constants, state, currents)
+    return reverse_mode(_unroll, reset, False, constants, state, currents)
 
 
 def lif_pallas_interpreted(
@@ -89,7 +90,7 @@ def lif_pallas_interpreted(
       ValueError: shapes of state and currents that do not match.
     """
     _refuse_restarts(is_first)
-    return _unroll(reset, True, constants, state, currents)
+    return reverse_mode(_unroll, reset, True, constants, state, currents)
 
 
 def _refuse_restarts(is_first: Array | None) -> None:
