@@ -55,6 +55,23 @@ def reference():
     )
 
 
+def combined():
+    """Feedback, tied weights, parallel parts, and a convolution with a stride and a product."""
+    layers = sj.layers
+    loop = sj.serial(layers.spiking(layers.identity, sj.lif()), sj.dense(4, sj.lif()))
+    layer = sj.dense(4, sj.lif())
+    return sj.serial(
+        sj.conv(2, 3, sj.lif(), stride=2, matmul=layers.bfloat16_matmul),
+        sj.flatten(),
+        sj.dense(6),
+        layers.feedback(loop, sj.dense(6)),
+        layers.tied(sj.serial(layer, layer), where=lambda p: p[1], get=lambda p: p[0]),
+        layers.rearrange(lambda x: (x, x[..., :2])),
+        sj.parallel(sj.dense(3, sj.lif()), sj.dense(2, sj.lif())),
+        layers.rearrange(lambda ys: jnp.concatenate(ys, -1)),
+    )
+
+
 NETWORKS = {
     "dense": (lambda: sj.serial(sj.dense(6, sj.lif()), sj.dense(4, sj.lif())), (5,)),
     "adaptive": (adaptive, (5,)),
@@ -62,6 +79,7 @@ NETWORKS = {
     "truncated": (lambda: sj.truncated(adaptive(), 3), (5,)),
     "images": (images, (10, 10, 2)),
     "reference": (reference, (5,)),
+    "combined": (combined, (7, 7, 2)),
 }
 
 

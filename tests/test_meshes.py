@@ -15,7 +15,7 @@ from tests.mesh_program import B, T
 
 MODES = ("auto", "explicit", "shard_map")
 LIGHT = ("dense", "adaptive")
-HEAVY = ("chunked", "truncated", "images", "reference", "training")
+HEAVY = ("chunked", "truncated", "images", "reference", "combined", "training")
 CASES = [(8, name) for name in LIGHT] + [
     pytest.param(devices, name, marks=pytest.mark.heavy)
     for devices in (8, 1, 2)
@@ -58,7 +58,9 @@ def test_no_batch_is_gathered(devices, network, mode):
         found = {kind: sizes for kind, sizes in found.items() if kind != "all-gather"}
     if devices > 1:
         assert set(found) == {"all-reduce"}
-        assert max(found["all-reduce"]) < 4 * T * B  # gradients and sums, no sequences
+        # Gradients and sums, no sequences; a product in `conv` sums its gradients after the
+        # reduction, one for each step.
+        assert max(found["all-reduce"]) < (8 if network == "combined" else 4) * T * B
     if mode == "shard_map" and devices > 1:
         assert len(found["all-reduce"]) <= 2  # no sum inside a loop over steps
 
