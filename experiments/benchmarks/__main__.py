@@ -288,7 +288,7 @@ def _row(
         "device": ready["device"] or workers[0].ready["device"],
         "jax": ready["jax"],
         "python": ready["python"],
-        "commit": provenance.commit() or os.environ.get("STBP_COMMIT"),  # without git
+        "commit": provenance.commit(),
         "date": date,
         "checked": checked,
         "remark": ready["remark"],

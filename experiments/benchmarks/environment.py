@@ -55,6 +55,7 @@ CARRIED: dict[str, list[str]] = {
         *["--only-binary=:all:", *PLATFORM],
         *["spikingjelly==2.0.0", "loguru==0.7.3", "snntorch==1.0.0", "nir==1.0.8", "nirtorch==2.6"],
         *["spyx==1.0.0", "grain==0.2.18", "array_record==0.8.6"],
+        *["tyro==1.0.17", "docstring_parser==0.18.0", "typeguard==4.6.1"],  # for `experiments`
     ],
     "wheel": ["norse==1.1.0"],  # published only as source, pure Python
 }

@@ -53,7 +53,10 @@ def device() -> str:
 
 
 def commit() -> str | None:
-    """Return the commit, with `-dirty` if the code differs from it; None outside of git."""
+    """Return the commit, with `-dirty` if the code differs from it.
+
+    Outside of git it is that of the environment variable `STBP_COMMIT`, or None.
+    """
 
     def git(*args: str) -> str:
         return subprocess.run(
@@ -66,7 +69,7 @@ def commit() -> str | None:
         ours = ("stbp_jax", "experiments", "pyproject.toml", ":!*.md", ":!*.jsonl", ":!*.png")
         return head + ("-dirty" if git("status", "--porcelain", "--", *ours) else "")
     except (OSError, subprocess.CalledProcessError):
-        return None
+        return os.environ.get("STBP_COMMIT")
 
 
 def peak_bytes() -> int | None:

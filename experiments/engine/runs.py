@@ -120,6 +120,8 @@ def train(job: Job, folder: Path, until: float = FOREVER) -> list[Row]:
     Raises:
       UsageError: a setting is invalid, or the folder belongs to another run.
     """
+    # On accelerators JAX rounds float32 products to fewer bits by default, which flips spikes.
+    jax.config.update("jax_default_matmul_precision", "highest")
     program, source = prepared(job), provenance.provenance()
     epochs = job.config.train.epochs
     with folders.claimed(folder, job, source):

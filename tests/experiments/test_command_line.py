@@ -91,6 +91,13 @@ def test_rows_name_the_command(monkeypatch):
     assert provenance.command() == "python -m experiments reproduce --budget long"
 
 
+def test_rows_name_the_commit_outside_of_git(monkeypatch, tmp_path):
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    assert provenance.commit() is None
+    monkeypatch.setenv("STBP_COMMIT", "0123456789ab")
+    assert provenance.commit() == "0123456789ab"
+
+
 # Running what is missing -------------------------------------------------------------------------
 
 
@@ -101,12 +108,12 @@ def fake(monkeypatch, tmp_path):
     config = studies.load("digits").variants["stbp"].plans["quick"].config
 
     def train(job, folder, until):
-        (seed,) = job.seeds
-        if seed == 1 and job.variant in errors:
+        if 1 in job.seeds and job.variant in errors:
             raise errors[job.variant]
-        ran.append((job.variant, seed))
-        row = {"seed": seed, "hparams": {}, "config": job.config.asdict(), "dataset": "digits"}
-        return [job.label | row | {"test_accuracy_last": 0.5, "wall_seconds": 1.0}]
+        ran.append((job.variant, *job.seeds))
+        row = {"hparams": {}, "config": job.config.asdict(), "dataset": "digits"}
+        made = job.label | row | {"test_accuracy_last": 0.5, "wall_seconds": 1.0}
+        return [made | {"seed": seed} for seed in job.seeds]
 
     plans = {"full": studies.Plan(3, config), "quick": studies.Plan(2, config)}
     dear = {"full": studies.Plan(1, config)}
@@ -150,6 +157,13 @@ def test_one_seed_of_one_variant(fake):
     ran, _ = fake
     assert main(["reproduce", "digits/b", "--seeds", "1"]) == 0
     assert ran == [("b", 1)]
+
+
+def test_seeds_share_a_program_when_asked(fake):
+    ran, _ = fake
+    assert reproduce("--together") == 0
+    assert ran == [("a", 0, 1), ("b", 0, 1)]
+    assert len(rows.of_study("digits")) == 4
 
 
 @pytest.mark.parametrize(

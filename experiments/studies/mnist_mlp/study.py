@@ -14,6 +14,7 @@ from experiments.engine.studies import Plan
 
 FULL = Config(Data(num_steps=30, validation=5000), Model("800-10"), Train(epochs=100))
 ALL = FULL.but(validation=0)
+PAPER = ALL.but(epochs=200)
 DROPPED = FULL.but(num_steps=5, decay=0.7, dropout=0.5, input_dropout=0.2)
 
 VARIANTS = {
@@ -21,7 +22,7 @@ VARIANTS = {
         "LIF, Bernoulli input, no tricks",
         quick=Plan(3, FULL.but(num_steps=10, epochs=15)),
         long=Plan(3, ALL.but(num_steps=10)),
-        full=Plan(5, FULL),
+        full=Plan(3, PAPER),
     ),
     "cross_entropy": variant(
         "LIF, Bernoulli input, an output layer that does not spike, cross-entropy, no tricks",
