@@ -1,4 +1,4 @@
-"""Pipelines built from a config: input coding, network, neurons, loss and Adam."""
+"""Pipelines built from a config: input coding, network, neurons, loss and optimizer."""
 
 import functools
 import math
@@ -20,6 +20,7 @@ HParams = dict[str, Any]
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 Augment = Callable[[jax.Array, jax.Array], jax.Array]
 Schedule = Callable[[Any, int, int], optax.Schedule]
+Optimizer = Callable[[optax.Schedule], optax.GradientTransformation]
 
 
 # Input coding ------------------------------------------------------------------------------------
@@ -180,7 +181,7 @@ def _layers(
     config: Config, units: Units, hparams: HParams, inputs: Any, matmul: Any
 ) -> list[sj.Layer]:
     model = config.model
-    init = sj.initializers.fan_in_uniform(model.gain)
+    init = sj.initializers.fan_in_uniform(hparams.get("gain", model.gain))  # a sweep may vary it
     conv = functools.partial(sj.conv, padding=model.padding, init=init)
     dense = functools.partial(sj.dense, matmul=matmul, init=init)
     hidden, output = parts(config)
@@ -225,6 +226,7 @@ def build(
     coding: Coding = BERNOULLI,
     units: Units = STBP,
     schedule: Schedule = cosine,
+    optimizer: Optimizer = optax.adam,
     loss: Loss = sj.half_squared_error,
     matmul: Any = layers.full_matmul,
     augment: Augment | None = None,
@@ -236,6 +238,7 @@ def build(
       coding: how examples become the input of the network.
       units: hidden and output neurons.
       schedule: `(learning_rate, num_updates, epochs) -> optax.Schedule`.
+      optimizer: from the schedule of the learning rate.
       loss: `(scores [B, C], labels [B]) -> [B]`.
       matmul: the product of inputs and weights in dense layers, such as
         `layers.bfloat16_matmul`.
@@ -279,7 +282,7 @@ def build(
             network=sj.serial(*_layers(config, units, hparams, coding.inputs, matmul)),
             readout=sj.rate,
             loss=loss,
-            optimizer=optax.adam(rates),
+            optimizer=optimizer(rates),
             augment=augment or (distort if train.elastic or train.flip else None),
             objective=adversary if train.epsilon else None,
         )

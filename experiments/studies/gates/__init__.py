@@ -1,0 +1,1 @@
+"""The study `gates`; see its README.md."""

@@ -1,0 +1,1 @@
+"""The study `printed_gradient`; see its README.md."""

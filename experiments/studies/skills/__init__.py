@@ -1,0 +1,1 @@
+"""The study `skills`; see its README.md."""

@@ -1,0 +1,1 @@
+"""The study `stability`; see its README.md."""
