@@ -164,7 +164,7 @@ def multiply_accumulates(config: Config, shape: tuple[int, ...]) -> int:
     """
     shape = (*shape, 1) if _sees_images(config) and len(shape) == 2 else shape
     total = 0
-    for layer in _layers(config, RELU, {}, layers.varying_input, layers.full_matmul):
+    for layer in network(config, RELU, {}, layers.varying_input).layers:
         params, shape = layer.init(jax.random.key(0), shape)
         kernels = [leaf for leaf in jax.tree.leaves(params) if leaf.ndim > 1]
         # A convolution uses its kernel once for each output pixel.
@@ -177,9 +177,22 @@ def _sees_images(config: Config) -> bool:
     return not isinstance([*hidden, output][0], Dense)
 
 
-def _layers(
-    config: Config, units: Units, hparams: HParams, inputs: Any, matmul: Any
-) -> list[sj.Layer]:
+def network(
+    config: Config,
+    units: Units,
+    hparams: HParams,
+    inputs: Any,
+    matmul: Any = layers.full_matmul,
+) -> sj.Layer:
+    """Return the network of a config.
+
+    Args:
+      config: of the layers and of dropout.
+      units: hidden and output neurons.
+      hparams: of the neurons; `gain`, if it is there, of the initial weights.
+      inputs: of the first layer, as `Coding.inputs`.
+      matmul: as in `build`.
+    """
     model = config.model
     init = sj.initializers.fan_in_uniform(hparams.get("gain", model.gain))  # a sweep may vary it
     conv = functools.partial(sj.conv, padding=model.padding, init=init)
@@ -203,7 +216,7 @@ def _layers(
     made += [] if flat else [sj.flatten()]
     if model.output_bias:
         dense = functools.partial(dense, init=_raised(init, model.output_bias))
-    return [*made, dense(output.features, units.output(hparams))]
+    return sj.serial(*made, dense(output.features, units.output(hparams)))
 
 
 def _raised(init: Initializer, bias: float) -> Initializer:
@@ -279,7 +292,7 @@ def build(
         rates = schedule(hparams["learning_rate"], num_updates, train.epochs)
         return sj.Pipeline(
             encode=encode,
-            network=sj.serial(*_layers(config, units, hparams, coding.inputs, matmul)),
+            network=network(config, units, hparams, coding.inputs, matmul),
             readout=sj.rate,
             loss=loss,
             optimizer=optimizer(rates),

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from experiments.engine import rows, studies
-from experiments.report import figures, frames, tables, targets
+from experiments.report import figures, frames, peers, tables, targets
 from experiments.report.frames import Frame
 from experiments.report.tables import Shown
 
@@ -68,7 +68,10 @@ def _files(runs: Mapping[str, Frame]) -> dict[Path, str]:
         parts = [tables.study_table(study, runs[name])]
         if not runs[name].empty and figures.shown(study, runs[name]):
             parts.append(f"![Test accuracy over epochs]({figures.CURVES})")
-        files[page] = between(page, page.read_text(), "rows", "\n\n".join(parts))
+        text = between(page, page.read_text(), "rows", "\n\n".join(parts))
+        if name in peers.PEERS:
+            text = between(page, text, "peers", peers.table(name))
+        files[page] = text
         own, words = _first(name, paper), dict[str, str]()
         if own is None:
             own, words = _first(name, beyond), targets.AIMED
