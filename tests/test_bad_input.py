@@ -533,7 +533,8 @@ def test_chunks_of_nothing():
 @pytest.mark.parametrize(("shape", "rows"), [((2, 3, 4), 3), ((2, 3, 4), 1), ((3, 4), 3)])
 def test_summary_of_other_points(shape, rows):
     zeros = np.zeros(shape)
-    history = sj.training.History(zeros, zeros, sj.training.Evaluation(*[zeros] * 6), zeros)
+    test = sj.training.Evaluation(zeros, {"accuracy": zeros}, *[zeros] * 4)
+    history = sj.training.History(zeros, test.metrics, test, zeros)
     with raises(ValueError, "points", "[H, S, E]", f"got {rows}", f"{list(shape)}"):
         sj.summarize(history, [{}] * rows)
 

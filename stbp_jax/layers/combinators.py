@@ -1,5 +1,6 @@
 """Combinators, which build a `Layer` out of layers: in sequence, side by side, around a layer."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -76,9 +77,14 @@ def serial(*layers: Layer) -> Layer:
         return through(_no_stats(core.unroll_layer), params, state, xs, is_first)[:2]
 
     def unroll_with_stats(
-        params: Params, state: State, xs: Array, is_first: Array | None = None
+        params: Params,
+        state: State,
+        xs: Array,
+        is_first: Array | None = None,
+        mask: Array | None = None,
     ) -> tuple[State, Array, tuple[LayerStats, ...]]:
-        return through(core.unroll_with_stats, params, state, xs, is_first)
+        run = functools.partial(core.unroll_with_stats, mask=mask)
+        return through(run, params, state, xs, is_first)
 
     def named() -> dict[str, Any]:
         return {"layer": "serial", "layers": [core.constants_of(layer) for layer in layers]}
@@ -129,9 +135,13 @@ def residual(layer: Layer) -> Layer:
         return state, xs + ys
 
     def unroll_with_stats(
-        params: Params, state: State, xs: Array, is_first: Array | None = None
+        params: Params,
+        state: State,
+        xs: Array,
+        is_first: Array | None = None,
+        mask: Array | None = None,
     ) -> tuple[State, Array, tuple[LayerStats, ...]]:
-        state, ys, stats = core.unroll_with_stats(layer, params, state, xs, is_first)
+        state, ys, stats = core.unroll_with_stats(layer, params, state, xs, is_first, mask)
         return state, xs + ys, stats
 
     def named() -> dict[str, Any]:
@@ -209,9 +219,14 @@ def concatenate(*layers: Layer) -> Layer:
         return beside(_no_stats(core.unroll_layer), params, state, xs, is_first)[:2]
 
     def unroll_with_stats(
-        params: Params, state: State, xs: Array, is_first: Array | None = None
+        params: Params,
+        state: State,
+        xs: Array,
+        is_first: Array | None = None,
+        mask: Array | None = None,
     ) -> tuple[State, Array, tuple[LayerStats, ...]]:
-        return beside(core.unroll_with_stats, params, state, xs, is_first)
+        run = functools.partial(core.unroll_with_stats, mask=mask)
+        return beside(run, params, state, xs, is_first)
 
     def named() -> dict[str, Any]:
         return {"layer": "concatenate", "layers": [core.constants_of(layer) for layer in layers]}

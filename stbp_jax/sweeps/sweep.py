@@ -33,7 +33,7 @@ from stbp_jax.training import (
     make_train,
     num_updates,
 )
-from stbp_jax.training.run import one_ahead
+from stbp_jax.training.host import one_ahead
 
 
 def sweep(

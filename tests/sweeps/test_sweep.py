@@ -255,8 +255,9 @@ def test_grid_takes_any_numbers():
 
 def history(accuracy):
     zeros = np.zeros(np.shape(accuracy))
-    test = Evaluation(zeros, np.asarray(accuracy), zeros, zeros, zeros, zeros)
-    return History(zeros, zeros, test, zeros)
+    metrics = {"accuracy": np.asarray(accuracy)}
+    test = Evaluation(zeros, metrics, zeros, zeros, zeros, zeros)
+    return History(zeros, metrics, test, zeros)
 
 
 def test_summary_by_hand():
@@ -281,7 +282,7 @@ def test_summary_of_one_seed_has_no_deviation():
     assert np.isnan(line["best_sd"])
 
 
-@pytest.mark.parametrize("name", ["images", "labels"])
+@pytest.mark.parametrize("name", ["images", "targets"])
 def test_run_refuses_bad_sets_before_it_compiles(name):
     # Inside the compiled program the values are unknown.
     from stbp_jax import (
@@ -306,5 +307,5 @@ def test_run_refuses_bad_sets_before_it_compiles(name):
         )
 
     train = make_train(build, TrainConfig(epochs=1, batch_size=4))
-    with pytest.raises(ValueError, match=f"train_set {name} must"):
+    with pytest.raises(ValueError, match=f"train_set: {name} must"):
         sweep(train, KEYS, {"lr": np.ones(2, np.float32)}, bad, (images, labels))
