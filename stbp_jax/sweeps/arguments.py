@@ -117,7 +117,8 @@ def check_points(
     check = None if hasattr(inner, "__wrapped__") else getattr(inner, "check", None)
 
     # This trace closes over the concrete sets, so that train checks their values.
-    jax.eval_shape(lambda: inner(key, entry(points, 0), *sets))
+    first = entry(points, 0)
+    jax.eval_shape(lambda: inner(key, first, *sets))
     known = all(map(arguments.concrete, jax.tree.leaves(points)))
     for h in range(1, count if known else 1):
         point = entry(points, h)

@@ -207,9 +207,8 @@ def sweep_epochs(
     if states is not None:
         own = seed_sets(sets, sets_axis, 0)[0]
         updates = num_updates(config, own) // config.epochs
-        fresh = jax.eval_shape(
-            lambda: init_state(build, config, entry(keys, 0), entry(points, 0), own)
-        )
+        one = entry(keys, 0), entry(points, 0)
+        fresh = jax.eval_shape(lambda: init_state(build, config, *one, own))
         first = check_states(states, fresh, (count_points(points), len(keys)), updates)
     start, epoch = _shared_cells(build, config, sets_axis)
     remaining = config.epochs - first
@@ -284,19 +283,21 @@ def _chunks(
     for first in range(0, count, chunk):
         # Repeats of the last point fill the last chunk, so that all chunks share one program.
         indices = np.minimum(np.arange(first, first + chunk), count - 1)
+        left = min(chunk, count - first)
         with running(where):
             part = run(*(cells if chunk == count else take(cells, indices)))
-        left = min(chunk, count - first)
-        if left < chunk:
-            part = jax.tree.map(lambda leaf, left=left: leaf[:left], part)
-            yield part
-        else:
-            yield placed(part, where)
+            if left < chunk:
+                part = jax.tree.map(lambda leaf, left=left: leaf[:left], part)
+        yield part if left < chunk else placed(part, where)
 
 
 def _in_chunks(
     run: Callable[..., PyTree], chunk: int, where: NamedSharding | None, *cells: PyTree
 ) -> PyTree:
     """`run(*cells)` for `chunk` points at a time, with the results in one."""
-    parts = [on_auto_axes(part) for part in _chunks(run, chunk, where, *cells)]
-    return parts[0] if len(parts) == 1 else jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
+    parts = list(_chunks(run, chunk, where, *cells))
+    if len(parts) == 1:
+        return parts[0]
+    with running(where):
+        parts = on_auto_axes(parts)
+        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)

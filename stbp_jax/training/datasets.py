@@ -140,10 +140,10 @@ def check_values(
     known = [arguments.concrete(leaf) for leaf in leaves]
     if not any(known):
         return
-    check_mask(name, pipeline, data)
-    indices = _extremes([leaf for leaf, k in zip(leaves, known, strict=True) if k])
+    weights = parts_of(name, data)[2]
+    indices = _extremes([leaf for leaf, k in zip(leaves, known, strict=True) if k], weights)
     missing = min(batch_size, len(leaves[0])) - len(indices)
-    indices = np.pad(indices, (0, max(missing, 0)))
+    indices = np.pad(indices, (0, max(missing, 0)), mode="edge")
     batch = [
         np.asarray(leaf)[indices]
         if k
@@ -166,6 +166,7 @@ def check_values(
 
     with naming(name):
         jax.eval_shape(run, params, unknown)
+        check_mask(pipeline, data)
     for part, some in zip(
         ("inputs", "targets", "weights"), jax.tree.unflatten(tree, batch), strict=False
     ):
@@ -188,40 +189,47 @@ def naming(name: str) -> Iterator[None]:
         raise named from error
 
 
-def check_mask(name: str, pipeline: Pipeline, data: Batch) -> None:
+def check_mask(pipeline: Pipeline, data: Batch) -> None:
     """Raises if a concrete mask has padding before the end of an example, or no step for one.
 
     Examples of weight 0 may be all padding.
     """
-    inputs, _, weights = parts_of(name, data)
+    inputs, _, weights = parts_of("the set", data)
     if pipeline.mask is None or not all(
         map(arguments.concrete, jax.tree.leaves((inputs, weights)))
     ):
         return
     with jax.ensure_compile_time_eval():
         mask: Any = pipeline.mask(inputs)
-    if not arguments.concrete(mask) or jnp.ndim(mask) != 2 or mask.dtype != bool:
-        return  # the trace of a batch checks the form
+    if not arguments.concrete(mask):
+        return
     found = np.asarray(mask)
     wrong = ~found[0] | (found[1:] & ~found[:-1]).any(axis=0)
     if weights is not None:
         wrong &= np.asarray(weights) > 0
     if wrong.any():
         raise ValueError(
-            f"{name + ': ' if name else ''}mask must have the steps of each example first and then "
+            f"mask must have the steps of each example first and then "
             f"its padding, got {found[:, np.argmax(wrong)].astype(int).tolist()} for example "
             f"{int(np.argmax(wrong))}"
         )
 
 
-def _extremes(leaves: list[Any]) -> np.ndarray:
-    """The indices of the examples with the least and the greatest number of each array."""
-    found = []
+def _extremes(leaves: list[Any], weights: Any) -> np.ndarray:
+    """The indices of the examples with the least and the greatest number of each array.
+
+    Examples of weight 0 do not count.
+    """
+    counts = None
+    if weights is not None and arguments.concrete(weights) and not np.all(weights):
+        counts = np.flatnonzero(np.asarray(weights))
+    found = [0 if counts is None else counts[0]]
     for leaf in leaves:
-        values = np.asarray(leaf)
+        values = np.asarray(leaf) if counts is None else np.asarray(leaf)[counts]
         size = values[0].size
         if size and not np.iscomplexobj(values):
-            found += [int(values.argmin()) // size, int(values.argmax()) // size]
+            of_both = np.array([values.argmin(), values.argmax()]) // size
+            found += list(of_both if counts is None else counts[of_both])
     return np.unique(np.array(found, np.int64))
 
 
