@@ -33,8 +33,9 @@ def _sharding(x: Any) -> NamedSharding | None:
     if not isinstance(x, jax.Array) or not arguments.concrete(x):
         return None
     sharding = x.sharding
-    several = isinstance(sharding, NamedSharding) and len(sharding.device_set) > 1
-    return sharding if several else None
+    if not isinstance(sharding, NamedSharding) or len(sharding.device_set) == 1:
+        return None
+    return sharding
 
 
 def check_chunk(chunk: int, where: NamedSharding | None) -> None:
