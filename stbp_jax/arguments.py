@@ -223,19 +223,24 @@ def images(name: str, x: Any) -> None:
             )
 
 
-def labels(name: str, x: Any, *, batch: int, classes: int) -> None:
-    """Raises unless labels are integers `[batch]` in [0, `classes`)."""
+def labels(name: str, x: Any, *, shape: Sequence[int], classes: int) -> None:
+    """Raises unless labels are integers of this shape, `[B]` or `[T, B]`, in [0, `classes`)."""
     unmasked(name, x)
     x = _array(x)
     if not jnp.issubdtype(jnp.result_type(x), jnp.integer):
         raise TypeError(f"{name} must be integers, got dtype {jnp.result_type(x)}")
-    shape = jnp.shape(x)
-    if shape != (batch,):
-        raise ValueError(
-            f"{name} must have shape [{batch}], one for each example, got {list(shape)}; "
+    if jnp.shape(x) != tuple(shape):
+        each = "example" if len(shape) == 1 else "step of each example"
+        hint = (
             "if the scores come from outputs, those must be time-major, [T, B, C]"
+            if len(shape) == 1
+            else "outputs [T, B, C] that meet labels [B] need a readout first, such as rate(outs)"
         )
-    if concrete(x) and batch:
+        raise ValueError(
+            f"{name} must have shape {list(shape)}, one for each {each}, got "
+            f"{list(jnp.shape(x))}; {hint}"
+        )
+    if concrete(x) and 0 not in shape:
         values = np.asarray(x)  # inside jit, np.min of a JAX array would be traced
         low, high = int(values.min()), int(values.max())
         if low < 0 or high >= classes:

@@ -114,8 +114,10 @@ class Layer(NamedTuple):
       unroll: `(params, state, xs [T, B, *in], is_first=None) -> (state, ys [T, B, *out])`, with
         `is_first [T, B]`; equals the scan of `step`.
       unroll_with_stats: as `unroll`, but returns `(state, ys, stats)`; `stats` is a tuple with one
-        `LayerStats` for each spiking layer inside, `()` if none spikes. None if unknown: the
-        statistics then have one entry `MISSING` for this layer.
+        `LayerStats` for each spiking layer inside, `()` if none spikes. It takes `mask=None` after
+        `is_first`, `[T, B]` bool: the statistics are then those of the steps where it is set, the
+        first steps of an example. None if unknown: the statistics then have one entry `MISSING`
+        for this layer.
       constants: `() -> dict`, as in `Neuron`.
       layers: the layers of a `serial`, in order, for `summary`; `params` is then a tuple with one
         entry for each of them. `()` for a single layer.
@@ -283,7 +285,17 @@ def map_shapes(function: Callable[..., Any], *shapes: Shapes) -> Any:
 
 def without_stats(unroll: Unroll) -> Callable[..., tuple[State, Array, tuple[LayerStats, ...]]]:
     """Make the `unroll_with_stats` of a layer in which nothing spikes from its `unroll`."""
-    return lambda *args: (*unroll(*args), ())
+
+    def unroll_with_stats(
+        params: Params,
+        state: State,
+        xs: Array,
+        is_first: Array | None = None,
+        mask: Array | None = None,
+    ) -> tuple[State, Array, tuple[LayerStats, ...]]:
+        return (*unroll(params, state, xs, *given(is_first)), ())
+
+    return unroll_with_stats
 
 
 def constants_of(part: Any) -> dict[str, Any]:
@@ -353,10 +365,17 @@ def _takes_restarts(function: Callable[..., Any]) -> bool:
 
 
 def unroll_with_stats(
-    layer: Layer, params: Params, state: State, xs: Array, is_first: Array | None = None
+    layer: Layer,
+    params: Params,
+    state: State,
+    xs: Array,
+    is_first: Array | None = None,
+    mask: Array | None = None,
 ) -> tuple[State, Array, tuple[LayerStats, ...]]:
     """Call `layer.unroll_with_stats`; if it is None, `layer.unroll` with the entry `MISSING`."""
     if layer.unroll_with_stats is not None:
+        if mask is not None:
+            return layer.unroll_with_stats(params, state, xs, is_first, mask)
         return layer.unroll_with_stats(params, state, xs, *given(is_first))
     missing = jax.tree.map(jnp.asarray, MISSING)
     return (*unroll_layer(layer, params, state, xs, is_first), (missing,))

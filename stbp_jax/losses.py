@@ -1,6 +1,8 @@
-"""Losses for each example, `[B]`, from scores `[B, C]` or spikes `[T, B, *units]`.
+"""Losses for each example, `[B]`, from scores `[B, C]`, outputs or spikes `[T, B, *units]`.
 
-A readout (`readouts`) gives the scores. The caller takes the mean over examples.
+A readout (`readouts`) gives the scores. Outputs `[T, B, C]` may meet targets at every step; a loss
+then has one number for each step of each example, `[T, B]`, or `[B]` with a mask. The caller takes
+the mean over examples.
 """
 
 from typing import Any
@@ -12,13 +14,14 @@ import optax
 from stbp_jax import arguments
 from stbp_jax.core import Array
 
-_HINT = "; outputs [T, B, C] need a readout first, such as rate(outs)"
+_SEQUENCES = " or [T, B, C] with a target for every step"
 
 
 def _check_scores(name: str, scores: Any) -> None:
     arguments.array(name, scores)
-    arguments.rank(name, scores, "BC", _HINT)
-    if scores.shape[1] == 0:
+    if scores.ndim not in (2, 3):
+        raise ValueError(f"{name} must have shape [B, C]{_SEQUENCES}, got {list(scores.shape)}")
+    if scores.shape[-1] == 0:
         raise ValueError(f"{name} must have at least one class, got {list(scores.shape)}")
 
 
@@ -29,19 +32,41 @@ def _check_floats(name: str, scores: Any) -> None:
         raise TypeError(f"{name} must be floats, got dtype {scores.dtype}")
 
 
-def half_squared_error(scores: Array, targets: Any) -> Array:
+def _own_steps(name: str, scores: Any, mask: Any) -> Any:
+    """The scores with 0 at padded steps, whose numbers then reach no gradient."""
+    if mask is None:
+        return scores
+    if scores.ndim != 3:
+        raise ValueError(
+            f"mask needs {name} of every step, [T, B, C], got {list(scores.shape)}; a readout "
+            "takes the mask itself"
+        )
+    return jnp.where(arguments.steps_of("mask", mask, scores), scores, 0)
+
+
+def _mean_over_steps(xs: Array, mask: Any) -> Array:
+    """The mean over the steps of each example, `[T, B, ...]` to `[B, ...]`."""
+    steps = arguments.steps_of("mask", mask, xs)
+    total = jnp.sum(jnp.where(steps, xs, 0), axis=0)
+    return total / jnp.sum(steps, axis=0, dtype=jnp.result_type(total, float))
+
+
+def half_squared_error(scores: Array, targets: Any, *, mask: Any = None) -> Array:
     """Half the squared distance to the target: 1/2 Σ_c (y_c - score_c)².
 
     Its mean over examples is the paper's loss. The mean over examples and classes of the squared
     error (PyTorch's MSELoss) is 2/C times that.
 
     Args:
-      scores: `[B, C]`, such as the output rates.
-      targets: `[B, C]`, or integer labels `[B]`, which become one-hot. The values of traced labels
-        are not checked: a label outside [0, C) becomes a target of zeros.
+      scores: `[B, C]`, such as the output rates, or `[T, B, C]`.
+      targets: of the scores' shape, or integer labels `[B]` or `[T, B]`, which become one-hot. The
+        values of traced labels are not checked: a label outside [0, C) becomes a target of zeros.
+      mask: `[T, B]` bool, whether a step belongs to the example, for scores `[T, B, C]`; None for
+        all steps. The scores of padded steps change neither the result nor a gradient.
 
     Returns:
-      `[B]`.
+      `[B]`; for scores `[T, B, C]` it is `[T, B]`, and with a mask the mean over the steps of each
+      example, `[B]`.
 
     Raises:
       ValueError: shapes that do not match, no classes, labels outside [0, C).
@@ -58,29 +83,32 @@ def half_squared_error(scores: Array, targets: Any) -> Array:
         scores = jnp.asarray(scores, jnp.result_type(float))  # the square of a uint8 would wrap
     elif scores.dtype != jnp.result_type(scores):
         scores = jnp.asarray(scores, jnp.result_type(scores))  # NumPy's float64
-    if targets.ndim == 1:
-        batch, classes = scores.shape
-        arguments.labels("targets", targets, batch=batch, classes=classes)
+    scores = _own_steps("scores", scores, mask)
+    *leading, classes = scores.shape
+    if targets.ndim < scores.ndim:
+        arguments.labels("targets", targets, shape=leading, classes=classes)
         targets = jax.nn.one_hot(targets, classes, dtype=scores.dtype)
     elif targets.shape != scores.shape:
         raise ValueError(
-            f"targets must have the scores' shape {list(scores.shape)} or be labels "
-            f"[{scores.shape[0]}], got {list(targets.shape)}"
+            f"targets must have the scores' shape {list(scores.shape)} or be labels {leading}, "
+            f"got {list(targets.shape)}"
         )
     arguments.array("targets", targets)
-    return 0.5 * jnp.sum((targets - scores) ** 2, axis=-1)
+    losses = 0.5 * jnp.sum((targets - scores) ** 2, axis=-1)
+    return losses if mask is None else _mean_over_steps(losses, mask)
 
 
-def cross_entropy(scores: Array, labels: Any) -> Array:
+def cross_entropy(scores: Array, labels: Any, *, mask: Any = None) -> Array:
     """Softmax cross-entropy: -log softmax(score)_label.
 
     Args:
-      scores: floats `[B, C]`.
-      labels: integers `[B]`. The values of traced labels are not checked: C or more gives NaN, a
-        negative label counts from the last class.
+      scores: floats `[B, C]` or `[T, B, C]`.
+      labels: integers `[B]` or `[T, B]`. The values of traced labels are not checked: C or more
+        gives NaN, a negative label counts from the last class.
+      mask: as in `half_squared_error`.
 
     Returns:
-      `[B]`.
+      As `half_squared_error`.
 
     Raises:
       ValueError: shapes that do not match, no classes, labels outside [0, C).
@@ -90,25 +118,28 @@ def cross_entropy(scores: Array, labels: Any) -> Array:
     Array([0.693], dtype=float32)
     """
     _check_floats("scores", scores)
-    batch, classes = scores.shape
+    *leading, classes = scores.shape
     labels = arguments.listed("labels", labels)
-    arguments.labels("labels", labels, batch=batch, classes=classes)
-    return optax.losses.softmax_cross_entropy_with_integer_labels(scores, jnp.asarray(labels))
+    arguments.labels("labels", labels, shape=leading, classes=classes)
+    scores = _own_steps("scores", scores, mask)
+    losses = optax.losses.softmax_cross_entropy_with_integer_labels(scores, jnp.asarray(labels))
+    return losses if mask is None else _mean_over_steps(losses, mask)
 
 
-def negative_log_likelihood(log_probabilities: Array, labels: Any) -> Array:
+def negative_log_likelihood(log_probabilities: Array, labels: Any, *, mask: Any = None) -> Array:
     """Negative log-likelihood of the label: -log p_label.
 
     After `mean_log_probability` it is the cross-entropy of each step, averaged over time:
     -1/T Σₜ log softmax(oᵗ)_label.
 
     Args:
-      log_probabilities: floats `[B, C]`.
-      labels: integers `[B]`. The values of traced labels are not checked: C or more gives NaN, a
-        negative label counts from the last class.
+      log_probabilities: floats `[B, C]` or `[T, B, C]`.
+      labels: integers `[B]` or `[T, B]`. The values of traced labels are not checked: C or more
+        gives NaN, a negative label counts from the last class.
+      mask: as in `half_squared_error`.
 
     Returns:
-      `[B]`.
+      As `half_squared_error`.
 
     Raises:
       ValueError: shapes that do not match, no classes, labels outside [0, C).
@@ -118,20 +149,25 @@ def negative_log_likelihood(log_probabilities: Array, labels: Any) -> Array:
     Array([2.4], dtype=float32)
     """
     _check_floats("log_probabilities", log_probabilities)
-    batch, classes = log_probabilities.shape
+    *leading, classes = log_probabilities.shape
     labels = arguments.listed("labels", labels)
-    arguments.labels("labels", labels, batch=batch, classes=classes)
-    chosen = jnp.asarray(labels)[:, None]
-    return -jnp.take_along_axis(log_probabilities, chosen, axis=1)[:, 0]
+    arguments.labels("labels", labels, shape=leading, classes=classes)
+    scores = _own_steps("log_probabilities", log_probabilities, mask)
+    chosen = jnp.asarray(labels)[..., None]
+    losses = -jnp.take_along_axis(scores, chosen, axis=-1)[..., 0]
+    return losses if mask is None else _mean_over_steps(losses, mask)
 
 
-def activity_penalty(spikes: Array, *, target: Any) -> Array:
+def activity_penalty(spikes: Array, *, target: Any, mask: Any = None) -> Array:
     """Squared distance of firing rates from a target: mean over units of (1/T Σₜ oᵗ - target)².
 
     Args:
       spikes: `[T, B, *units]` of one layer.
       target: spikes per step in [0, 1]; a scalar or of the units' shape. Traced values are not
         checked.
+      mask: `[T, B]` bool, whether a step belongs to the example; None for all steps. The rates are
+        then those of each example's own steps. Padded steps change neither the result nor a
+        gradient, whatever they hold.
 
     Returns:
       `[B]`.
@@ -155,7 +191,7 @@ def activity_penalty(spikes: Array, *, target: Any) -> Array:
             f"target must be a scalar or have the units' shape {list(spikes.shape[2:])}, got "
             f"{list(jnp.shape(target))}"
         )
-    excess = jnp.mean(arguments.held("spikes", spikes), axis=0) - (
-        target[None] if jnp.ndim(target) else target
-    )
+    spikes = arguments.held("spikes", spikes)
+    rates = jnp.mean(spikes, axis=0) if mask is None else _mean_over_steps(spikes, mask)
+    excess = rates - (target[None] if jnp.ndim(target) else target)
     return jnp.mean(excess**2, axis=range(1, excess.ndim))

@@ -15,32 +15,58 @@ from stbp_jax.core import Array
 def accuracy(scores: Array, labels: Any) -> Array:
     """Fraction of examples whose largest score is that of the label; the lowest class wins ties.
 
-    An example with a NaN score counts as wrong.
+    An example with a NaN score counts as wrong. It is the mean of `correct`.
 
     Args:
-      scores: `[B, C]`, of any real dtype.
-      labels: integers `[B]`. The values of traced labels are not checked: labels outside [0, C)
-        count as wrong.
+      scores: `[B, C]` or `[T, B, C]`, of any real dtype.
+      labels: integers `[B]` or `[T, B]`, as in `correct`.
 
     Returns:
       Scalar in [0, 1].
 
     Raises:
-      ValueError: shapes that do not match, no examples or classes, labels outside [0, C).
-      TypeError: labels that are not integers, scores that are not real numbers.
+      ValueError: as in `correct`, or there are no examples.
+      TypeError: as in `correct`.
 
     >>> float(accuracy(jnp.array([[0.9, 0.1], [0.8, 0.2]]), jnp.array([0, 1])))
     0.5
     """
     arguments.array("scores", scores)
-    arguments.rank("scores", scores, "BC")
     _check_not_empty("scores", scores)
+    return jnp.mean(correct(scores, labels), dtype=jnp.float32)
+
+
+def correct(scores: Array, labels: Any) -> Array:
+    """Whether the largest score of each example is that of the label; the lowest class wins ties.
+
+    An example with a NaN score is wrong.
+
+    Args:
+      scores: `[B, C]` or `[T, B, C]`, of any real dtype.
+      labels: integers `[B]` or `[T, B]`. The values of traced labels are not checked: labels
+        outside [0, C) count as wrong.
+
+    Returns:
+      Bool of the labels' shape.
+
+    Raises:
+      ValueError: shapes that do not match, no classes, labels outside [0, C).
+      TypeError: labels that are not integers, scores that are not real numbers.
+
+    >>> correct(jnp.array([[0.9, 0.1], [0.8, 0.2]]), jnp.array([0, 1])).tolist()
+    [True, False]
+    """
+    arguments.array("scores", scores)
+    if scores.ndim not in (2, 3) or scores.shape[-1] == 0:
+        raise ValueError(
+            f"scores must have shape [B, C] or [T, B, C] with a class, got {list(scores.shape)}"
+        )
     labels = arguments.listed("labels", labels)
-    arguments.labels("labels", labels, batch=scores.shape[0], classes=scores.shape[1])
+    arguments.labels("labels", labels, shape=scores.shape[:-1], classes=scores.shape[-1])
     right = jnp.argmax(scores, axis=-1) == jnp.asarray(labels)
     if jnp.issubdtype(scores.dtype, jnp.floating):
         right &= ~jnp.any(jnp.isnan(scores), axis=-1)
-    return jnp.mean(right, dtype=jnp.float32)
+    return right
 
 
 def _check_not_empty(name: str, x: Any) -> None:

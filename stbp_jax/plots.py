@@ -225,54 +225,66 @@ def curves(axes: Axes, surrogates: Sequence[Surrogate], *, extent: float = 3.0) 
 
 
 def learning_curve(axes: Axes, history: History) -> Axes:
-    """Draws the error rate over epochs, in percent on a logarithmic axis.
+    """Draws the headline metric over epochs; an accuracy as the error rate on a logarithmic axis.
 
     Args:
       axes: the matplotlib Axes to draw into.
-      history: a `History` of one run, with leaves `[E]`. NaN is not drawn.
+      history: a `History` of one run, with leaves `[E]`. NaN is not drawn. Its headline is the
+        first metric, or the loss if there is none.
 
     Returns:
       The same axes.
 
     Raises:
-      TypeError: `axes` are not Axes, `history` is not a `History`, or its accuracies are not
-        numbers.
-      ValueError: the accuracies have a wrong rank, no epochs, different lengths, or values outside
-        [0, 1].
+      TypeError: `axes` are not Axes, `history` is not a `History`, or its metrics are not numbers.
+      ValueError: the metrics have a wrong rank, no epochs or different lengths, or an accuracy lies
+        outside [0, 1].
     """
     if not isinstance(history, History):
         raise TypeError(f"history must be a History, got {type(history).__name__}")
-    found = []
-    for name, given in (
-        ("train_accuracy", history.train_accuracy),
-        ("test.accuracy", history.test.accuracy),
-    ):
-        accuracy = _numbers(f"history.{name}", given).astype(np.float64)
-        if accuracy.ndim != 1 or not accuracy.size:
-            raise ValueError(
-                f"history.{name} must have shape [E], of one run with at least one epoch, got "
-                f"{list(accuracy.shape)}"
-            )
-        if ((accuracy < 0) | (accuracy > 1)).any():  # false for NaN
-            raise ValueError(
-                f"history.{name} must lie in [0, 1], got values from {np.nanmin(accuracy):g} to "
-                f"{np.nanmax(accuracy):g}"
-            )
-        found.append(100 * (1 - accuracy))
-    train, test = found
+    headline = next(iter(history.metrics), "loss")
+    train = _over_epochs(f"history {headline}", history.headline)
+    test = _over_epochs(f"history.test {headline}", history.test.headline)
     if len(train) != len(test):
         raise ValueError(
-            f"history must have equally many epochs in both accuracies, got {len(train)} and "
+            f"history must have equally many epochs in both metrics, got {len(train)} and "
             f"{len(test)}"
         )
     _axes(axes)
+    label = {"ylabel": headline}
+    if headline == "accuracy":
+        train = _error_rate("history accuracy", train)
+        test = _error_rate("history.test accuracy", test)
+        label = {"ylabel": "error (%)", "yscale": "log"}
     number = np.arange(1, len(test) + 1)
-    # An error of 0 has no place on a logarithmic axis, so it interrupts the line.
-    axes.plot(number, np.where(train > 0, train, np.nan), color="0.6", label="training batches")
-    axes.plot(number, np.where(test > 0, test, np.nan), color="C3", label="test")
-    axes.set(xlabel="epoch", ylabel="error (%)", yscale="log")
+    axes.plot(number, train, color="0.6", label="training batches")
+    axes.plot(number, test, color="C3", label="test")
+    axes.set(xlabel="epoch", **label)
     axes.legend(frameon=False, fontsize="small")
     return axes
+
+
+def _over_epochs(name: str, given: Any) -> np.ndarray:
+    """Checks the numbers of all epochs, `[E]`."""
+    values = _numbers(name, given).astype(np.float64)
+    if values.ndim != 1 or not values.size:
+        raise ValueError(
+            f"{name} must have shape [E], of one run with at least one epoch, got "
+            f"{list(values.shape)}"
+        )
+    return values
+
+
+def _error_rate(name: str, accuracy: np.ndarray) -> np.ndarray:
+    """Accuracies in [0, 1] as errors in percent."""
+    if ((accuracy < 0) | (accuracy > 1)).any():  # false for NaN
+        raise ValueError(
+            f"{name} must lie in [0, 1], got values from {np.nanmin(accuracy):g} to "
+            f"{np.nanmax(accuracy):g}"
+        )
+    error = 100 * (1 - accuracy)
+    # An error of 0 has no place on a logarithmic axis, so it interrupts the line.
+    return np.where(error > 0, error, np.nan)
 
 
 def _axes(axes: Any) -> None:

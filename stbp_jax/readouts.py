@@ -1,4 +1,4 @@
-"""Readouts: functions from output sequences `[T, B, C]` to scores `[B, C]`.
+"""Readouts: functions from output sequences `[T, B, C]` to scores `[B, C]`, or to all steps.
 
 `losses` and `metrics` take scores.
 """
@@ -43,6 +43,29 @@ def rate(outs: Array, *, mask: Array | None = None) -> Array:
     """
     _check_outs("outs", outs)
     return _mean(arguments.held("outs", outs), mask)
+
+
+def identity(outs: Array, *, mask: Array | None = None) -> Array:
+    """All steps: oᵗ itself, for losses and metrics with a target at every step.
+
+    Args:
+      outs: spikes or membranes, `[T, B, ...]`, of any real dtype.
+      mask: `[T, B]` bool, whether a step belongs to the example; None for all steps. Padded steps
+        become 0 and have no gradient, whatever they hold.
+
+    Returns:
+      `[T, B, ...]`.
+
+    Raises:
+      TypeError: `outs` is not an array of real numbers.
+      ValueError: `outs` has no T or no B axis, T = 0, or numbers that 32 bits cannot hold.
+
+    >>> identity(jnp.array([[[2.0]], [[3.0]]]), mask=jnp.array([[True], [False]])).ravel()
+    Array([2., 0.], dtype=float32)
+    """
+    _check_outs("outs", outs)
+    outs = arguments.held("outs", outs)
+    return outs if mask is None else jnp.where(arguments.steps_of("mask", mask, outs), outs, 0)
 
 
 def _mean(outs: Array, mask: Array | None) -> Array:

@@ -125,5 +125,59 @@ def test_cross_entropy_over_time_is_that_of_every_step() -> None:
     np.testing.assert_allclose(loss, wanted, rtol=1e-5)
     with pytest.raises(ValueError, match=r"labels must lie in \[0, 4\)"):
         sj.losses.negative_log_likelihood(outs[0], jnp.array([1, 4, 0]))
-    with pytest.raises(ValueError, match="log_probabilities"):
+    with pytest.raises(ValueError, match=r"labels must have shape \[6, 3\], .*need a readout"):
         sj.losses.negative_log_likelihood(outs, labels)
+
+
+# Sequences, and sequences of different lengths --------------------------------------------------
+
+MASK = np.arange(T)[:, None] < np.array([2, 5, 1, 3])  # [T, B]
+STEPWISE = {
+    "squared error": (half_squared_error, RNG.normal(size=(T, B, C)).astype(np.float32)),
+    "squared error of labels": (half_squared_error, RNG.integers(0, C, (T, B))),
+    "cross-entropy": (cross_entropy, RNG.integers(0, C, (T, B))),
+    "likelihood": (sj.losses.negative_log_likelihood, RNG.integers(0, C, (T, B))),
+}
+
+
+@pytest.mark.parametrize("name", STEPWISE)
+@pytest.mark.parametrize("padding", [7.0, np.nan, np.inf])
+def test_losses_of_every_step_and_of_own_steps(name, padding):
+    loss, targets = STEPWISE[name]
+    outs = RNG.normal(size=(T, B, C)).astype(np.float32)
+    steps = loss(outs, targets)
+    np.testing.assert_allclose(steps, [loss(o, y) for o, y in zip(outs, targets, strict=True)])
+    padded = jnp.where(MASK[..., None], outs, padding)
+    found, slope = jax.value_and_grad(lambda o: loss(o, targets, mask=MASK).sum())(padded)
+    wanted = [steps[: MASK[:, b].sum(), b].mean() for b in range(B)]
+    np.testing.assert_allclose(loss(padded, targets, mask=MASK), wanted, rtol=1e-5)
+    np.testing.assert_allclose(found, sum(wanted), rtol=1e-5)
+    assert np.all(np.asarray(slope)[~MASK] == 0)
+    assert np.all(np.isfinite(slope))
+
+
+def test_padded_steps_have_no_activity():
+    padded = np.where(MASK[..., None], OUTS, np.nan)
+    found, slope = jax.value_and_grad(lambda s: activity_penalty(s, target=0.2, mask=MASK).sum())(
+        jnp.asarray(padded)
+    )
+    wanted = [
+        activity_penalty(OUTS[: MASK[:, b].sum(), b : b + 1], target=0.2)[0] for b in range(B)
+    ]
+    np.testing.assert_allclose(found, sum(wanted), rtol=1e-5)
+    assert np.all(np.asarray(slope)[~MASK] == 0)
+
+
+def test_accuracy_of_every_step():
+    labels = RNG.integers(0, C, (T, B))
+    steps = sj.metrics.correct(OUTS, labels)
+    assert steps.shape == (T, B)
+    np.testing.assert_array_equal(steps, OUTS.argmax(-1) == labels)
+    np.testing.assert_allclose(accuracy(OUTS, labels), steps.mean())
+
+
+def test_a_mask_needs_sequences():
+    with pytest.raises(ValueError, match=r"mask needs scores of every step.*got \[4, 3\]"):
+        half_squared_error(SCORES, LABELS, mask=MASK)
+    with pytest.raises(ValueError, match=r"mask must have shape \[T, B\] = \[5, 4\]"):
+        cross_entropy(OUTS, RNG.integers(0, C, (T, B)), mask=MASK[:3])

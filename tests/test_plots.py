@@ -224,7 +224,8 @@ def test_curves_refuse_by_name(axes, surrogates, extent, error, message):
 
 def history(train, test):
     blank = np.zeros(np.shape(test))
-    return History(blank, train, Evaluation(blank, test, blank, blank, blank, blank), blank)
+    evaluation = Evaluation(blank, {"accuracy": test}, blank, blank, blank, blank)
+    return History(blank, {"accuracy": train}, evaluation, blank)
 
 
 GOOD = np.array([0.5, 0.75])
@@ -233,19 +234,23 @@ GOOD = np.array([0.5, 0.75])
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        (history(GOOD[:0], GOOD[:0]), ValueError, r"train_accuracy must have shape \[E\].*\[0\]"),
-        (history(0.5, 0.5), TypeError, "train_accuracy must be an array, got float"),
+        (history(GOOD[:0], GOOD[:0]), ValueError, r"history accuracy must have shape \[E\].*\[0\]"),
+        (history(0.5, 0.5), TypeError, "history accuracy must be an array, got float"),
         (history(np.stack([GOOD] * 2), GOOD), ValueError, r"of one run .*got \[2, 2\]"),
-        (history(GOOD, np.stack([GOOD] * 2)), ValueError, r"test.accuracy must .*got \[2, 2\]"),
+        (history(GOOD, np.stack([GOOD] * 2)), ValueError, r"test accuracy must .*got \[2, 2\]"),
         (history(GOOD, GOOD[:1]), ValueError, "equally many epochs in both .*got 2 and 1"),
-        (history(100 * GOOD, GOOD), ValueError, r"train_accuracy must lie in \[0, 1\].* 50 to 75"),
-        (history(GOOD, -GOOD), ValueError, r"test.accuracy must lie in \[0, 1\], .* -0.75 to -0.5"),
+        (
+            history(100 * GOOD, GOOD),
+            ValueError,
+            r"history accuracy must lie in \[0, 1\].* 50 to 75",
+        ),
+        (history(GOOD, -GOOD), ValueError, r"test accuracy must lie in \[0, 1\], .* -0.75 to -0.5"),
         (
             history(GOOD, GOOD.astype(str)),
             TypeError,
-            "test.accuracy must be an array of real",
+            "test accuracy must be an array of real",
         ),
-        ({"train_accuracy": GOOD}, TypeError, "history must be a History, got dict"),
+        ({"accuracy": GOOD}, TypeError, "history must be a History, got dict"),
         (GOOD, TypeError, "history must be a History, got ndarray"),
     ],
 )
@@ -260,6 +265,22 @@ def test_learning_curves_leave_nan_out(axes):
     train, test = (line.get_ydata() for line in axes.lines)
     np.testing.assert_array_equal(train, [np.nan, 50])
     np.testing.assert_array_equal(test, [np.nan, 25])
+
+
+def test_learning_curves_of_other_metrics(axes):
+    values = np.array([2.0, 1.5])
+    error = history(values, values)
+    error = error._replace(
+        metrics={"error": values}, test=error.test._replace(metrics={"error": values})
+    )
+    plots.learning_curve(axes, error)
+    np.testing.assert_array_equal(axes.lines[1].get_ydata(), values)
+    assert (axes.get_ylabel(), axes.get_yscale()) == ("error", "linear")
+    loss = error._replace(
+        metrics={}, loss=values, test=error.test._replace(metrics={}, loss=values)
+    )
+    plots.learning_curve(axes, loss)
+    assert axes.get_ylabel() == "loss"
 
 
 def test_axes_of_another_kind():

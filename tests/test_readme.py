@@ -16,4 +16,6 @@ def test_block(block, capsys):
             from flax import nnx  # noqa: F401
         except Exception as error:
             pytest.skip(f"flax.nnx does not import here: {error!r}")
+    if "import grain" in block:
+        pytest.importorskip("grain", reason="pip install stbp_jax[dev]")
     exec(compile(block, "README.md", "exec"), {"__name__": "readme"})

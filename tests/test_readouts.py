@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stbp_jax import first_spike, peak_membrane, rate
-from stbp_jax.readouts import mean_log_probability
+from stbp_jax.readouts import identity, mean_log_probability
 
 OUTS = np.array(
     [
@@ -99,3 +99,11 @@ def test_a_full_mask_is_no_mask():
 def test_a_mask_is_checked(mask, error, message):
     with pytest.raises(error, match=message):
         rate(OUTS, mask=mask)
+
+
+def test_all_steps_are_the_outputs_themselves():
+    np.testing.assert_array_equal(identity(OUTS), OUTS)
+    padded = np.where(MASK[..., None], OUTS, np.nan)
+    np.testing.assert_array_equal(identity(padded, mask=MASK), OUTS * MASK[..., None])
+    slope = jax.grad(lambda o: jnp.sum(identity(o, mask=MASK)))(jnp.asarray(padded))
+    np.testing.assert_array_equal(slope, np.broadcast_to(MASK[..., None], OUTS.shape))

@@ -8,6 +8,7 @@ from its last epoch, and the result is the same to the bit.
 import sys
 import time
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -279,19 +280,22 @@ def _validator(program: Program) -> Callable[[Any], float | None]:
     updates = sj.training.num_updates(program.train_config, program.sets[0][0])
     pipeline = program.build(program.points[0], updates)
     key = jax.random.fold_in(jax.random.key(program.seeds[0]), 4)
-    accuracy = jax.jit(lambda params, *sets: sj.evaluate(pipeline, params, key, *sets).accuracy)
+    accuracy = jax.jit(lambda params, *sets: sj.evaluate(pipeline, params, key, *sets).headline)
     return lambda params: float(accuracy(params, *held))
 
 
-# Fields of `Evaluation` whose names in rows differ.
-ROW_NAMES = {"loss": "test_loss", "accuracy": "test_accuracy"}
+STATISTICS = ("firing_rate", "silent_fraction", "in_window", "operations")
 
 
 def by_row_name(history: sj.training.History) -> dict[str, np.ndarray]:
-    """Return the arrays of a history by their names in rows."""
-    numbers = history._asdict()
-    test = numbers.pop("test")._asdict()
-    numbers |= {ROW_NAMES.get(name, name): value for name, value in test.items()}
+    """Return the arrays of a history by their names in rows; metrics are `train_*` and `test_*`."""
+    test = history.test
+    numbers = {"loss": history.loss}
+    numbers |= {f"train_{name}": value for name, value in history.metrics.items()}
+    numbers |= {"test_loss": test.loss}
+    numbers |= {f"test_{name}": value for name, value in test.metrics.items()}
+    numbers |= {name: getattr(test, name) for name in STATISTICS}
+    numbers |= {"non_finite_updates": history.non_finite_updates}
     return {name: np.asarray(value) for name, value in numbers.items()}
 
 
@@ -301,11 +305,16 @@ def history(done: list[Row]) -> sj.training.History:
     def over_epochs(name: str) -> Any:
         return np.stack([epoch[name] for epoch in done])
 
-    names = sj.training.Evaluation._fields
+    names = [name.removeprefix("train_") for name in done[0] if name.startswith("train_")]
+    train, test = (
+        OrderedDict((name, over_epochs(f"{of}_{name}")) for name in names)
+        for of in ("train", "test")
+    )
+    statistics = {name: over_epochs(name) for name in STATISTICS}
     return sj.training.History(
         loss=over_epochs("loss"),
-        train_accuracy=over_epochs("train_accuracy"),
-        test=sj.training.Evaluation(*(over_epochs(ROW_NAMES.get(name, name)) for name in names)),
+        metrics=train,
+        test=sj.training.Evaluation(over_epochs("test_loss"), test, **statistics),
         non_finite_updates=over_epochs("non_finite_updates"),
     )
 

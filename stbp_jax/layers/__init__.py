@@ -17,7 +17,7 @@ from stbp_jax.layers.feedback import FeedbackParams, FeedbackState, feedback
 from stbp_jax.layers.names import by_name, named_parameters
 from stbp_jax.layers.pooling import avg_pool, max_pool
 from stbp_jax.layers.reshaping import flatten, unpack
-from stbp_jax.layers.running import apply, apply_with_stats, record
+from stbp_jax.layers.running import apply, apply_with_stats, final_state, record
 from stbp_jax.layers.schedules import chunked, stepwise, truncated
 from stbp_jax.layers.summary import summary
 from stbp_jax.layers.synapse import (
@@ -58,6 +58,7 @@ __all__ = [
     "dropout",
     "event_driven_matmul",
     "feedback",
+    "final_state",
     "flatten",
     "full_matmul",
     "identity",

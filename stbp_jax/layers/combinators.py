@@ -4,6 +4,7 @@ The three schedules of a combinator are one function, which runs each inner laye
 that it is given.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -53,9 +54,14 @@ def combined(
         return through(_no_stats(core.unroll_layer), params, state, xs, is_first)[:2]
 
     def unroll_with_stats(
-        params: Params, state: State, xs: PyTree, is_first: Array | None = None
+        params: Params,
+        state: State,
+        xs: PyTree,
+        is_first: Array | None = None,
+        mask: Array | None = None,
     ) -> tuple[State, PyTree, tuple[LayerStats, ...]]:
-        return through(core.unroll_with_stats, params, state, xs, is_first)
+        run = functools.partial(core.unroll_with_stats, mask=mask)
+        return through(run, params, state, xs, is_first)
 
     return Layer(init, initial_state, step, unroll, unroll_with_stats, lambda: constants, layers)
 

@@ -1,5 +1,6 @@
 """Feedback from a later layer to an earlier one, one step late."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -91,10 +92,15 @@ def feedback(layer: Layer, back: Layer) -> Layer:
         return FeedbackState(inner, state_back, out), y, (*stats, *stats_back)
 
     def one_step(
-        params: FeedbackParams, state: FeedbackState, xs: PyTree, is_first: Array | None = None
+        params: FeedbackParams,
+        state: FeedbackState,
+        xs: PyTree,
+        is_first: Array | None = None,
+        mask: Array | None = None,
     ) -> tuple[FeedbackState, PyTree, tuple[LayerStats, ...]]:
         x, first = jax.tree.map(lambda a: a[0], (xs, is_first))
-        state, y, stats = through(_one_step_with_stats, params, state, x, first)
+        run = functools.partial(_one_step_with_stats, mask=mask)
+        state, y, stats = through(run, params, state, x, first)
         return state, jax.tree.map(lambda a: a[None], y), stats
 
     constants = {
@@ -108,8 +114,13 @@ def feedback(layer: Layer, back: Layer) -> Layer:
 
 
 def _one_step_with_stats(
-    layer: Layer, params: Params, state: State, x: PyTree, is_first: Array | None
+    layer: Layer,
+    params: Params,
+    state: State,
+    x: PyTree,
+    is_first: Array | None,
+    mask: Array | None,
 ) -> tuple[State, PyTree, tuple[LayerStats, ...]]:
     xs, first = jax.tree.map(lambda a: a[None], (x, is_first))
-    state, ys, stats = core.unroll_with_stats(layer, params, state, xs, first)
+    state, ys, stats = core.unroll_with_stats(layer, params, state, xs, first, mask)
     return state, jax.tree.map(lambda a: a[0], ys), stats

@@ -1,4 +1,4 @@
-"""Runs of a network over whole sequences: `apply`, `apply_with_stats` and `record`."""
+"""Runs of a network over whole sequences: `apply` and its variants."""
 
 import jax
 
@@ -57,6 +57,7 @@ def apply_with_stats(
     key: Array | None = None,
     state: State | None = None,
     is_first: Array | None = None,
+    mask: Array | None = None,
 ) -> tuple[State, PyTree, tuple[LayerStats, ...]]:
     """Runs a network as `apply` does, and returns statistics of its spiking layers.
 
@@ -71,6 +72,8 @@ def apply_with_stats(
       state: before the first step, such as the last state of an earlier call; None for rest.
       is_first: `[T, B]` bool; where it is set, that example enters the step at rest, in all layers.
         What was drawn for the sequence (a dropout mask) stays. None for nowhere.
+      mask: `[T, B]` bool, the steps of each example; other steps count in no statistic. None for
+        all steps.
 
     Returns:
       `(last state, outs [T, B, *out], stats)`; `stats` is a tuple with one `LayerStats` for each
@@ -80,7 +83,9 @@ def apply_with_stats(
       TypeError, ValueError: as `apply`.
     """
     state = _start(network, params, xs, key, state, is_first)
-    return reverse_mode(core.unroll_with_stats, network, params, state, xs, is_first)
+    if mask is not None:
+        arguments.restarts("mask", mask, xs)
+    return reverse_mode(core.unroll_with_stats, network, params, state, xs, is_first, mask)
 
 
 def record(
@@ -126,6 +131,56 @@ def record(
         return state, (state, y)
 
     return reverse_mode(meshes.scan, body, state, (xs, is_first))[1]
+
+
+def final_state(
+    network: Layer,
+    params: Params,
+    xs: PyTree,
+    mask: Array,
+    *,
+    key: Array | None = None,
+    state: State | None = None,
+    is_first: Array | None = None,
+) -> State:
+    """Runs a network as `apply` does, and returns the state of each example at its own last step.
+
+    The network runs step by step, in the memory of one state.
+
+    Args:
+      network: any `Layer`.
+      params: from `network.init`.
+      xs: `[T, B, *in]`, time-major, or a pytree of such arrays with one T and B.
+      mask: `[T, B]` bool, the steps of each example. A step outside of it changes no state of its
+        example.
+      key: as `apply`.
+      state: as `apply`.
+      is_first: as `apply`.
+
+    Returns:
+      The state; for an example without a step, that before the first step.
+
+    Raises:
+      TypeError, ValueError: as `apply`; `mask` is not bool `[T, B]`.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from stbp_jax import dense, leaky_integrator
+    >>> net = dense(1, leaky_integrator(decay=0.5))
+    >>> params, _ = net.init(jax.random.key(0), (3,))
+    >>> steps = jnp.arange(4)[:, None] < jnp.array([[2, 4]])
+    >>> final_state(net, params, jnp.ones((4, 2, 3)), steps).shape
+    (2, 1)
+    """
+    state = _start(network, params, xs, key, state, is_first)
+    arguments.restarts("mask", mask, xs)
+    params, state, xs, is_first, mask = meshes.vary_alike(params, state, xs, is_first, mask)
+
+    def body(state: State, now: tuple[PyTree, Array | None, Array]) -> tuple[State, None]:
+        x, first, own = now
+        after, _ = core.step_layer(network, params, state, x, first)
+        return core.restart_where(~own, after, state), None
+
+    return reverse_mode(meshes.scan, body, state, (xs, is_first, mask))[0]
 
 
 def _start(

@@ -111,7 +111,8 @@ def in_chunks(
     Args:
       layer: a layer or a network.
       steps: steps in a segment.
-      wrap: transforms the run of one segment, `(params, state, xs, is_first) -> (state, ...)`.
+      wrap: transforms the run of one segment, `(params, state, xs, is_first, mask) -> (state,
+        ...)`.
     """
     arguments.instance("layer", layer, Layer, "a Layer, such as dense(10)")
     steps = arguments.count("steps", steps)
@@ -122,6 +123,7 @@ def in_chunks(
         state: State,
         xs: Array,
         is_first: Array | None,
+        mask: Array | None = None,
     ) -> tuple[State, Array, tuple[LayerStats, ...]]:
         length, _ = arguments.sequences("xs", xs)
         if is_first is not None:
@@ -135,7 +137,7 @@ def in_chunks(
         run = wrap(run)
         whole, rest = divmod(length, steps)
         if not whole:
-            return run(params, state, xs, is_first)
+            return run(params, state, xs, is_first, mask)
 
         def body(state: State, now: Any) -> tuple[State, tuple[Array, tuple[LayerStats, ...]]]:
             state, *outs = run(params, state, *now)
@@ -144,40 +146,55 @@ def in_chunks(
         def segments(x: Array) -> Array:
             return x[: whole * steps].reshape((whole, steps, *x.shape[1:]))
 
-        in_segments = jax.tree.map(segments, (xs, is_first))
+        in_segments = jax.tree.map(segments, (xs, is_first, mask))
         state, (ys, reports) = meshes.scan(body, state, in_segments)
         ys = jax.tree.map(lambda y: y.reshape((whole * steps, *y.shape[2:])), ys)
-        shares = [steps / length] * whole
         if rest:
-            end = jax.tree.map(lambda x: x[whole * steps :], (xs, is_first))
+            end = jax.tree.map(lambda x: x[whole * steps :], (xs, is_first, mask))
             state, last, stats = run(params, state, *end)
             ys = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), ys, last)
-            shares = [*shares, rest / length]
             reports = jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), reports, stats)
-        return state, ys, tuple(_over(report, shares) for report in reports)
+        shares = _shares(length, steps, mask) if reports else ()
+        return state, ys, tuple(_over(report, *shares) for report in reports)
 
     def unroll(
         params: Params, state: State, xs: Array, is_first: Array | None = None
     ) -> tuple[State, Array]:
-        def run(*args: Any) -> tuple[Any, ...]:
-            return (*core.unroll_layer(layer, *args), ())
+        def run(params: Params, state: State, xs: Array, *firsts: Any) -> tuple[Any, ...]:
+            return (*core.unroll_layer(layer, params, state, xs, firsts[0]), ())
 
         return through(run, params, state, xs, is_first)[:2]
 
     def unroll_with_stats(
-        params: Params, state: State, xs: Array, is_first: Array | None = None
+        params: Params,
+        state: State,
+        xs: Array,
+        is_first: Array | None = None,
+        mask: Array | None = None,
     ) -> tuple[State, Array, tuple[LayerStats, ...]]:
         run = functools.partial(core.unroll_with_stats, layer)
-        return through(run, params, state, xs, is_first)
+        return through(run, params, state, xs, is_first, mask)
 
     return layer._replace(unroll=unroll, unroll_with_stats=unroll_with_stats)
 
 
-def _over(report: LayerStats, shares: list[float]) -> LayerStats:
-    """The statistics of all segments in one, weighted by each segment's share of the steps."""
-    weights = jnp.asarray(shares, report.in_window.dtype)
+def _shares(num_steps: int, steps: int, mask: Array | None) -> tuple[Any, Any]:
+    """The share of each segment in the steps, and in the examples, that have a step in it."""
+    firsts = range(0, num_steps, steps)
+    if mask is None:
+        return [min(steps, num_steps - first) / num_steps for first in firsts], 1.0
+    parts = [mask[first : first + steps] for first in firsts]
+    own = jnp.stack([jnp.sum(part, dtype=jnp.float32) for part in parts])
+    examples = jnp.stack([jnp.sum(jnp.any(part, axis=0), dtype=jnp.float32) for part in parts])
+    all_examples = jnp.sum(jnp.any(mask, axis=0), dtype=jnp.float32)
+    return own / jnp.maximum(jnp.sum(own), 1), examples / jnp.maximum(all_examples, 1)
+
+
+def _over(report: LayerStats, steps: Any, examples: Any) -> LayerStats:
+    """The statistics of all segments in one, weighted by each segment's share."""
+    weights = jnp.asarray(steps, report.in_window.dtype)
     return LayerStats(
         firing_rate=jnp.tensordot(weights, report.firing_rate, 1),
         in_window=jnp.dot(weights, report.in_window),
-        operations=jnp.sum(report.operations, axis=0),
+        operations=jnp.sum(examples * report.operations, axis=0),
     )

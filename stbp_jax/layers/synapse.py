@@ -233,18 +233,22 @@ def spiking(synapse: Synapse, neuron: Neuron, *, inputs: Inputs = varying_input)
         return Layer(init, initial_state, step, unroll, without_stats(unroll), named)
 
     def unroll_with_stats(
-        params: LayerParams, state: State, xs: Array, is_first: Array | None = None
+        params: LayerParams,
+        state: State,
+        xs: Array,
+        is_first: Array | None = None,
+        mask: Array | None = None,
     ) -> tuple[State, Array, tuple[LayerStats]]:
         arguments.sequence("xs", xs)
         arguments.batch("state", state, xs.shape[1])
         currents = _over_time(synapse, inputs, params.synapse, xs)
 
         def observed(params: Params, carried: Any, now: Any) -> tuple[Any, Array]:
-            (state, spikes, inside), (current, first) = carried, now
+            (state, spikes, inside), (current, first, own) = carried, now
             state = state if first is None else restart_where(first, state, rest)
             state, out = neuron.step(params, state, current)
-            inside = inside + _share_in_window(neuron, params, state)
-            return (state, spikes + jnp.mean(out, axis=0, dtype=jnp.float32), inside), out
+            inside = inside + _share_in_window(neuron, params, state, own)
+            return (state, spikes + _over_examples(out, own), inside), out
 
         zeros = jnp.zeros(currents.shape[2:], jnp.float32), jnp.zeros((), jnp.float32)
         rest = neuron.initial_state(currents.shape[1:], float_dtype(state, currents))
@@ -253,24 +257,43 @@ def spiking(synapse: Synapse, neuron: Neuron, *, inputs: Inputs = varying_input)
         (state, spikes, inside), outs = meshes.scan(
             lambda carried, now: observed(params.neuron, carried, now),
             (state, *zeros),
-            (currents, is_first),
+            (currents, is_first, mask),
         )
-        steps = xs.shape[0]
         fan_out = (
             jnp.nan if synapse.fan_out is None else synapse.fan_out(params.synapse, xs.shape[2:])
         )
-        operations = synaptic_operations(inputs(xs), fan_out)
-        report = LayerStats(spikes / steps, inside / steps, jnp.mean(operations))
+        seen = inputs(xs)
+        if mask is None:
+            steps: Any = xs.shape[0]
+            operations = jnp.mean(synaptic_operations(seen, fan_out))
+        else:
+            own = jnp.expand_dims(mask[: seen.shape[0]], range(2, seen.ndim))
+            seen = jnp.where(own, seen, jnp.zeros((), seen.dtype))
+            examples = jnp.sum(jnp.any(mask, axis=0), dtype=jnp.float32)
+            operations = jnp.sum(synaptic_operations(seen, fan_out)) / jnp.maximum(examples, 1)
+            steps = jnp.maximum(jnp.sum(mask, dtype=jnp.float32), 1)
+        report = LayerStats(spikes / steps, inside / steps, operations)
         return state, outs, (report,)
 
     return Layer(init, initial_state, step, unroll, unroll_with_stats, named)
 
 
-def _share_in_window(neuron: Neuron, params: Params, state: State) -> Array:
+def _over_examples(out: Array, own: Array | None) -> Array:
+    """The mean over a batch, or the sum over the examples of a mask `[B]`."""
+    if own is None:
+        return jnp.mean(out, axis=0, dtype=jnp.float32)
+    own = jnp.expand_dims(own, range(1, out.ndim))
+    return jnp.sum(jnp.where(own, out, jnp.zeros((), out.dtype)), axis=0, dtype=jnp.float32)
+
+
+def _share_in_window(neuron: Neuron, params: Params, state: State, own: Array | None) -> Array:
     """The share of units inside the surrogate's window; NaN if the neuron has no `probe`."""
     if neuron.probe is None:
         return jnp.float32(jnp.nan)
-    return jnp.mean(neuron.probe(params, state).in_window, dtype=jnp.float32)
+    in_window = neuron.probe(params, state).in_window
+    if own is None:
+        return jnp.mean(in_window, dtype=jnp.float32)
+    return jnp.mean(_over_examples(in_window, own))
 
 
 def linear_fan_out(

@@ -23,14 +23,16 @@ def running_rate() -> Neuron:
 
     def initial_state(shape: Shape, dtype: Any) -> State:
         wide = jnp.promote_types(dtype, jnp.float32)  # bfloat16 counts to 256
-        return jnp.zeros(shape, wide), jnp.zeros((), jnp.int32)
+        return jnp.zeros(shape, wide), jnp.zeros(shape[:1], jnp.int32)
 
     def step(params: Params, state: State, out: Array) -> tuple[State, Array]:
         total = state[0] + out
         count = jnp.minimum(state[1], 2**31 - 2) + 1  # int32 would wrap to a negative rate
-        return (total, count), total / count.astype(total.dtype)
+        steps = jnp.expand_dims(count, range(1, total.ndim))
+        return (total, count), total / steps.astype(total.dtype)
 
-    return Neuron(lambda key, shape: (), initial_state, step, scan(step), spiking=False)
+    unroll = scan(step, initial_state)
+    return Neuron(lambda key, shape: (), initial_state, step, unroll, spiking=False)
 
 
 def running_peak() -> Neuron:
@@ -47,4 +49,5 @@ def running_peak() -> Neuron:
         peak = jnp.maximum(peak, out)
         return peak, peak
 
-    return Neuron(lambda key, shape: (), initial_state, step, scan(step), spiking=False)
+    unroll = scan(step, initial_state)
+    return Neuron(lambda key, shape: (), initial_state, step, unroll, spiking=False)

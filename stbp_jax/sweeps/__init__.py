@@ -2,6 +2,6 @@
 
 from stbp_jax.sweeps.grid import grid
 from stbp_jax.sweeps.summary import summarize
-from stbp_jax.sweeps.sweep import sweep, sweep_epochs
+from stbp_jax.sweeps.sweep import sweep, sweep_chunks, sweep_epochs
 
-__all__ = ["grid", "summarize", "sweep", "sweep_epochs"]
+__all__ = ["grid", "summarize", "sweep", "sweep_chunks", "sweep_epochs"]

@@ -1,6 +1,5 @@
 """Checks of a sweep's points, keys, sets and states, before anything is compiled."""
 
-import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from stbp_jax import arguments
 from stbp_jax.core import Array, PyTree
+from stbp_jax.sweeps.placement import entry
 from stbp_jax.training import TrainState
 
 
@@ -48,7 +48,7 @@ def check_sets(sets: tuple[Any, Any], sets_axis: Any, num_seeds: int) -> None:
     for name, data in zip(("train_set", "test_set"), sets, strict=True):
         if not isinstance(data, tuple | list):
             raise TypeError(f"{name} must be a tuple of arrays, got {type(data).__name__}")
-        for array in data if sets_axis == 0 else ():
+        for array in jax.tree.leaves(data) if sets_axis == 0 else ():
             shape = np.shape(array)
             if shape[:1] != (num_seeds,):
                 raise ValueError(
@@ -61,7 +61,7 @@ def seed_sets(sets: tuple[Any, Any], sets_axis: int | None, seed: int) -> tuple[
     """The sets of the seed with index `seed`."""
     if sets_axis is None:
         return sets
-    train_set, test_set = (tuple(array[seed] for array in data) for data in sets)
+    train_set, test_set = (entry(tuple(data), seed) for data in sets)
     return train_set, test_set
 
 
@@ -116,14 +116,12 @@ def check_points(
     # A wrapper inherits the attribute, but it may take other hyper-parameters.
     check = None if hasattr(inner, "__wrapped__") else getattr(inner, "check", None)
 
-    def at(h: int) -> PyTree:
-        return jax.tree.map(operator.itemgetter(h), points)
-
     # This trace closes over the concrete sets, so that train checks their values.
-    jax.eval_shape(lambda: inner(key, at(0), *sets))
+    first = entry(points, 0)
+    jax.eval_shape(lambda: inner(key, first, *sets))
     known = all(map(arguments.concrete, jax.tree.leaves(points)))
     for h in range(1, count if known else 1):
-        point = at(h)
+        point = entry(points, h)
         try:
             if check is not None:
                 check(point, sets[0])

@@ -1,25 +1,34 @@
 """Summaries of a sweep: means and standard deviations over seeds, and counts of diverged runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from stbp_jax import arguments
 from stbp_jax.training import History
 
 # The entries that `summarize` adds to a point.
 _SUMMARY = ("seeds", "diverged", "last_mean", "last_sd", "best_mean", "best_sd")
 
 
-def summarize(history: History, points: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
-    """Mean and standard deviation of the test accuracy over seeds, for each point.
+def summarize(
+    history: History,
+    points: Sequence[Mapping[str, float]],
+    *,
+    best: Callable[..., Any] = np.max,
+) -> list[dict[str, float]]:
+    """Mean and standard deviation over seeds of the test set's headline metric, for each point.
 
-    A run has diverged if its last epoch has a non-finite update, loss, test loss or test accuracy.
+    The headline is the first of `Pipeline.metrics`, such as the accuracy, or the loss if there is
+    none. A run has diverged if its last epoch has a non-finite update, loss, test loss or headline.
     Diverged runs are left out of means and deviations. An earlier update that the optimizer skips
     (`optax.apply_if_finite`) does not count as divergence.
 
     Args:
       history: a `History` from `sweep`, with leaves `[H, S, E]`.
       points: H dicts, the list that `grid` returns.
+      best: selects the best epoch of a run: `np.max`, or `np.min` for an error.
 
     Returns:
       A list of H dicts: each point with the number of `seeds`, the number of `diverged` runs,
@@ -32,38 +41,39 @@ def summarize(history: History, points: Sequence[Mapping[str, float]]) -> list[d
         history has no points, seeds or epochs.
       TypeError: a point is not a dict.
     """
-    accuracy = np.asarray(history.test.accuracy, np.float64)
-    if accuracy.ndim != 3 or len(points) != len(accuracy):
+    headline = np.asarray(history.test.headline, np.float64)
+    if headline.ndim != 3 or len(points) != len(headline):
         raise ValueError(
-            f"points must have H entries for test.accuracy [H, S, E], got {len(points)} and "
-            f"{list(accuracy.shape)}"
+            f"points must have H entries for test.headline [H, S, E], got {len(points)} and "
+            f"{list(headline.shape)}"
         )
-    if 0 in accuracy.shape:
+    if 0 in headline.shape:
         raise ValueError(
-            f"test.accuracy [H, S, E] must have at least one of each, got {list(accuracy.shape)}"
+            f"test.headline [H, S, E] must have at least one of each, got {list(headline.shape)}"
         )
+    arguments.function("best", best, "a function such as np.max")
     for point in points:
         if not isinstance(point, Mapping):
             raise TypeError(f"points must be dicts, got {point!r} among them")
         taken = [name for name in point if name in _SUMMARY]
         if taken:
             raise ValueError(f"points must not have entries that summarize adds, got {taken}")
-    diverged = _diverged(history, accuracy)
+    diverged = _diverged(history, headline)
     return [
         {
             **point,
             "seeds": len(lost),
             "diverged": int(lost.sum()),
             **_moments("last", runs[~lost, -1]),
-            **_moments("best", runs[~lost].max(axis=1)),
+            **_moments("best", best(runs[~lost], axis=1)),
         }
-        for point, runs, lost in zip(points, accuracy, diverged, strict=True)
+        for point, runs, lost in zip(points, headline, diverged, strict=True)
     ]
 
 
-def _diverged(history: History, accuracy: np.ndarray) -> np.ndarray:
+def _diverged(history: History, headline: np.ndarray) -> np.ndarray:
     """Whether each run has diverged, `[H, S]`."""
-    lost = ~np.isfinite(accuracy[..., -1])
+    lost = ~np.isfinite(headline[..., -1])
     for losses in (history.loss, history.test.loss):
         lost = lost | ~np.isfinite(np.asarray(losses, np.float64)[..., -1])
     return lost | (np.asarray(history.non_finite_updates)[..., -1] > 0)

@@ -1,16 +1,17 @@
 """Sweeps: all points with all seeds in one compiled program, as whole runs or epoch by epoch.
 
-Axes come in this order: H hyper-parameter points, S seeds, then the axes of a run.
+Axes come in this order: H hyper-parameter points, S seeds, then the axes of a run. Points that are
+sharded over H, and keys that are sharded over S, stay so: each device trains its own runs.
 """
 
 import functools
-import operator
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
 
 from stbp_jax import arguments
 from stbp_jax.core import Array, PyTree
@@ -21,6 +22,15 @@ from stbp_jax.sweeps.arguments import (
     check_states,
     count_points,
     seed_sets,
+)
+from stbp_jax.sweeps.placement import (
+    check_chunk,
+    entry,
+    on_auto_axes,
+    placed,
+    placement,
+    running,
+    take,
 )
 from stbp_jax.training import (
     Batch,
@@ -33,7 +43,7 @@ from stbp_jax.training import (
     make_train,
     num_updates,
 )
-from stbp_jax.training.run import one_ahead
+from stbp_jax.training.host import one_ahead
 
 
 def sweep(
@@ -59,14 +69,15 @@ def sweep(
       train: `(key, hparams, train_set, test_set) -> (state, history)`, such as `make_train` makes.
       keys: `[S]`, one key for each seed.
       points: hyper-parameters, each leaf an array `[H, ...]`.
-      train_set: tuple of arrays, shared by all runs or with an axis of seeds.
-      test_set: tuple of arrays, shared by all runs or with an axis of seeds.
+      train_set: as `train` takes it, shared by all runs or with an axis of seeds.
+      test_set: as `train` takes it, shared by all runs or with an axis of seeds.
       sets_axis: axis of seeds in every array of both sets, as in `in_axes` of `jax.vmap`: 0 if each
         seed has its own sets, `[S, N, ...]`; None if all runs share the sets.
       chunk: the largest number of points that run at once, to limit memory; None runs all points.
+        It is a multiple of the number of devices over which the points are sharded.
 
     Returns:
-      The histories, each leaf `[H, S, ...]`.
+      The histories, each leaf `[H, S, ...]`, on the devices of the points and keys.
 
     Raises:
       TypeError, ValueError: as in `train`, for each point and for the sets, before anything is
@@ -77,10 +88,67 @@ def sweep(
         `chunk` is below 1.
     """
     chunk = _checked(train, keys, points, (train_set, test_set), sets_axis, chunk)
+    where = placement(points, keys)
+    run = _run_of(train, keys, (train_set, test_set), sets_axis)
+    return placed(_in_chunks(run, chunk, where, points), where)
+
+
+def sweep_chunks(
+    train: Callable[[Array, PyTree, Any, Any], tuple[Any, PyTree]],
+    keys: Array,
+    points: PyTree,
+    train_set: Any,
+    test_set: Any,
+    *,
+    chunk: int,
+    sets_axis: int | None = None,
+) -> Iterator[PyTree]:
+    """Runs a sweep, and yields the histories of some points as soon as their runs end.
+
+    It is the form of `sweep` for long sweeps: results can be stored before the last run ends. All
+    chunks share one program. The call checks all arguments itself, before the first chunk is
+    requested.
+
+    Args:
+      train: as in `sweep`.
+      keys: as in `sweep`.
+      points: as in `sweep`.
+      train_set: as in `sweep`.
+      test_set: as in `sweep`.
+      chunk: the number of points that run at once; the last chunk may have fewer.
+      sets_axis: as in `sweep`.
+
+    Returns:
+      An iterator over the histories of `chunk` points each, in order, each leaf `[chunk, S, ...]`.
+
+    Raises:
+      TypeError, ValueError: as in `sweep`.
+
+    >>> train = lambda key, hparams, *sets: (None, 2 * hparams["a"])
+    >>> keys, points = jax.random.split(jax.random.key(0), 1), {"a": jnp.arange(3.0)}
+    >>> sets = (np.zeros(1), np.zeros(1)), (np.zeros(1), np.zeros(1))
+    >>> [part.ravel().tolist() for part in sweep_chunks(train, keys, points, *sets, chunk=2)]
+    [[0.0, 2.0], [4.0]]
+    """
+    chunk = _checked(train, keys, points, (train_set, test_set), sets_axis, chunk)
+    where = placement(points, keys)
+    run = _run_of(train, keys, (train_set, test_set), sets_axis)
+
+    def parts() -> Iterator[PyTree]:
+        for part in _chunks(run, chunk, where, points):
+            yield jax.block_until_ready(part)
+
+    return parts()
+
+
+def _run_of(
+    train: Callable[..., Any], keys: Array, sets: tuple[Any, Any], sets_axis: int | None
+) -> Callable[[PyTree], PyTree]:
+    """`points -> histories`, compiled for these keys and sets."""
     kept = isinstance(train, Hashable)
     cells = (_histories if kept else _histories.__wrapped__)(train, sets_axis)
-    train_set, test_set = jax.device_put((tuple(train_set), tuple(test_set)))
-    return _in_chunks(lambda points: cells(keys, points, train_set, test_set), chunk, points)
+    keys, sets = on_auto_axes((keys, jax.device_put(tuple((*data,) for data in sets))))
+    return lambda points: cells(keys, points, *sets)
 
 
 # jit caches programs by the function object, so the same function must be reused.
@@ -139,31 +207,29 @@ def sweep_epochs(
     if states is not None:
         own = seed_sets(sets, sets_axis, 0)[0]
         updates = num_updates(config, own) // config.epochs
-        fresh = jax.eval_shape(
-            lambda: init_state(build, config, keys[0], jax.tree.map(_first, points), own)
-        )
+        one = entry(keys, 0), entry(points, 0)
+        fresh = jax.eval_shape(lambda: init_state(build, config, *one, own))
         first = check_states(states, fresh, (count_points(points), len(keys)), updates)
     start, epoch = _shared_cells(build, config, sets_axis)
     remaining = config.epochs - first
+    where = placement(points, keys)
+    keys, points, states = on_auto_axes((keys, points, states))
 
     def epochs(states: TrainState | None) -> Iterator[tuple[TrainState, History]]:
-        train_set, test_set = jax.device_put(tuple((*data,) for data in sets))
+        train_set, test_set = on_auto_axes(jax.device_put(tuple((*data,) for data in sets)))
         if states is None:
-            states = _in_chunks(lambda points: start(keys, points, train_set), chunk, points)
+            states = _in_chunks(lambda points: start(keys, points, train_set), chunk, where, points)
         for _ in range(remaining):
             states, history = _in_chunks(
                 lambda points, states: epoch(keys, points, states, train_set, test_set),
                 chunk,
+                where,
                 points,
-                states,
+                on_auto_axes(states),
             )
-            yield states, history
+            yield placed((states, history), where)
 
     return one_ahead(epochs(states))
-
-
-def _first(leaf: Any) -> Any:
-    return leaf[0]
 
 
 def _checked(
@@ -179,10 +245,11 @@ def _checked(
     check_keys(keys)
     check_sets(sets, sets_axis, len(keys))
     chunk = count if chunk is None else min(arguments.count("chunk", chunk), count)
+    check_chunk(chunk, placement(points, keys))
     for s in range(1 if sets_axis is None else len(keys)):
         # All points are checked with the first seed's sets, the other sets with the first point.
-        some = points if s == 0 else jax.tree.map(lambda leaf: leaf[:1], points)
-        check_points(train, keys[s], some, count if s == 0 else 1, seed_sets(sets, sets_axis, s))
+        own = seed_sets(sets, sets_axis, s)
+        check_points(train, entry(keys, s), points, count if s == 0 else 1, own)
     return chunk
 
 
@@ -207,14 +274,30 @@ def _shared_cells(
     )
 
 
-def _in_chunks(run: Callable[..., PyTree], chunk: int, *cells: PyTree) -> PyTree:
-    """`run(*cells)` for `chunk` points at a time; all leaves have the leading axis H."""
+def _chunks(
+    run: Callable[..., PyTree], chunk: int, where: NamedSharding | None, *cells: PyTree
+) -> Iterator[PyTree]:
+    """`run(*cells)` for `chunk` points after another; all leaves have the leading axis H."""
     count = len(jax.tree.leaves(cells)[0])
-    if chunk == count:
-        return run(*cells)
-    parts = []
+    cells = on_auto_axes(cells)
     for first in range(0, count, chunk):
         # Repeats of the last point fill the last chunk, so that all chunks share one program.
         indices = np.minimum(np.arange(first, first + chunk), count - 1)
-        parts.append(run(*jax.tree.map(operator.itemgetter(indices), cells)))
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:count], *parts)
+        left = min(chunk, count - first)
+        with running(where):
+            part = run(*(cells if chunk == count else take(cells, indices)))
+            if left < chunk:
+                part = jax.tree.map(lambda leaf, left=left: leaf[:left], part)
+        yield part if left < chunk else placed(part, where)
+
+
+def _in_chunks(
+    run: Callable[..., PyTree], chunk: int, where: NamedSharding | None, *cells: PyTree
+) -> PyTree:
+    """`run(*cells)` for `chunk` points at a time, with the results in one."""
+    parts = list(_chunks(run, chunk, where, *cells))
+    if len(parts) == 1:
+        return parts[0]
+    with running(where):
+        parts = on_auto_axes(parts)
+        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)

@@ -8,7 +8,7 @@ from jax import lax
 
 from stbp_jax import arguments
 from stbp_jax.core import Array, Params
-from stbp_jax.training.datasets import check_pair
+from stbp_jax.training.datasets import parts_of
 from stbp_jax.training.pipeline import Batch, LossFn, check_function
 
 
@@ -19,14 +19,14 @@ def adversarial(loss_fn: LossFn, *, epsilon: Any, share: Any = 0.5) -> LossFn:
 
     One backward pass through time gives ∂L/∂w and ∂L/∂x at x, and a second pass gives ∂L/∂w at x',
     so an update costs two passes at any share. Both passes draw the same numbers from `key` and use
-    the same labels. x' is a constant: no gradient crosses its computation. The encoding must pass
+    the same targets. x' is a constant: no gradient crosses its computation. The encoding must pass
     gradients, as `constant` does. Through random or packed spikes ∂L/∂x is 0, and images are not
     moved. With a share of 1, a network may learn to resist only this single step (Wong et al.
     2020).
 
     Args:
-      loss_fn: `(params, key, (images [B, ...], labels [B])) -> (scalar loss, report)`, with float
-        parameters, and images as uint8 or floats in [0, 1].
+      loss_fn: `(params, key, (images [B, ...], targets)) -> (scalar loss, report)`, with float
+        parameters, and images as uint8 or floats in [0, 1]; the batch may have weights too.
       epsilon: the distance ε that each pixel is moved, in units of the full range; a scalar of at
         least 0, may be traced.
       share: the share of the moved images in the loss; a scalar in [0, 1], may be traced.
@@ -37,7 +37,7 @@ def adversarial(loss_fn: LossFn, *, epsilon: Any, share: Any = 0.5) -> LossFn:
 
     Raises:
       TypeError: `loss_fn` is not callable, or `epsilon` or `share` is not a float. The returned
-        loss raises it if the batch is not a pair or the images have a wrong dtype.
+        loss raises it if the batch is not a tuple or the images are no array of such a dtype.
       ValueError: `epsilon` is negative or not finite, `share` is outside [0, 1], or one of them is
         not a scalar. The returned loss raises it if images are outside [0, 1]; in a compiled update
         the pixels are not known, and the moved images are clipped.
@@ -60,13 +60,14 @@ def adversarial(loss_fn: LossFn, *, epsilon: Any, share: Any = 0.5) -> LossFn:
     check_function("loss_fn", loss_fn)
 
     def mixed(params: Params, key: Array, batch: Batch) -> tuple[Array, Any]:
-        images, labels = check_pair("batch", batch)
-        arguments.images("images", images)
+        parts_of("batch", batch)
+        images, *others = batch
+        arguments.images("images", arguments.array("images", images))
         if jnp.result_type(images) == jnp.uint8:
             images = jnp.asarray(images, jnp.result_type(float)) / 255
 
         def loss_at(params: Params, images: Array) -> tuple[Array, Any]:
-            return loss_fn(params, key, (images, labels))
+            return loss_fn(params, key, (images, *others))
 
         both = jax.value_and_grad(loss_at, argnums=(0, 1), has_aux=True)
         (plain, report), (slope, against) = both(lax.stop_gradient(params), images)

@@ -1,6 +1,6 @@
 """The types of a training run: `Pipeline`, `TrainConfig` and `TrainState`, with their checks.
 
-Data flows one way: images, augmentation (in training only), encoding, network, readout, loss. A
+Data flows one way: inputs, augmentation (in training only), encoding, network, readout, loss. A
 `Build` function makes the pipeline from hyper-parameters, which may be traced.
 """
 
@@ -8,44 +8,71 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
 from stbp_jax import arguments
 from stbp_jax.core import Array, Layer, Params, PyTree
+from stbp_jax.metrics import correct
 from stbp_jax.reprs import record_text
 
-Batch = tuple[Any, Any]
-"""`(images [N, ...], labels [N])`."""
+Batch = tuple[Any, ...]
+"""`(inputs, targets)` or `(inputs, targets, weights [N])`, pytrees whose leaves lead with N."""
 
 LossFn = Callable[[Params, Array, PyTree], tuple[Array, PyTree]]
 """`(params, key, batch) -> (scalar loss, report)`."""
 
+Metric = tuple[str, Callable[[Any, Any], Array]]
+"""A name, and `(scores, targets) -> [B]`, or `[T, B]` for targets at every step."""
+
+ACCURACY: tuple[Metric, ...] = (("accuracy", correct),)
+
 
 class Pipeline(NamedTuple):
-    """The functions from images to loss, and the optimizer.
+    """The functions from inputs to loss, and the optimizer.
+
+    Inputs and targets are pytrees of arrays that lead with B. Range checks are those of the encoder
+    and of the loss.
 
     Attributes:
-      encode: `(key, images [B, ...]) -> xs [T, B, ...]`.
+      encode: `(key, inputs) -> xs [T, B, ...]`.
       network: a `Layer`.
-      readout: `outs [T, B, C] -> scores [B, C]`.
-      loss: `(scores [B, C], labels [B]) -> [B]`.
-      optimizer: a `GradientTransformation` of optax.
-      augment: `(key, images [B, ...]) -> images`, applied before encoding to training images and
-        never to test images. None for no augmentation.
+      readout: `outs [T, B, C] -> scores [B, C]`, or `[T, B, C]` (`readouts.identity`).
+      loss: `(scores, targets) -> [B]`; or `[T, B]`, of which the mean over the steps of each
+        example is taken.
+      optimizer: a `GradientTransformation` of optax. Its update also gets `value`, `grad` and
+        `value_fn`, which `optax.polyak_sgd`, `optax.contrib.reduce_on_plateau` and `optax.lbfgs`
+        need.
+      augment: `(key, inputs) -> inputs`, applied before encoding to training inputs and never to
+        test inputs. None for no augmentation.
       objective: `LossFn -> LossFn`, makes the training loss from the mean loss of a batch, for
-        example `functools.partial(adversarial, epsilon=0.1)`. Its report stays the accuracy. None
-        for the mean loss itself.
+        example `functools.partial(adversarial, epsilon=0.1)`. Its report stays that of the metrics.
+        None for the mean loss itself.
+      metrics: pairs of a name and `(scores, targets) -> [B]` or `[T, B]`; the first is the
+        headline. The default is the accuracy of a classifier; `()` for none.
+      mask: `inputs -> [T, B]` bool, whether a step belongs to the example: sequences of different
+        lengths. Padding follows the example's last step. Padded steps change no score, loss,
+        statistic or gradient, whatever they hold. The readout and the auxiliary loss take the
+        argument `mask=`. None for sequences of equal lengths.
+      auxiliary_loss: `(states, targets) -> [B]` or `[T, B]`, which training adds to the loss.
+        `states` are those of all layers after every step, as `record` returns them: training then
+        runs step by step, and `truncated` and `chunked` do nothing. None for none.
+      eval_params: `(opt_state, params) -> params` for evaluation, such as
+        `optax.contrib.schedule_free_eval_params`, or the moving average that an optimizer keeps.
+        None for the parameters themselves.
     """
 
-    encode: Callable[[Array, Array], Array]
+    encode: Callable[[Array, Any], Array]
     network: Layer
-    readout: Callable[[Array], Array]
-    loss: Callable[[Array, Array], Array]
+    readout: Callable[..., Any]
+    loss: Callable[[Any, Any], Array]
     optimizer: optax.GradientTransformation
-    augment: Callable[[Array, Array], Array] | None = None
+    augment: Callable[[Array, Any], Any] | None = None
     objective: Callable[[LossFn], LossFn] | None = None
+    metrics: tuple[Metric, ...] = ACCURACY
+    mask: Callable[[Any], Array] | None = None
+    auxiliary_loss: Callable[..., Array] | None = None
+    eval_params: Callable[[Any, Params], Params] | None = None
 
     def __repr__(self) -> str:
         """The fields, with functions by their names."""
@@ -61,13 +88,17 @@ class TrainConfig(NamedTuple):
 
     Attributes:
       epochs: passes over the training set.
-      batch_size: examples in an update. Each epoch skips the examples that do not fill a batch.
+      batch_size: examples in an update. Each epoch skips the examples that do not fill a batch. An
+        iterator of batches has its own sizes.
       eval_batch_size: examples in an evaluation batch; it affects only memory and speed.
+      updates_per_epoch: updates in an epoch; None for a pass over the training set. An iterator of
+        batches needs it.
     """
 
     epochs: int
     batch_size: int = 100
     eval_batch_size: int = 500
+    updates_per_epoch: int | None = None
 
 
 class TrainState(NamedTuple):
@@ -106,18 +137,33 @@ def check_pipeline(pipeline: Any) -> Pipeline:
     Raises:
       TypeError: `pipeline` is not a `Pipeline`, or a field has a wrong type; the message names the
         field.
+      ValueError: two metrics have the same name.
     """
     if not isinstance(pipeline, Pipeline):
         raise TypeError(f"pipeline must be a Pipeline, got {type(pipeline).__name__}")
     for name in ("encode", "readout", "loss"):
         check_function(name, getattr(pipeline, name))
-    for name in ("augment", "objective"):
+    for name in ("augment", "objective", "mask", "auxiliary_loss", "eval_params"):
         if getattr(pipeline, name) is not None:
             check_function(name, getattr(pipeline, name))
     if not isinstance(pipeline.network, Layer):
         raise TypeError(f"network must be a Layer, got {type(pipeline.network).__name__}")
     check_optimizer(pipeline.optimizer)
+    check_metrics(pipeline.metrics)
     return pipeline
+
+
+def check_metrics(metrics: Any) -> None:
+    """Raises unless the metrics are a tuple of pairs of a name and a function."""
+    if not isinstance(metrics, tuple):
+        raise TypeError(f"metrics must be a tuple of pairs (name, function), got {metrics!r}")
+    for pair in metrics:
+        if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str)):
+            raise TypeError(f"metrics must be pairs (name, function), got {pair!r} among them")
+        check_function(f"metric {pair[0]}", pair[1])
+    names = [name for name, _ in metrics]
+    if len(set(names)) < len(names):
+        raise ValueError(f"metrics must have different names, got {names}")
 
 
 def check_optimizer(optimizer: Any) -> None:
@@ -139,7 +185,10 @@ def check_config(config: Any) -> TrainConfig:
     """
     if not isinstance(config, TrainConfig):
         raise TypeError(f"config must be a TrainConfig, got {type(config).__name__}")
-    return TrainConfig(**{name: arguments.count(name, n) for name, n in config._asdict().items()})
+    sizes = config._asdict()
+    if config.updates_per_epoch is None:
+        del sizes["updates_per_epoch"]
+    return TrainConfig(**{name: arguments.count(name, n) for name, n in sizes.items()})
 
 
 def build_pipeline(build: Build, hparams: PyTree, num_updates: int) -> Pipeline:
@@ -160,18 +209,3 @@ def build_pipeline(build: Build, hparams: PyTree, num_updates: int) -> Pipeline:
     if not isinstance(pipeline, Pipeline):
         raise TypeError(f"build must return a Pipeline, got {type(pipeline).__name__}")
     return check_pipeline(pipeline)
-
-
-def mean_loss(pipeline: Pipeline, scores: Array, labels: Array) -> Array:
-    """The mean of the pipeline's loss over a batch.
-
-    Raises:
-      ValueError: the loss does not have shape `[B]`; a shape `[B, C]` would give another mean.
-    """
-    losses = pipeline.loss(scores, labels)
-    if jnp.shape(losses) != scores.shape[:1]:
-        raise ValueError(
-            f"loss must return one number for each example, [{scores.shape[0]}], "
-            f"got {list(jnp.shape(losses))}"
-        )
-    return jnp.mean(losses)

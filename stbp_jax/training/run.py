@@ -1,22 +1,21 @@
-"""Training runs: as one pure function, one epoch at a time, or as an iterator on the host.
+"""Training runs as pure functions: a whole run, or one epoch at a time.
 
 Each epoch shuffles the training set, encodes on the device, makes one update per batch, and then
 evaluates the test set. The random numbers of update n depend only on the run's key and on n, so a
 run that is resumed from a `TrainState` equals the run without a stop.
 """
 
-import functools
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from stbp_jax import arguments, meshes
 from stbp_jax.core import Array, PyTree
-from stbp_jax.training.datasets import check_form, check_numbers, check_pair
+from stbp_jax.training.datasets import as_arrays, check_form, check_values, naming
 from stbp_jax.training.evaluation import evaluate_unchecked
-from stbp_jax.training.history import History
+from stbp_jax.training.history import Evaluation, History
 from stbp_jax.training.pipeline import (
     Batch,
     Build,
@@ -29,14 +28,23 @@ from stbp_jax.training.pipeline import (
 )
 from stbp_jax.training.update import loss_of, make_watched_step
 
-T = TypeVar("T")
+Measured = tuple[Array, PyTree, Array]  # loss, metrics, and whether all numbers are finite
 
 
-class _Parts(NamedTuple):
-    """The functions of a run, without checks of their arguments."""
+class Parts(NamedTuple):
+    """The functions of a run, without checks of their arguments.
+
+    Attributes:
+      start: `(key, hparams, train_set) -> state`; a batch serves as the set.
+      epoch: `(key, hparams, state, train_set, test_set) -> (state, history)`.
+      update: `(hparams, state, batch) -> (state, (loss, metrics, finite))`.
+      test: `(key, hparams, state, test_set) -> Evaluation`.
+    """
 
     start: Callable[[Array, PyTree, Batch], TrainState]
     epoch: Callable[[Array, PyTree, TrainState, Batch, Batch], tuple[TrainState, History]]
+    update: Callable[[PyTree, TrainState, Batch], tuple[TrainState, Measured]]
+    test: Callable[[Array, PyTree, TrainState, Batch], Evaluation]
 
 
 def init_state(
@@ -49,7 +57,7 @@ def init_state(
       config: as in `make_train`.
       key: random key of the run.
       hparams: hyper-parameters of the run.
-      train_set: images and labels.
+      train_set: inputs, targets, and weights if any; for a run on an iterator, one batch.
 
     Returns:
       A `TrainState` with the initial parameters and `step` 0.
@@ -57,9 +65,10 @@ def init_state(
     Raises:
       TypeError, ValueError: as in `make_train`.
     """
-    config = _checked(build, config)
-    _check_run(build, config, key, hparams, {"train_set": train_set})
-    return _parts(build, config).start(key, hparams, train_set)
+    config = checked(build, config)
+    name = "train_set" if config.updates_per_epoch is None else "batch"
+    check_run(build, config, key, hparams, {name: train_set})
+    return parts_of_run(build, config).start(key, hparams, train_set)
 
 
 def make_epoch(
@@ -80,21 +89,22 @@ def make_epoch(
       TypeError, ValueError: as in `make_train`. `epoch` also raises them if `state` belongs to a
         run with other sizes.
     """
-    config = _checked(build, config)
-    parts = _parts(build, config)
+    config = checked(build, config)
+    parts = parts_of_run(build, config)
 
     def epoch(
         key: Array, hparams: PyTree, state: TrainState, train_set: Batch, test_set: Batch
     ) -> tuple[TrainState, History]:
         sets = {"train_set": train_set, "test_set": test_set}
-        fresh = _check_run(build, config, key, hparams, sets)
-        _check_state(state, fresh)
+        fresh = check_run(build, config, key, hparams, sets)
+        check_state(state, fresh)
         return parts.epoch(key, hparams, state, train_set, test_set)
 
     return epoch
 
 
-def _parts(build: Build, config: TrainConfig) -> _Parts:
+def parts_of_run(build: Build, config: TrainConfig) -> Parts:
+    """The functions of a run, for a checked config."""
     batch_size = config.batch_size
 
     def start(key: Array, hparams: PyTree, train_set: Batch) -> TrainState:
@@ -104,42 +114,59 @@ def _parts(build: Build, config: TrainConfig) -> _Parts:
     def epoch(
         key: Array, hparams: PyTree, state: TrainState, train_set: Batch, test_set: Batch
     ) -> tuple[TrainState, History]:
-        _, _, key_shuffle, key_test = jax.random.split(key, 4)
-        images, labels = map(jnp.asarray, train_set)
+        key_shuffle = jax.random.split(key, 4)[2]
+        train_set = as_arrays(train_set)
         pipeline = build(hparams, num_updates(config, train_set))
-        updates = images.shape[0] // batch_size
+        count = len(jax.tree.leaves(train_set)[0])
+        updates = updates_per_epoch(config, count)
         order = jax.random.permutation(
-            jax.random.fold_in(key_shuffle, state.step // updates), images.shape[0]
+            jax.random.fold_in(key_shuffle, state.step // updates), count
         )[: updates * batch_size]
         step = make_watched_step(loss_of(pipeline), pipeline.optimizer)
 
-        def update(
-            state: TrainState, indices: Array
-        ) -> tuple[TrainState, tuple[Array, Array, Array]]:
-            return step(state, (meshes.take(images, indices), meshes.take(labels, indices)))
+        def update(state: TrainState, indices: Array) -> tuple[TrainState, Measured]:
+            return step(state, jax.tree.map(lambda x: meshes.take(x, indices), train_set))
 
-        state, (losses, accuracies, finite) = meshes.scan(
+        state, (losses, metrics, finite) = meshes.scan(
             update, state, order.reshape(updates, batch_size)
-        )
-        test_images, test_labels = map(jnp.asarray, test_set)
-        found = evaluate_unchecked(
-            pipeline, state.params, key_test, test_images, test_labels, config.eval_batch_size
         )
         return state, History(
             loss=jnp.mean(losses),
-            train_accuracy=jnp.mean(accuracies),
-            test=found,
+            metrics=jax.tree.map(jnp.mean, metrics),
+            test=_tested(pipeline, config, key, state, test_set),
             non_finite_updates=jnp.sum(~finite, dtype=jnp.int32),
         )
 
-    return _Parts(start, epoch)
+    def update(hparams: PyTree, state: TrainState, batch: Batch) -> tuple[TrainState, Measured]:
+        pipeline = build(hparams, num_updates(config, batch))
+        return make_watched_step(loss_of(pipeline), pipeline.optimizer)(state, as_arrays(batch))
+
+    def test(key: Array, hparams: PyTree, state: TrainState, test_set: Batch) -> Evaluation:
+        pipeline = build(hparams, num_updates(config, test_set))
+        return _tested(pipeline, config, key, state, test_set)
+
+    return Parts(start, epoch, update, test)
 
 
-def _start(pipeline: Pipeline, key: Array, images: Array, batch_size: int) -> TrainState:
+def _tested(
+    pipeline: Pipeline, config: TrainConfig, key: Array, state: TrainState, test_set: Batch
+) -> Evaluation:
+    """The evaluation of the test set, with the parameters for evaluation."""
+    params = state.params
+    if pipeline.eval_params is not None:
+        params = pipeline.eval_params(state.opt_state, params)
+    key_test = jax.random.split(key, 4)[3]
+    found = evaluate_unchecked(pipeline, params, key_test, test_set, config.eval_batch_size)
+    return found._replace(unit_rates=())
+
+
+def _start(pipeline: Pipeline, key: Array, inputs: Any, batch_size: int) -> TrainState:
     key_init, key_updates, _, _ = jax.random.split(key, 4)
-    batch = jax.ShapeDtypeStruct((batch_size, *images.shape[1:]), images.dtype)
+    batch = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct((batch_size, *x.shape[1:]), x.dtype), inputs
+    )
     xs = jax.eval_shape(pipeline.encode, key, batch)
-    params, _ = pipeline.network.init(key_init, xs.shape[2:])
+    params, _ = pipeline.network.init(key_init, jax.tree.map(lambda x: x.shape[2:], xs))
     return TrainState(params, pipeline.optimizer.init(params), key_updates, jnp.int32(0))
 
 
@@ -159,10 +186,11 @@ def make_train(
       config: the static sizes of the run.
 
     Returns:
-      `train(key, hparams, train_set, test_set) -> (TrainState, History)`; a set is
-      `(images [N, ...] uint8, float in [0, 1] or packed events (uint32), labels [N] integers)`.
-      The attribute `train.check`, `(hparams, train_set) -> None`, computes nothing and raises the
-      error that `build` raises for these hyper-parameters; `sweep` calls it for every point.
+      `train(key, hparams, train_set, test_set) -> (TrainState, History)`; a set is `(inputs,
+      targets)` or `(inputs, targets, weights [N])`: pytrees of arrays `[N, ...]`, such as images
+      and labels. The attribute `train.check`, `(hparams, train_set) -> None`, computes nothing and
+      raises the error that `build` raises for these hyper-parameters; `sweep` calls it for every
+      point.
 
     Raises:
       TypeError, ValueError: `config` does not consist of integers of at least 1. `train` raises
@@ -170,8 +198,8 @@ def make_train(
         `Pipeline` has a wrong type, or the sets do not fit the network, the batch size or each
         other.
     """
-    config = _checked(build, config)
-    parts = _parts(build, config)
+    config = checked(build, config)
+    parts = parts_of_run(build, config)
 
     def train(
         key: Array, hparams: PyTree, train_set: Batch, test_set: Batch
@@ -180,7 +208,7 @@ def make_train(
             return parts.epoch(key, hparams, state, train_set, test_set)
 
         sets = {"train_set": train_set, "test_set": test_set}
-        _check_run(build, config, key, hparams, sets)
+        check_run(build, config, key, hparams, sets)
         state = parts.start(key, hparams, train_set)
         return meshes.scan(epoch, state, length=config.epochs)
 
@@ -191,111 +219,35 @@ def make_train(
     return train
 
 
-def train_epochs(
-    build: Build,
-    config: TrainConfig,
-    key: Array,
-    hparams: PyTree,
-    train_set: Batch,
-    test_set: Batch,
-    *,
-    state: TrainState | None = None,
-) -> Iterator[tuple[TrainState, History]]:
-    """Runs the training of `make_train` from the host, with one compiled call per epoch.
-
-    This form serves progress bars and checkpoints. Each epoch is dispatched before the results of
-    the previous epoch are yielded, so the device does not wait. All runs with the same `build` and
-    `config` share one compiled program. Buffers are not donated, so every yielded state stays
-    readable. Images stay on the device in their own dtype, such as uint8. The call checks all
-    arguments itself, before the first epoch is requested.
-
-    Args:
-      build: as in `make_train`.
-      config: as in `make_train`.
-      key: random key of the run.
-      hparams: hyper-parameters of the run.
-      train_set: images and labels.
-      test_set: images and labels.
-      state: the state to resume from, yielded by an earlier call with the same arguments; None
-        starts at the first epoch.
-
-    Returns:
-      An iterator over `(state, history)` after each epoch; the history's leaves have no axis E.
-
-    Raises:
-      TypeError, ValueError: as in `make_train`, or `state` belongs to a run with other sizes. The
-        errors come before anything is computed.
-    """
-    config = _checked(build, config)
-    sets = {"train_set": train_set, "test_set": test_set}
-    fresh = _check_run(build, config, key, hparams, sets)
-    updates = len(train_set[0]) // config.batch_size
-    first = 0
-    if state is not None:
-        _check_state(state, fresh)
-        first, left = divmod(int(state.step), updates)
-        if left or first < 0:
-            raise ValueError(
-                f"state must come from the end of an epoch of {updates} updates, got {state.step} "
-                "updates: another batch_size or training set?"
-            )
-    remaining = config.epochs - first
-    parts = _shared_parts(build, config)
-    return one_ahead(_epochs(parts, key, hparams, (train_set, test_set), state, remaining))
-
-
-def _epochs(
-    parts: _Parts,
-    key: Array,
-    hparams: PyTree,
-    sets: tuple[Batch, Batch],
-    state: TrainState | None,
-    remaining: int,
-) -> Iterator[tuple[TrainState, History]]:
-    sets = jax.device_put(tuple((*data,) for data in sets))
-    if state is None:
-        state = parts.start(key, hparams, sets[0])
-    epoch = jax.jit(parts.epoch)
-    for _ in range(remaining):
-        state, history = epoch(key, hparams, state, *sets)
-        yield state, history
-
-
-def one_ahead(items: Iterator[T]) -> Iterator[T]:
-    """Yields each item after the next one is made, so the device works while the host reads."""
-    pending: list[T] = []
-    for item in items:
-        yield from pending
-        pending = [item]
-    yield from pending
-
-
-# jit caches programs by the function object, so the same functions must be reused.
-_shared_parts = functools.lru_cache(maxsize=8)(_parts)
-
-
-def num_updates(config: TrainConfig, train_set: Batch) -> int:
-    """The number of updates in a whole run: epochs ⌊N / batch_size⌋.
+def num_updates(config: TrainConfig, train_set: Any) -> int:
+    """The number of updates in a whole run: epochs ⌊N / batch_size⌋, or epochs updates_per_epoch.
 
     Args:
       config: the static sizes of the run.
-      train_set: images `[N, ...]` and labels `[N]`.
+      train_set: inputs `[N, ...]`, targets, and weights if any; it is not read if the config has
+        `updates_per_epoch`.
 
     Returns:
       A Python integer.
 
     Raises:
-      TypeError, ValueError: `train_set` is not a pair, or is smaller than a batch.
+      TypeError, ValueError: `train_set` is not a set of arrays, or is smaller than a batch.
     """
-    images, labels = check_pair("train_set", train_set)
-    check_form(images, labels, of="train_set ", least=config.batch_size)
-    return config.epochs * (len(images) // config.batch_size)
+    if config.updates_per_epoch is not None:
+        return config.epochs * config.updates_per_epoch
+    count = check_form("train_set", train_set, least=config.batch_size)
+    return config.epochs * updates_per_epoch(config, count)
+
+
+def updates_per_epoch(config: TrainConfig, count: int) -> int:
+    """The number of updates in an epoch on a training set of `count` examples."""
+    return config.updates_per_epoch or count // config.batch_size
 
 
 # Checks -------------------------------------------------------------------------------------------
 
 
-def _checked(build: Any, config: Any) -> TrainConfig:
+def checked(build: Any, config: Any) -> TrainConfig:
     """Checks `build` and `config`, and returns the config with Python integers."""
     check_function("build", build)
     try:
@@ -305,7 +257,7 @@ def _checked(build: Any, config: Any) -> TrainConfig:
     return check_config(config)
 
 
-def _check_run(
+def check_run(
     build: Build, config: TrainConfig, key: Array, hparams: PyTree, sets: dict[str, Batch]
 ) -> TrainState:
     """Checks the arguments of a run without computing anything.
@@ -315,26 +267,27 @@ def _check_run(
       config: as in `make_train`.
       key: random key of the run.
       hparams: hyper-parameters of the run.
-      sets: the sets by name; `train_set` is required.
+      sets: the sets by name: the training set first, or a batch with the name "batch".
 
     Returns:
       The shapes and dtypes of the initial state.
     """
     arguments.key("key", key)
-    sizes = {"train_set": config.batch_size, "test_set": config.eval_batch_size}
+    needed = {"train_set": config.batch_size * (config.updates_per_epoch or 1)}
     for name, data in sets.items():
-        least = config.batch_size if name == "train_set" else 1
-        check_form(*check_pair(name, data), of=f"{name} ", least=least)
-    train_set = sets["train_set"]
-    pipeline = build_pipeline(build, hparams, num_updates(config, train_set))
+        check_form(name, data, least=needed.get(name, 1))
+    first = next(iter(sets.values()))
+    pipeline = build_pipeline(build, hparams, num_updates(config, first))
     loss_of(pipeline)  # the objective checks its own numbers
-    fresh = jax.eval_shape(lambda: _start(pipeline, key, train_set[0], config.batch_size))
-    for name, (images, labels) in sets.items():
-        check_numbers(pipeline, fresh.params, images, labels, batch_size=sizes[name], of=f"{name} ")
+    with naming(next(iter(sets))):
+        fresh = jax.eval_shape(lambda: _start(pipeline, key, first[0], config.batch_size))
+    for name, data in sets.items():
+        size = config.eval_batch_size if name == "test_set" else config.batch_size
+        check_values(name, pipeline, fresh.params, data, batch_size=size)
     return fresh
 
 
-def _check_state(state: Any, fresh: TrainState) -> None:
+def check_state(state: Any, fresh: TrainState) -> None:
     """Raises if a state has the parameters or the optimizer of another run."""
     if not isinstance(state, TrainState):
         raise TypeError(f"state must be a TrainState, got {type(state).__name__}")

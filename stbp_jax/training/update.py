@@ -2,13 +2,26 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from stbp_jax import core
 from stbp_jax.core import Array, Params, PyTree
-from stbp_jax.metrics import accuracy
+from stbp_jax.training.datasets import parts_of
+from stbp_jax.training.forward import (
+    Steps,
+    loss_and_metrics,
+    mean,
+    only,
+    per_example,
+    recorded,
+    rest,
+    scores_of,
+    steps_of,
+)
 from stbp_jax.training.pipeline import (
     Batch,
     LossFn,
@@ -16,7 +29,7 @@ from stbp_jax.training.pipeline import (
     TrainState,
     check_function,
     check_optimizer,
-    mean_loss,
+    check_pipeline,
 )
 
 
@@ -26,8 +39,9 @@ def make_train_step(
     """Makes one update as a `lax.scan` body.
 
     Args:
-      loss_fn: `(params, key, batch) -> (scalar loss, report)`.
-      optimizer: a `GradientTransformation` of optax.
+      loss_fn: `(params, key, batch) -> (scalar loss, report)`, such as `loss_of(pipeline)`.
+      optimizer: a `GradientTransformation` of optax. Its update also gets `value` and `grad`, the
+        loss and its gradient, and `value_fn`, the loss as a function of the parameters.
 
     Returns:
       `step(state, batch) -> (state, (loss, report))`.
@@ -59,6 +73,7 @@ def make_watched_step(
     """`make_train_step` with a third output `finite`: whether the update has finite numbers."""
     check_function("loss_fn", loss_fn)
     check_optimizer(optimizer)
+    update = optax.with_extra_args_support(optimizer).update
 
     def step(state: TrainState, batch: PyTree) -> tuple[TrainState, tuple[Array, PyTree, Array]]:
         if not isinstance(state, TrainState):
@@ -66,7 +81,14 @@ def make_watched_step(
         key = jax.random.fold_in(state.key, state.step)
         value_and_grad = jax.value_and_grad(loss_fn, has_aux=True)
         (loss, report), grads = value_and_grad(state.params, key, batch)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        updates, opt_state = update(
+            grads,
+            state.opt_state,
+            state.params,
+            value=loss,
+            grad=grads,
+            value_fn=lambda params: loss_fn(params, key, batch)[0],
+        )
         params = optax.apply_updates(state.params, updates)
         # An infinite learning rate shows only in the parameters.
         finite = _all_finite((loss, grads, params))
@@ -81,19 +103,60 @@ def _all_finite(tree: PyTree) -> Array:
 
 
 def loss_of(pipeline: Pipeline) -> LossFn:
-    """The training loss of a pipeline, for `make_train_step`; its report is the accuracy."""
+    """The training loss of a pipeline, for `make_train_step` and for own loops.
 
-    def loss_fn(params: Params, key: Array, batch: Batch) -> tuple[Array, Array]:
-        images, labels = batch
+    The loss is the mean over the batch, weighted if the batch has weights, as `objective` makes it.
+    The key serves the augmentation, the encoding and the layers. Shapes are checked; numbers are
+    checked if they are concrete.
+
+    Args:
+      pipeline: a `Pipeline`.
+
+    Returns:
+      `(params, key, batch) -> (scalar loss, metrics)`. A batch is `(inputs, targets)` or `(inputs,
+      targets, weights)`; the metrics are a dict from their names to scalars.
+
+    Raises:
+      TypeError: `pipeline` is not a `Pipeline`, or a field has a wrong type.
+
+    >>> from stbp_jax import constant, cross_entropy, dense, lif, rate
+    >>> encode = lambda key, images: constant(images, 5)
+    >>> pipeline = Pipeline(encode, dense(3, lif()), rate, cross_entropy, optax.sgd(0.1))
+    >>> params, _ = pipeline.network.init(jax.random.key(0), (4,))
+    >>> batch = jnp.zeros((2, 4)), jnp.array([0, 2])
+    >>> loss, metrics = loss_of(pipeline)(params, jax.random.key(1), batch)
+    >>> round(float(loss), 3), float(metrics["accuracy"])
+    (1.099, 0.5)
+    """
+    check_pipeline(pipeline)
+
+    def loss_fn(params: Params, key: Array, batch: Batch) -> tuple[Array, PyTree]:
+        inputs, targets, weights = parts_of("batch", batch)
         key_encode, key_layers, key_augment = jax.random.split(key, 3)
         if pipeline.augment is not None:
-            images = pipeline.augment(key_augment, images)
-        xs = pipeline.encode(key_encode, images)
-        state, _ = pipeline.network.initial_state(params, xs.shape[1:], key=key_layers)
-        _, outs = pipeline.network.unroll(params, state, xs)
-        scores = pipeline.readout(outs)
-        return mean_loss(pipeline, scores, labels), accuracy(scores, labels)
+            inputs = pipeline.augment(key_augment, inputs)
+        xs = pipeline.encode(key_encode, inputs)
+        steps = steps_of(pipeline, inputs, weights, xs)
+        xs = only(xs, steps.own)
+        state = rest(pipeline, params, xs, key_layers)
+        if pipeline.auxiliary_loss is None:
+            _, outs = core.unroll_layer(pipeline.network, params, state, xs)
+        else:
+            states, outs = recorded(pipeline, params, state, xs)
+        scores = scores_of(pipeline, outs, steps)
+        losses, metrics = loss_and_metrics(pipeline, scores, targets, weights, steps)
+        if pipeline.auxiliary_loss is not None:
+            losses = losses + _auxiliary(pipeline, states, targets, steps)
+        return mean(losses, weights), metrics
 
     if pipeline.objective is None:
         return loss_fn
     return check_function("the result of objective", pipeline.objective(loss_fn))
+
+
+def _auxiliary(pipeline: Pipeline, states: PyTree, targets: Any, steps: Steps) -> Array:
+    """The auxiliary loss of each example."""
+    loss: Any = pipeline.auxiliary_loss
+    states = only(states, steps.own)
+    values = loss(states, targets) if steps.mask is None else loss(states, targets, mask=steps.mask)
+    return per_example("auxiliary_loss", values, steps)

@@ -170,4 +170,4 @@ def test_a_run_takes_recordings_as_its_training_set():
 
     train = sj.make_train(build, sj.TrainConfig(epochs=8, batch_size=10))
     _, history = train(jax.random.key(0), (), train_set, train_set)
-    assert history.test.accuracy[-1] == 1
+    assert history.test.metrics["accuracy"][-1] == 1

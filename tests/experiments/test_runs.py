@@ -152,7 +152,7 @@ def test_a_silent_layer_is_named(job, tmp_path):
     [
         ({"decay": 1.5}, "decay must be between 0 and 1, got 1.5"),
         ({"num_steps": 0}, "num_steps must be at least 1, got 0"),
-        ({"batch_size": 5000}, "train_set images must have shape"),
+        ({"batch_size": 5000}, "train_set inputs must have shape"),
         ({"width": 0.0}, "width must be positive"),
         ({"validation": 100}, "data.validation must be from 0 to 99, fewer than the training"),
         ({"validation": -1}, "data.validation must be from 0"),

@@ -69,7 +69,7 @@ def test_records_without_constants_and_traced_ones_are_short():
     pipeline = sj.Pipeline(sj.bernoulli, sj.dense(3), sj.rate, sj.cross_entropy, optax.adam(0.1))
     assert repr(pipeline) == (
         "Pipeline(encode=bernoulli, network=dense(3), readout=rate, loss=cross_entropy, "
-        "optimizer=GradientTransformationExtraArgs(...))"
+        "optimizer=GradientTransformationExtraArgs(...), metrics=((accuracy, correct)))"
     )
     seen = []
     jax.jit(lambda decay: seen.append(repr(sj.leaky_integrator(decay=decay))))(0.5)

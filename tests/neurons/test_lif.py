@@ -98,6 +98,21 @@ def test_a_spike_sees_its_own_step_and_resets_the_next() -> None:
     np.testing.assert_array_equal(outs, [0, 1, 0, 0, 1])
 
 
+def test_a_bias_is_no_shift_of_the_threshold() -> None:
+    """Equation (4) adds the bias at every step: under leak it sums to b / (1 - decay)."""
+    bias, decay, currents = 0.25, 0.5, jnp.full((4, 1, 1), 0.5)
+
+    def spikes(threshold: float, currents: jax.Array) -> list[float]:
+        neuron = sj.lif(decay=decay, threshold=threshold)
+        state = neuron.initial_state((1, 1), jnp.float32)
+        return neuron.unroll((), state, currents)[1].ravel().tolist()
+
+    # The membrane is .5, .75, .875, ... without the bias, and .75, 1.125 with it.
+    assert spikes(1.125, currents + bias) == [0, 1, 0, 1]
+    assert spikes(1.125 - bias, currents) == [0, 0, 1, 0]
+    assert spikes(0.75, currents[:1] + bias) == spikes(0.75 - bias, currents[:1]) == [1]
+
+
 def test_in_window_is_half_the_fwhm_each_way() -> None:
     for surrogate in (sj.rectangular(0.5), sj.polynomial(16.0), sj.matched(sj.gaussian, 0.5)):
         neuron = sj.lif(threshold=0.75, surrogate=surrogate)

@@ -348,6 +348,6 @@ def test_running_readouts_of_integers_and_of_very_long_streams():
         assert peaks.ravel().tolist() == [0, 1]
         _, rates = rate.unroll((), rate.initial_state((1, 1), dtype), outs)
         assert rates.ravel().tolist() == [0, 0.5]
-    state = jnp.full((1, 1), 2.0**30), jnp.int32(2**31 - 1)
+    state = jnp.full((1, 1), 2.0**30), jnp.full((1,), 2**31 - 1, jnp.int32)
     _, scores = rate.step((), state, jnp.zeros((1, 1)))
     assert scores.item() == 0.5

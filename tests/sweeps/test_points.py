@@ -30,8 +30,9 @@ KEYS = jax.random.split(jax.random.key(0), 3)
 
 def history(accuracy):
     zeros = np.zeros(np.shape(accuracy))
-    test = Evaluation(zeros, np.asarray(accuracy), zeros, zeros, zeros, zeros)
-    return History(zeros, zeros, test, zeros)
+    metrics = {"accuracy": np.asarray(accuracy)}
+    test = Evaluation(zeros, metrics, zeros, zeros, zeros, zeros)
+    return History(zeros, metrics, test, zeros)
 
 
 # Every point is checked ---------------------------------------------------------------------------
@@ -137,8 +138,8 @@ def test_a_wrapper_is_not_asked_about_hyper_parameters_of_its_own():
 
 def test_sets_of_a_jitted_run_are_known_too():
     images, labels = EIGHT
-    for bad, name in (((images * 255, labels), "images"), ((images, labels + 1), "labels")):
-        with refused(ValueError, f"test_set {name} must"):
+    for bad, name in (((images * 255, labels), "images"), ((images, labels + 1), "targets")):
+        with refused(ValueError, f"test_set: {name} must"):
             sweep(jax.jit(SWEPT), KEYS, points_of(width=[1.0]), EIGHT, bad)
 
 
@@ -160,7 +161,11 @@ def test_sets_of_a_jitted_run_are_known_too():
         ({"points": {"n": np.array([1e39])}}, ValueError, "float32 can hold, got .*1e.39"),
         ({"train_set": {"images": 1}}, TypeError, "train_set must be a tuple .* got dict"),
         ({"test_set": EIGHT[0]}, TypeError, "test_set must be a tuple of arrays, got ndarray"),
-        ({"test_set": EIGHT[:1]}, ValueError, r"test_set must be a pair .* got 1 parts"),
+        (
+            {"test_set": EIGHT[:1]},
+            ValueError,
+            r"test_set must be \(inputs, targets\) or .* got 1 parts",
+        ),
     ],
 )
 def test_arguments_of_run(change, error, message):
@@ -253,15 +258,17 @@ def test_runs_that_diverge_are_counted_and_left_out_of_means():
     assert all(np.isnan(third[name]) for name in ("last_mean", "last_sd", "best_mean", "best_sd"))
 
 
-@pytest.mark.parametrize("name", ["loss", "test.loss", "test.accuracy"])
+@pytest.mark.parametrize("name", ["loss", "test.loss", "test.metrics"])
 def test_a_last_number_that_is_not_finite_is_divergence(name):
     values = np.zeros((1, 1, 2))
     values[0, 0, 1] = np.inf
     found = history(np.zeros((1, 1, 2)))
     if name == "loss":
         found = found._replace(loss=values)
+    elif name == "test.loss":
+        found = found._replace(test=found.test._replace(loss=values))
     else:
-        found = found._replace(test=found.test._replace(**{name.split(".")[1]: values}))
+        found = found._replace(test=found.test._replace(metrics={"accuracy": values}))
     (line,) = summarize(found, [{}])
     assert line["diverged"] == 1
     assert np.isnan(line["last_mean"])

@@ -28,7 +28,7 @@ from stbp_jax import (
     summarize,
     sweep,
 )
-from stbp_jax.sweeps import sweep_epochs
+from stbp_jax.sweeps import sweep_chunks, sweep_epochs
 from stbp_jax.training import Evaluation, History
 
 WIDTHS = [0.05, 0.2, 0.5, 2.0]
@@ -117,6 +117,37 @@ def test_run_has_points_then_seeds_whatever_the_chunk(chunk):
             expected = row["a"] * 10 + row["b"] + jax.random.uniform(KEYS[s]) + 4 + np.arange(2)
             np.testing.assert_allclose(value["value"][h, s], expected, rtol=1e-6)
             assert value["a"][h, s] == row["a"]
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 6, 100])
+def test_chunks_come_as_they_end(chunk):
+    points, _ = grid(a=[1, 2, 3], b=[0.1, 0.2])
+    calls = []
+
+    def counted(key, hparams, *sets):
+        jax.debug.callback(lambda a: calls.append(float(a)), hparams["a"])
+        return line(key, hparams, *sets)
+
+    parts = []
+    for part in sweep_chunks(counted, KEYS, points, *SETS, chunk=chunk):
+        jax.effects_barrier()
+        parts.append(part)
+        begun = min(chunk, 6) * len(parts)  # the last point fills the last chunk
+        assert len(calls) == begun
+    assert [len(part["a"]) for part in parts] == [
+        min(chunk, 6 - first) for first in range(0, 6, chunk)
+    ]
+    whole = sweep(line, KEYS, points, *SETS)
+    jax.tree.map(
+        np.testing.assert_array_equal, jax.tree.map(lambda *x: np.concatenate(x), *parts), whole
+    )
+
+
+def test_chunks_are_checked_at_the_call():
+    with pytest.raises(ValueError, match="chunk must be at least 1, got 0"):
+        sweep_chunks(line, KEYS, grid(a=[1], b=[1])[0], *SETS, chunk=0)
+    with pytest.raises(TypeError, match="train must be callable, got None"):
+        sweep_chunks(None, KEYS, grid(a=[1], b=[1])[0], *SETS, chunk=1)
 
 
 @pytest.mark.parametrize("chunk", [None, 4])
@@ -214,6 +245,60 @@ def test_each_seed_may_have_its_own_sets(x64):
         close(jax.tree.map(lambda leaf, s=s: leaf[1, s], whole), history)
 
 
+# Schedules whose peak is a hyper-parameter -------------------------------------------------------
+
+
+def warm_up(peak, num_updates):
+    """A schedule of optax with the peak 1, times the peak, which may be traced.
+
+    `optax.warmup_cosine_decay_schedule` compares its peak to 0, which a traced number does not
+    allow.
+    """
+    unit = optax.warmup_cosine_decay_schedule(0.0, 1.0, 2, num_updates, end_value=0.1)
+    return optax.sgd(lambda step: peak * unit(step))
+
+
+def injected(peak, num_updates):
+    """The learning rate is a part of the optimizer's state, where a run may change it."""
+    return optax.inject_hyperparams(optax.sgd)(learning_rate=peak)
+
+
+def cosine(peak, num_updates):
+    """Many schedules of optax only multiply by their peak."""
+    return optax.sgd(optax.cosine_decay_schedule(peak, num_updates))
+
+
+BY_HAND = {
+    warm_up: lambda peak, n: optax.sgd(
+        optax.warmup_cosine_decay_schedule(0.0, peak, 2, n, end_value=0.1 * peak)
+    ),
+    injected: lambda peak, n: optax.sgd(peak),
+    cosine: lambda peak, n: optax.sgd(optax.cosine_decay_schedule(peak, n)),
+}
+
+
+@pytest.mark.parametrize(
+    "optimizer", [warm_up, *(pytest.param(f, marks=pytest.mark.heavy) for f in (injected, cosine))]
+)
+def test_a_schedule_of_a_traced_peak(optimizer, x64):
+    peaks = [0.05, 0.2, 1.0]
+
+    def build_of(optimizer):
+        def build(hparams, num_updates):
+            pipeline = small({"width": 0.5}, num_updates)
+            return pipeline._replace(optimizer=optimizer(hparams["peak"], num_updates))
+
+        return build
+
+    points, _ = grid(peak=peaks)
+    swept = sweep(make_train(build_of(optimizer), SMALL[1]), KEYS[:1], points, *few(0))
+    lone = make_train(build_of(BY_HAND[optimizer]), SMALL[1])
+    for h, peak in enumerate(peaks):  # concrete: closed over, not traced
+        run = jax.jit(lambda key, *sets, peak=peak: lone(key, {"peak": peak}, *sets)[1])
+        close(jax.tree.map(lambda x, h=h: x[h, 0], swept), run(KEYS[0], *few(0)))
+    assert np.unique(swept.loss[:, 0, -1]).size == 3
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -255,8 +340,9 @@ def test_grid_takes_any_numbers():
 
 def history(accuracy):
     zeros = np.zeros(np.shape(accuracy))
-    test = Evaluation(zeros, np.asarray(accuracy), zeros, zeros, zeros, zeros)
-    return History(zeros, zeros, test, zeros)
+    metrics = {"accuracy": np.asarray(accuracy)}
+    test = Evaluation(zeros, metrics, zeros, zeros, zeros, zeros)
+    return History(zeros, metrics, test, zeros)
 
 
 def test_summary_by_hand():
@@ -281,7 +367,7 @@ def test_summary_of_one_seed_has_no_deviation():
     assert np.isnan(line["best_sd"])
 
 
-@pytest.mark.parametrize("name", ["images", "labels"])
+@pytest.mark.parametrize("name", ["images", "targets"])
 def test_run_refuses_bad_sets_before_it_compiles(name):
     # Inside the compiled program the values are unknown.
     from stbp_jax import (
@@ -306,5 +392,5 @@ def test_run_refuses_bad_sets_before_it_compiles(name):
         )
 
     train = make_train(build, TrainConfig(epochs=1, batch_size=4))
-    with pytest.raises(ValueError, match=f"train_set {name} must"):
+    with pytest.raises(ValueError, match=f"train_set: {name} must"):
         sweep(train, KEYS, {"lr": np.ones(2, np.float32)}, bad, (images, labels))

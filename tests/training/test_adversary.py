@@ -100,8 +100,10 @@ def test_a_run_may_be_swept_over_epsilon_and_learns_to_withstand():
     sweep = jax.jit(jax.vmap(run(against), (None, 0, None, None)))
     states, history = sweep(KEY, epsilons, train, test)
     state, alone = jax.jit(run(plain))(KEY, 0.0, train, test)
-    np.testing.assert_allclose(history.test.accuracy[0], alone.test.accuracy, atol=0.01)
-    assert (history.test.accuracy[:, -1] > 0.85).all()
+    np.testing.assert_allclose(
+        history.test.metrics["accuracy"][0], alone.test.metrics["accuracy"], atol=0.01
+    )
+    assert (history.test.metrics["accuracy"][:, -1] > 0.85).all()
 
     pipeline = build(plain, 0.0, 1)
 
@@ -115,7 +117,7 @@ def test_a_run_may_be_swept_over_epsilon_and_learns_to_withstand():
         jax.vmap(sj.training.adversarial(right, epsilon=0.1, share=1.0), (0, None, None))
     )
     losses, rights = attacked(states.params, KEY, test)
-    np.testing.assert_allclose(rights, history.test.accuracy[:, -1], atol=0.005)
+    np.testing.assert_allclose(rights, history.test.metrics["accuracy"][:, -1], atol=0.005)
     assert (losses > 1.5 * history.test.loss[:, -1]).all()  # moved images are harder
     assert losses[1] < 0.8 * losses[0]  # and less so for a network trained on moved images
 
@@ -147,7 +149,7 @@ def test_bad_arguments():
     with pytest.raises(TypeError, match="loss_fn must be callable, got None"):
         sj.training.adversarial(None, epsilon=0.1)
     for batch in (KERNEL, {"images": KERNEL}):
-        with pytest.raises(TypeError, match=r"batch must be a pair \(images, labels\), got"):
+        with pytest.raises(TypeError, match=r"batch must be \(inputs, targets\) or .*, got"):
             sj.training.adversarial(linear, epsilon=0.1)(KERNEL, KEY, batch)
     with pytest.raises(ValueError, match="images must be finite and in .*got values from 0 to 255"):
         sj.training.adversarial(linear, epsilon=0.1)(KERNEL, KEY, (255 * np.eye(4, 6), LABELS))

@@ -38,6 +38,12 @@ from tests.training.small_run import (
         ("optimizer", optax.adam, "optimizer must be a GradientTransformation of optax, got <func"),
         ("augment", True, "augment must be callable, got True"),
         ("objective", 0.1, "objective must be callable, got 0.1"),
+        ("metrics", sj.metrics.correct, "metrics must be a tuple of pairs (name, function), got"),
+        ("metrics", (sj.metrics.correct,), "metrics must be pairs (name, function), got <func"),
+        ("metrics", (("accuracy", None),), "metric accuracy must be callable, got None"),
+        ("mask", np.ones(3, bool), "mask must be callable, got array"),
+        ("auxiliary_loss", 0.1, "auxiliary_loss must be callable, got 0.1"),
+        ("eval_params", {}, "eval_params must be callable, got {}"),
     ],
 )
 def test_fields_of_a_pipeline(field, bad, message):
@@ -133,7 +139,9 @@ def test_losses_that_are_not_one_for_each_example(loss, message):
 
 def test_scores_of_another_rank():
     broken = PIPELINE._replace(readout=lambda outs: outs)
-    with expects(ValueError, "scores must have shape [B, C], got [2, 50, 3]"):
+    with expects(
+        ValueError, "targets must have shape [2, 50], one for each step", "need a readout"
+    ):
         sj.evaluate(broken, PARAMS, KEY, *SET, batch_size=50)
 
 

@@ -41,6 +41,7 @@ from stbp_jax.training import History, init_state, make_epoch, make_train_step
 KEY = jax.random.key(3)
 HPARAMS = {"width": 0.2, "decay": 0.5, "threshold": 0.3, "learning_rate": 5e-3}
 CONFIG = TrainConfig(epochs=4, batch_size=20, eval_batch_size=16)
+STATISTICS = ("firing_rate", "silent_fraction", "in_window", "operations")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -144,7 +145,7 @@ def test_overfits_sixteen_samples(digits):
         _, history = train(KEY, HPARAMS, few, few)
     assert float(history.loss[0]) > 0.3
     assert float(history.loss[-1]) < 0.02
-    assert float(history.test.accuracy[-1]) == 1.0
+    assert float(history.test.metrics["accuracy"][-1]) == 1.0
 
 
 def test_a_network_without_spiking_layers_trains(digits):
@@ -159,9 +160,9 @@ def test_a_network_without_spiking_layers_trains(digits):
 
     few = tuple(x[:16] for x in digits[0])
     _, history = jax.jit(make_train(ann, TrainConfig(40, 16)))(KEY, {}, few, few)
-    assert float(history.test.accuracy[-1]) == 1.0
-    for leaf in history.test[2:]:
-        assert leaf.shape == (40, 0)
+    assert float(history.test.metrics["accuracy"][-1]) == 1.0
+    for name in STATISTICS:
+        assert getattr(history.test, name).shape == (40, 0)
 
 
 def test_a_train_step_is_an_update_of_the_optimizer():
@@ -189,12 +190,13 @@ def test_a_train_step_is_an_update_of_the_optimizer():
 def test_history_shapes(whole):
     state, history = whole
     assert isinstance(history, History)
-    leaves = history._asdict() | history.test._asdict()
-    del leaves["test"]
-    for name, leaf in leaves.items():
-        per_layer = name in ("firing_rate", "silent_fraction", "in_window", "operations")
+    for path, leaf in jax.tree.leaves_with_path(history):
+        name = jax.tree_util.keystr(path)
+        per_layer = name.removeprefix(".test.") in STATISTICS
         assert leaf.shape == ((4, 2) if per_layer else (4,)), name
         assert np.all(np.isfinite(leaf)), name
+    assert list(history.metrics) == list(history.test.metrics) == ["accuracy"]
+    assert history.headline is history.metrics["accuracy"]
     assert int(state.step) == 4 * (70 // 20)
     assert state.step.dtype == jnp.int32
 
@@ -215,9 +217,9 @@ def test_history_is_what_the_network_does(digits):
 
     history, before, scores, stats = run()
     assert_close(history.loss, half_squared_error(before, train_set[1]).mean(), rtol=1e-9)
-    assert_close(history.train_accuracy, accuracy(before, train_set[1]), rtol=1e-6)
+    assert_close(history.metrics["accuracy"], accuracy(before, train_set[1]), rtol=1e-6)
     assert_close(history.test.loss, half_squared_error(scores, test_set[1]).mean(), rtol=1e-9)
-    assert_close(history.test.accuracy, accuracy(scores, test_set[1]), rtol=1e-6)
+    assert_close(history.test.metrics["accuracy"], accuracy(scores, test_set[1]), rtol=1e-6)
     for i, layer in enumerate(stats):
         assert_close(history.test.firing_rate[i], layer.firing_rate.mean(), rtol=1e-5)
         assert_close(history.test.silent_fraction[i], jnp.mean(layer.firing_rate == 0), rtol=1e-5)
@@ -240,7 +242,7 @@ def test_evaluation_batches_change_nothing(digits):
 
 def test_test_draws_are_the_same_in_every_epoch(train, digits):
     _, history = train(KEY, HPARAMS | {"learning_rate": 0.0}, *digits)
-    for leaf in map(np.asarray, history.test):
+    for leaf in map(np.asarray, jax.tree.leaves(history.test)):
         np.testing.assert_array_equal(leaf, np.broadcast_to(leaf[0], leaf.shape))
     assert len(set(np.asarray(history.loss).tolist())) == 4  # training draws are fresh ones
 
