@@ -77,7 +77,8 @@ class LayerStats(NamedTuple):
     """Statistics of one spiking layer over a batch of examples.
 
     An unknown number is NaN. A layer without statistics has the entry `MISSING`, which is all NaN,
-    so that the entries of the other layers keep their places.
+    so that the entries of the other layers keep their places. `jax_debug_nans` refuses these NaN as
+    it refuses all others.
 
     Attributes:
       firing_rate: `[*units]`, spikes per step of each unit, mean over T and B.
@@ -203,7 +204,20 @@ def float_dtype(state: State, xs: Array) -> Any:
     for leaf in jax.tree.leaves(state):
         if jnp.issubdtype(leaf.dtype, jnp.inexact):
             return leaf.dtype
-    return jnp.result_type(xs, float)
+    floats = jnp.issubdtype(xs.dtype, jnp.inexact)
+    return jnp.result_type(xs) if floats else jnp.result_type(float)
+
+
+def wide_dtype(dtype: Any) -> Any:
+    """The dtype of sums: the given float dtype if it has 32 bits or more, else float32.
+
+    Unlike `jnp.promote_types` it works under strict dtype promotion too.
+
+    >>> wide_dtype(jnp.bfloat16) == wide_dtype(jnp.uint8) == jnp.float32
+    True
+    """
+    wide = jnp.issubdtype(dtype, jnp.inexact) and jnp.dtype(dtype).itemsize >= 4
+    return jnp.dtype(dtype) if wide else jnp.dtype(jnp.float32)
 
 
 def make_neuron(

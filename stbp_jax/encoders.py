@@ -174,7 +174,7 @@ def latency(images: Any, num_steps: int, *, dtype: Any = None) -> Array:
     times = jnp.round((1 - values) * (num_steps - 1)).astype(jnp.int32)
     dtype = jnp.result_type(float) if dtype is None else dtype
     fires = jax.nn.one_hot(times, num_steps, dtype=dtype, axis=0)
-    return fires * (values > 0)[None]
+    return fires * (values > 0).astype(dtype)[None]
 
 
 def pack(spikes: Any) -> Array:

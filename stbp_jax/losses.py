@@ -68,6 +68,8 @@ def half_squared_error(scores: Array, targets: Any) -> Array:
             f"[{scores.shape[0]}], got {list(targets.shape)}"
         )
     arguments.array("targets", targets)
+    if not jnp.issubdtype(targets.dtype, jnp.floating):
+        targets = jnp.asarray(targets, scores.dtype)
     return 0.5 * jnp.sum((targets - scores) ** 2, axis=-1)
 
 

@@ -37,7 +37,8 @@ def accuracy(scores: Array, labels: Any) -> Array:
     _check_not_empty("scores", scores)
     labels = arguments.listed("labels", labels)
     arguments.labels("labels", labels, batch=scores.shape[0], classes=scores.shape[1])
-    right = jnp.argmax(scores, axis=-1) == jnp.asarray(labels)
+    best = jnp.argmax(scores, axis=-1)
+    right = best == jnp.asarray(labels).astype(best.dtype)
     if jnp.issubdtype(scores.dtype, jnp.floating):
         right &= ~jnp.any(jnp.isnan(scores), axis=-1)
     return jnp.mean(right, dtype=jnp.float32)
@@ -128,7 +129,7 @@ def synaptic_operations(spikes: Array, fan_out: Any) -> Array:
         )
     if jnp.ndim(fan_out):
         fan_out = jnp.asarray(fan_out)[None, None]
-    weighted = (spikes != 0) * jnp.asarray(fan_out, jnp.float32)
+    weighted = (spikes != 0).astype(jnp.float32) * jnp.asarray(fan_out, jnp.float32)
     if jnp.issubdtype(spikes.dtype, jnp.floating):
         weighted = jnp.where(jnp.isnan(spikes), jnp.nan, weighted)
     return jnp.sum(weighted, axis=(0, *range(2, weighted.ndim)))

@@ -51,7 +51,9 @@ def _mean(outs: Array, mask: Array | None) -> Array:
         return jnp.mean(outs, axis=0)
     steps = arguments.steps_of("mask", mask, outs)
     total = jnp.sum(jnp.where(steps, outs, 0), axis=0)
-    return total / jnp.sum(steps, axis=0, dtype=jnp.result_type(total, float))
+    floats = jnp.issubdtype(total.dtype, jnp.floating)
+    dtype = total.dtype if floats else jnp.result_type(float)
+    return total.astype(dtype) / jnp.sum(steps, axis=0, dtype=dtype)
 
 
 def first_spike(spikes: Array, *, mask: Array | None = None) -> Array:

@@ -30,7 +30,7 @@ from flax import struct
 
 from stbp_jax import arguments, reprs
 from stbp_jax.closures import no_gradient, opened
-from stbp_jax.core import Array, Probe
+from stbp_jax.core import Array, Probe, wide_dtype
 
 
 class Family(NamedTuple):
@@ -140,7 +140,7 @@ class Surrogate:
     def antiderivative(self, v: Array) -> Array:
         """Return ∫ h from -∞ to `v`, a smooth approximation of the spike."""
         v = jnp.asarray(v)
-        wide = v.astype(jnp.promote_types(v.dtype, jnp.float32))  # 16 bits lose the tails
+        wide = v.astype(wide_dtype(v.dtype))  # 16 bits lose the tails
         return self.family.antiderivative(wide, self._width_in(wide.dtype)).astype(v.dtype)
 
     def _width_in(self, dtype: Any) -> Any:

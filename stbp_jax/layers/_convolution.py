@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from stbp_jax import arguments
-from stbp_jax.core import Array
+from stbp_jax.core import Array, wide_dtype
 
 
 def convolve(x: Array, kernel: Array, padding: str) -> Array:
@@ -95,7 +95,7 @@ def banded(x: Array, kernel: Array, padding: str) -> Array:
     blocks = tiles + -(-(kw - 1) // tile)
 
     # In bfloat16, the gradients' sums over tiles would be rounded at each addition.
-    x, kernel = (a.astype(jnp.promote_types(dtype, jnp.float32)) for a in (x, kernel))
+    x, kernel = (a.astype(wide_dtype(dtype)) for a in (x, kernel))
     beyond = blocks * tile - width - left
     x = jnp.pad(x, ((0, 0), (top, bottom), (left, beyond), (0, 0)))
     x = x.reshape((batch, height + top + bottom, blocks, tile * channels))

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from stbp_jax import arguments
-from stbp_jax.core import Array
+from stbp_jax.core import Array, wide_dtype
 
 Matmul = Callable[[Array, Array], Array]
 """`(x [B, in], kernel [in, out]) -> [B, out]` in the kernel's dtype."""
@@ -147,7 +147,7 @@ def _event_driven(x: Array, kernel: Array) -> Array:
             after = words[jnp.minimum(at, count - 1)]
             return at, jnp.where(word == 0, after, word), total
 
-        wide = jnp.promote_types(kernel.dtype, jnp.float32)  # bfloat16 sums of ones stop at 256
+        wide = wide_dtype(kernel.dtype)  # bfloat16 sums of ones stop at 256
         start = jnp.int32(0), words[0], jnp.zeros(kernel.shape[1], wide)
         total = jax.lax.while_loop(lambda carried: carried[0] < count, add, start)[2]
         return total.astype(kernel.dtype)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from stbp_jax import arguments, core
 from stbp_jax.core import Array, Layer, LayerStats, Params, Shape, State
+from stbp_jax.layers._dtypes import float_type
 
 
 def serial(*layers: Layer) -> Layer:
@@ -120,19 +121,19 @@ def residual(layer: Layer) -> Layer:
         params: Params, state: State, x: Array, is_first: Array | None = None
     ) -> tuple[State, Array]:
         state, y = core.step_layer(layer, params, state, x, is_first)
-        return state, x + y
+        return state, _float(x) + y
 
     def unroll(
         params: Params, state: State, xs: Array, is_first: Array | None = None
     ) -> tuple[State, Array]:
         state, ys = core.unroll_layer(layer, params, state, xs, is_first)
-        return state, xs + ys
+        return state, _float(xs) + ys
 
     def unroll_with_stats(
         params: Params, state: State, xs: Array, is_first: Array | None = None
     ) -> tuple[State, Array, tuple[LayerStats, ...]]:
         state, ys, stats = core.unroll_with_stats(layer, params, state, xs, is_first)
-        return state, xs + ys, stats
+        return state, _float(xs) + ys, stats
 
     def named() -> dict[str, Any]:
         return {"layer": "residual", "inner": core.constants_of(layer)}
@@ -217,6 +218,11 @@ def concatenate(*layers: Layer) -> Layer:
         return {"layer": "concatenate", "layers": [core.constants_of(layer) for layer in layers]}
 
     return Layer(init, initial_state, step, unroll, unroll_with_stats, named)
+
+
+def _float(x: Array) -> Array:
+    """Integers and bools as floats, which strict dtype promotion adds to outputs."""
+    return jnp.asarray(x, float_type(x))
 
 
 def _no_stats(run: Callable[..., tuple[State, Array]]) -> Callable[..., tuple[Any, ...]]:

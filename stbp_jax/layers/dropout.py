@@ -43,13 +43,17 @@ def dropout(rate: Any) -> Layer:
         if key is None:
             return (), shape
         arguments.key("key", key)
-        kept = jax.random.bernoulli(key, 1 - rate, shape)
-        return kept / (1 - jnp.asarray(rate, jnp.result_type(float))), shape
+        dtype = jnp.result_type(float)
+        kept = jax.random.bernoulli(key, 1 - rate, shape).astype(dtype)
+        return kept / (1 - jnp.asarray(rate, dtype)), shape
 
     def masked(state: State, x: Array) -> Array:
         arguments.array("dropout: inputs", x)
         arguments.batch("state", state, len(x))
-        return x if isinstance(state, tuple) else x * state.astype(float_type(x))
+        if isinstance(state, tuple):
+            return x
+        dtype = float_type(x)
+        return jnp.asarray(x, dtype) * state.astype(dtype)
 
     def step(
         params: Params, state: State, x: Array, is_first: Array | None = None

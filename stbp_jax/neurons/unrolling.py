@@ -17,7 +17,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from stbp_jax import arguments
 from stbp_jax.closures import no_gradient, opened
-from stbp_jax.core import Array, restart_where
+from stbp_jax.core import Array, restart_where, wide_dtype
 from stbp_jax.reprs import record_text
 
 # The `checkpoint_name` of what the backward pass stores, for policies of `jax.checkpoint`.
@@ -282,9 +282,7 @@ def _backward(
         future, total = future_of(state, t + 1, eps, total)
         return leave(future, t, total, stack)
 
-    zero = jax.tree.map(
-        lambda c: jnp.zeros(c.shape, jnp.promote_types(c.dtype, jnp.float32)), given
-    )
+    zero = jax.tree.map(lambda c: jnp.zeros(c.shape, wide_dtype(c.dtype)), given)
     stack = spikes_bar if single else jnp.zeros_like(spikes_bar)
     final = leave(last_bar, steps - 1, zero, stack)
     eps, total, currents_bar = lax.fori_loop(1, steps, step, final)
