@@ -38,7 +38,7 @@ def evaluate(
       key: random key of the input spikes.
       images: `[N, ...]`, uint8, floats in [0, 1], or packed events (uint32).
       labels: `[N]`, integers.
-      batch_size: examples in a batch; it affects only memory and speed.
+      batch_size: examples in a batch, for memory and speed; another size draws other spikes.
 
     Returns:
       An `Evaluation`.

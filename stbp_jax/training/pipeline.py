@@ -63,7 +63,8 @@ class TrainConfig(NamedTuple):
     Attributes:
       epochs: passes over the training set.
       batch_size: examples in an update. Each epoch skips the examples that do not fill a batch.
-      eval_batch_size: examples in an evaluation batch; it affects only memory and speed.
+      eval_batch_size: examples in an evaluation batch, for memory and speed; another size draws
+        other spikes.
     """
 
     epochs: int
