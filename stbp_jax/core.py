@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jaxtyping import Float, Key, UInt32
 
 from stbp_jax import arguments, reprs
 
@@ -27,6 +28,15 @@ State = Any
 Shape = tuple[int, ...]
 Step = Callable[..., tuple[State, Array]]
 Unroll = Callable[..., tuple[State, Array]]
+
+AnyArray = jax.Array | np.ndarray
+"""An array of JAX, traced or not, or of NumPy."""
+
+KeyArray = Key[jax.Array, ""] | UInt32[AnyArray, "_"]
+"""One random key: typed, or old-style words."""
+
+Numbers = float | int | np.floating | Float[AnyArray, "*#units"]
+"""A number, or one for each unit; may be traced."""
 
 
 class Neuron(NamedTuple):
