@@ -10,12 +10,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.ndimage import map_coordinates
+from jaxtyping import Float, Shaped, UInt8
 
 from stbp_jax import arguments
-from stbp_jax.core import Array, wide_dtype
+from stbp_jax.core import AnyArray, Array, KeyArray, Numbers, wide_dtype
 
 
-def elastic(key: Array, images: Any, *, sigma: float = 4.0, alpha: float = 34.0) -> Array:
+def elastic(
+    key: KeyArray,
+    images: Float[AnyArray, "B height width *channels"]
+    | UInt8[AnyArray, "B height width *channels"],
+    *,
+    sigma: Numbers = 4.0,
+    alpha: Numbers = 34.0,
+) -> Shaped[Array, "B height width *channels"]:
     """Distorts each image by a smooth random displacement field.
 
         image'[p] = image[p + α (Gσ * n)[p]],  n uniform in [-1, 1] for each pixel and direction
@@ -70,7 +78,12 @@ def elastic(key: Array, images: Any, *, sigma: float = 4.0, alpha: float = 34.0)
     return moved.astype(images.dtype)
 
 
-def horizontal_flip(key: Array, images: Any, *, probability: float = 0.5) -> Array:
+def horizontal_flip(
+    key: KeyArray,
+    images: Shaped[AnyArray, "B height width *channels"],
+    *,
+    probability: Numbers = 0.5,
+) -> Shaped[Array, "B height width *channels"]:
     """Mirrors each image left to right with a probability, for classes without handedness.
 
     Args:
