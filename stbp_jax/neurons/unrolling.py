@@ -14,10 +14,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
+from jaxtyping import Bool, Float, Real
 
 from stbp_jax import arguments
 from stbp_jax.closures import no_gradient, opened
-from stbp_jax.core import Array, restart_where, wide_dtype
+from stbp_jax.core import AnyArray, Array, restart_where, wide_dtype
 from stbp_jax.reprs import record_text
 
 # The `checkpoint_name` of what the backward pass stores, for policies of `jax.checkpoint`.
@@ -60,10 +61,10 @@ def unroll(
     dynamics: Dynamics,
     constants: Any,
     state: Any,
-    currents: Array,
-    is_first: Array | None = None,
+    currents: Real[AnyArray, "T B *units"],
+    is_first: Bool[AnyArray, "T B"] | None = None,
     rest: Any = None,
-) -> tuple[Any, Array]:
+) -> tuple[Any, Float[Array, "T B *units"]]:
     """Run all T steps from a state; the gradient is the recursion in `lif_unroll`.
 
     Args:
