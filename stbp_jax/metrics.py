@@ -3,16 +3,21 @@
 They measure a network; no training minimizes them.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float32, Integer, Real
 
 from stbp_jax import arguments
-from stbp_jax.core import Array
+from stbp_jax.core import AnyArray, Array, Numbers
 
 
-def accuracy(scores: Array, labels: Any) -> Array:
+def accuracy(
+    scores: Real[AnyArray, "B C"] | Bool[AnyArray, "B C"],
+    labels: Integer[AnyArray, " B"] | Sequence[Any],
+) -> Float32[Array, ""]:
     """Fraction of examples whose largest score is that of the label; the lowest class wins ties.
 
     An example with a NaN score counts as wrong.
@@ -50,7 +55,9 @@ def _check_not_empty(name: str, x: Any) -> None:
         raise ValueError(f"{name} must not be empty, got shape {list(x.shape)}")
 
 
-def firing_rate(spikes: Array) -> Array:
+def firing_rate(
+    spikes: Real[AnyArray, "*steps_and_units"] | Bool[AnyArray, "*steps_and_units"],
+) -> Float32[Array, ""]:
     """Spikes per unit and step: the mean of oᵗ over steps, examples and units.
 
     Args:
@@ -71,7 +78,9 @@ def firing_rate(spikes: Array) -> Array:
     return jnp.mean(spikes, dtype=jnp.float32)
 
 
-def silent_fraction(spikes: Array) -> Array:
+def silent_fraction(
+    spikes: Real[AnyArray, "T B *units"] | Bool[AnyArray, "T B *units"],
+) -> Float32[Array, ""]:
     """Fraction of units that never fire, at any step of any example.
 
     Args:
@@ -97,7 +106,10 @@ def silent_fraction(spikes: Array) -> Array:
     return jnp.where(jnp.any(jnp.isnan(spikes)), jnp.nan, silent)
 
 
-def synaptic_operations(spikes: Array, fan_out: Any) -> Array:
+def synaptic_operations(
+    spikes: Real[AnyArray, "T B *in"] | Bool[AnyArray, "T B *in"],
+    fan_out: Numbers | Real[AnyArray, "*#in"] | Bool[AnyArray, "*#in"],
+) -> Float32[Array, " B"]:
     """Synaptic operations (SOPs) of each example: Σₜ Σᵢ [oᵢᵗ ≠ 0] fan_outᵢ.
 
     Each operation is one addition. The same layer of the ANN baseline needs fan-in x units
