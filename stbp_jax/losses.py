@@ -3,14 +3,16 @@
 A readout (`readouts`) gives the scores. The caller takes the mean over examples.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Bool, Float, Integer, Real
 
 from stbp_jax import arguments
-from stbp_jax.core import Array
+from stbp_jax.core import AnyArray, Array, Numbers
 
 _HINT = "; outputs [T, B, C] need a readout first, such as rate(outs)"
 
@@ -29,7 +31,14 @@ def _check_floats(name: str, scores: Any) -> None:
         raise TypeError(f"{name} must be floats, got dtype {scores.dtype}")
 
 
-def half_squared_error(scores: Array, targets: Any) -> Array:
+Labels = Integer[AnyArray, " B"] | Sequence[Any]
+"""The class of each example."""
+
+
+def half_squared_error(
+    scores: Real[AnyArray, "B C"] | Bool[AnyArray, "B C"],
+    targets: Labels | Real[AnyArray, "B C"] | Bool[AnyArray, "B C"],
+) -> Float[Array, " B"]:
     """Half the squared distance to the target: 1/2 Σ_c (y_c - score_c)².
 
     Its mean over examples is the paper's loss. The mean over examples and classes of the squared
@@ -53,27 +62,27 @@ def half_squared_error(scores: Array, targets: Any) -> Array:
     Source: Wu et al. 2018, equation (9).
     """
     _check_scores("scores", scores)
-    targets = arguments.listed("targets", targets)
+    wanted = arguments.listed("targets", targets)
     if not jnp.issubdtype(scores.dtype, jnp.floating):
         scores = jnp.asarray(scores, jnp.result_type(float))  # the square of a uint8 would wrap
     elif scores.dtype != jnp.result_type(scores):
         scores = jnp.asarray(scores, jnp.result_type(scores))  # NumPy's float64
-    if targets.ndim == 1:
+    if wanted.ndim == 1:
         batch, classes = scores.shape
-        arguments.labels("targets", targets, batch=batch, classes=classes)
-        targets = jax.nn.one_hot(targets, classes, dtype=scores.dtype)
-    elif targets.shape != scores.shape:
+        arguments.labels("targets", wanted, batch=batch, classes=classes)
+        wanted = jax.nn.one_hot(wanted, classes, dtype=scores.dtype)
+    elif wanted.shape != scores.shape:
         raise ValueError(
             f"targets must have the scores' shape {list(scores.shape)} or be labels "
-            f"[{scores.shape[0]}], got {list(targets.shape)}"
+            f"[{scores.shape[0]}], got {list(wanted.shape)}"
         )
-    arguments.array("targets", targets)
-    if not jnp.issubdtype(targets.dtype, jnp.floating):
-        targets = jnp.asarray(targets, scores.dtype)
-    return 0.5 * jnp.sum((targets - scores) ** 2, axis=-1)
+    arguments.array("targets", wanted)
+    if not jnp.issubdtype(wanted.dtype, jnp.floating):
+        wanted = jnp.asarray(wanted, scores.dtype)
+    return 0.5 * jnp.sum((wanted - scores) ** 2, axis=-1)
 
 
-def cross_entropy(scores: Array, labels: Any) -> Array:
+def cross_entropy(scores: Float[AnyArray, "B C"], labels: Labels) -> Float[Array, " B"]:
     """Softmax cross-entropy: -log softmax(score)_label.
 
     Args:
@@ -98,7 +107,9 @@ def cross_entropy(scores: Array, labels: Any) -> Array:
     return optax.losses.softmax_cross_entropy_with_integer_labels(scores, jnp.asarray(labels))
 
 
-def negative_log_likelihood(log_probabilities: Array, labels: Any) -> Array:
+def negative_log_likelihood(
+    log_probabilities: Float[AnyArray, "B C"], labels: Labels
+) -> Float[Array, " B"]:
     """Negative log-likelihood of the label: -log p_label.
 
     After `mean_log_probability` it is the cross-entropy of each step, averaged over time:
@@ -127,7 +138,9 @@ def negative_log_likelihood(log_probabilities: Array, labels: Any) -> Array:
     return -jnp.take_along_axis(log_probabilities, chosen, axis=1)[:, 0]
 
 
-def activity_penalty(spikes: Array, *, target: Any) -> Array:
+def activity_penalty(
+    spikes: Real[AnyArray, "T B *units"] | Bool[AnyArray, "T B *units"], *, target: Numbers
+) -> Float[Array, " B"]:
     """Squared distance of firing rates from a target: mean over units of (1/T Σₜ oᵗ - target)².
 
     Args:
@@ -157,7 +170,6 @@ def activity_penalty(spikes: Array, *, target: Any) -> Array:
             f"target must be a scalar or have the units' shape {list(spikes.shape[2:])}, got "
             f"{list(jnp.shape(target))}"
         )
-    excess = jnp.mean(arguments.held("spikes", spikes), axis=0) - (
-        target[None] if jnp.ndim(target) else target
-    )
+    rates = jnp.mean(arguments.held("spikes", spikes), axis=0)
+    excess = rates - (jnp.asarray(target)[None] if jnp.ndim(target) else target)
     return jnp.mean(excess**2, axis=range(1, excess.ndim))
