@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Float, Key, UInt32
+from jaxtyping import Bool, Float, Key, Shaped, UInt32
 
 from stbp_jax import arguments, reprs
 
@@ -141,7 +141,7 @@ class Layer(NamedTuple):
         return _text(self)
 
 
-def restart_where(is_first: Array, state: State, rest: State) -> State:
+def restart_where(is_first: Bool[AnyArray, " B"], state: State, rest: State) -> State:
     """Put some examples of a state at rest.
 
     Args:
@@ -204,12 +204,12 @@ def scan(step: Step, initial_state: Callable[[Shape, Any], State] | None = None)
     return unroll
 
 
-def given(is_first: Array | None) -> tuple[Array, ...]:
+def given(is_first: AnyArray | None) -> tuple[AnyArray, ...]:
     """Return the arguments that restarts add to a call: none where there are no restarts."""
     return () if is_first is None else (is_first,)
 
 
-def float_dtype(state: State, xs: Array) -> Any:
+def float_dtype(state: State, xs: Shaped[AnyArray, "..."]) -> Any:
     """The dtype of a state at rest: that of its first float leaf, or else of the inputs."""
     for leaf in jax.tree.leaves(state):
         if jnp.issubdtype(leaf.dtype, jnp.inexact):
@@ -312,8 +312,12 @@ def name_of(function: Any) -> str:
 
 
 def step_layer(
-    layer: Layer, params: Params, state: State, x: Array, is_first: Array | None = None
-) -> tuple[State, Array]:
+    layer: Layer,
+    params: Params,
+    state: State,
+    x: Shaped[AnyArray, " B *in"],
+    is_first: Bool[AnyArray, " B"] | None = None,
+) -> tuple[State, Shaped[Array, " B *out"]]:
     """Call `layer.step`; where it takes no `is_first`, put those examples at rest before it."""
     if is_first is None:
         return layer.step(params, state, x)
@@ -330,8 +334,12 @@ def step_layer(
 
 
 def unroll_layer(
-    layer: Layer, params: Params, state: State, xs: Array, is_first: Array | None = None
-) -> tuple[State, Array]:
+    layer: Layer,
+    params: Params,
+    state: State,
+    xs: Shaped[AnyArray, "T B *in"],
+    is_first: Bool[AnyArray, "T B"] | None = None,
+) -> tuple[State, Shaped[Array, "T B *out"]]:
     """Call `layer.unroll`; where it takes no `is_first`, scan the step with restarts."""
     if is_first is None:
         return layer.unroll(params, state, xs)
@@ -339,7 +347,7 @@ def unroll_layer(
         return layer.unroll(params, state, xs, is_first)
     arguments.restarts("is_first", is_first, xs)
 
-    def body(state: State, now: tuple[Array, Array]) -> tuple[State, Array]:
+    def body(state: State, now: Any) -> tuple[State, Array]:
         return step_layer(layer, params, state, *now)
 
     return lax.scan(body, state, (xs, is_first))
@@ -357,8 +365,12 @@ def _takes_restarts(function: Callable[..., Any]) -> bool:
 
 
 def unroll_with_stats(
-    layer: Layer, params: Params, state: State, xs: Array, is_first: Array | None = None
-) -> tuple[State, Array, tuple[LayerStats, ...]]:
+    layer: Layer,
+    params: Params,
+    state: State,
+    xs: Shaped[AnyArray, "T B *in"],
+    is_first: Bool[AnyArray, "T B"] | None = None,
+) -> tuple[State, Shaped[Array, "T B *out"], tuple[LayerStats, ...]]:
     """Call `layer.unroll_with_stats`; if it is None, `layer.unroll` with the entry `MISSING`."""
     if layer.unroll_with_stats is not None:
         return layer.unroll_with_stats(params, state, xs, *given(is_first))

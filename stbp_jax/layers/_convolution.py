@@ -9,12 +9,17 @@ from functools import partial
 
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Float
 
 from stbp_jax import arguments
-from stbp_jax.core import Array, wide_dtype
+from stbp_jax.core import AnyArray, Array, wide_dtype
 
 
-def convolve(x: Array, kernel: Array, padding: str) -> Array:
+def convolve(
+    x: Float[AnyArray, "B height width channels"],
+    kernel: Float[AnyArray, "kh kw channels features"],
+    padding: str,
+) -> Float[Array, "B rows columns features"]:
     """Cross-correlation with stride 1: y[r, c] = Σᵢⱼ x[r + i, c + j] kernel[i, j].
 
     JAX selects the formulation by platform when it lowers the program. Both formulations are
@@ -34,7 +39,7 @@ def convolve(x: Array, kernel: Array, padding: str) -> Array:
     """
     _check(x, kernel, padding)
     if 0 in x.shape:
-        return direct(x, kernel, padding)
+        return direct(jnp.asarray(x), jnp.asarray(kernel), padding)
     return lax.platform_dependent(
         x,
         kernel,
@@ -43,7 +48,7 @@ def convolve(x: Array, kernel: Array, padding: str) -> Array:
     )
 
 
-def _check(x: Array, kernel: Array, padding: str) -> None:
+def _check(x: AnyArray, kernel: AnyArray, padding: str) -> None:
     if not isinstance(padding, str) or padding not in ("valid", "same"):
         raise ValueError(f"padding must be 'valid' or 'same', got {padding!r}")
     arguments.rank("x", arguments.array("x", x), ("B", "height", "width", "channels"))

@@ -1,17 +1,15 @@
 """Dropout with one mask of silent units per sequence."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from stbp_jax import arguments
-from stbp_jax.core import Array, Layer, Params, Shape, State, without_stats
+from stbp_jax.core import Array, Layer, Numbers, Params, Shape, State, without_stats
 from stbp_jax.layers._dtypes import float_type
 from stbp_jax.layers.synapse import check_slice
 
 
-def dropout(rate: Any) -> Layer:
+def dropout(rate: Numbers) -> Layer:
     """Silences each unit for a whole sequence with probability `rate`.
 
         yᵗ = m xᵗ / (1 - rate),  m ~ Bernoulli(1 - rate), the same at all steps

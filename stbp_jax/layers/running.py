@@ -1,20 +1,23 @@
 """Runs of a network over whole sequences: `apply`, `apply_with_stats` and `record`."""
 
+from typing import Any
+
 from jax import lax
+from jaxtyping import Bool, Shaped
 
 from stbp_jax import arguments, core
-from stbp_jax.core import Array, Layer, LayerStats, Params, State
+from stbp_jax.core import AnyArray, Array, KeyArray, Layer, LayerStats, Params, State
 
 
 def apply(
     network: Layer,
     params: Params,
-    xs: Array,
+    xs: Shaped[AnyArray, "T B *in"],
     *,
-    key: Array | None = None,
+    key: KeyArray | None = None,
     state: State | None = None,
-    is_first: Array | None = None,
-) -> tuple[State, Array]:
+    is_first: Bool[AnyArray, "T B"] | None = None,
+) -> tuple[State, Shaped[Array, "T B *out"]]:
     """Runs a network over whole sequences, from rest or from a state.
 
     Args:
@@ -51,12 +54,12 @@ def apply(
 def apply_with_stats(
     network: Layer,
     params: Params,
-    xs: Array,
+    xs: Shaped[AnyArray, "T B *in"],
     *,
-    key: Array | None = None,
+    key: KeyArray | None = None,
     state: State | None = None,
-    is_first: Array | None = None,
-) -> tuple[State, Array, tuple[LayerStats, ...]]:
+    is_first: Bool[AnyArray, "T B"] | None = None,
+) -> tuple[State, Shaped[Array, "T B *out"], tuple[LayerStats, ...]]:
     """Runs a network as `apply` does, and returns statistics of its spiking layers.
 
     A user-written layer without `unroll_with_stats` has the entry `core.MISSING`, all NaN.
@@ -85,12 +88,12 @@ def apply_with_stats(
 def record(
     network: Layer,
     params: Params,
-    xs: Array,
+    xs: Shaped[AnyArray, "T B *in"],
     *,
-    key: Array | None = None,
+    key: KeyArray | None = None,
     state: State | None = None,
-    is_first: Array | None = None,
-) -> tuple[State, Array]:
+    is_first: Bool[AnyArray, "T B"] | None = None,
+) -> tuple[State, Shaped[Array, "T B *out"]]:
     """Runs a network as `apply` does, and returns the states of all layers after every step.
 
     The network runs step by step. Memory holds the states of all T steps.
@@ -119,7 +122,7 @@ def record(
     """
     state = _start(network, params, xs, key, state, is_first)
 
-    def body(state: State, now: tuple[Array, Array | None]) -> tuple[State, tuple[State, Array]]:
+    def body(state: State, now: Any) -> tuple[State, tuple[State, Array]]:
         state, y = core.step_layer(network, params, state, *now)
         return state, (state, y)
 
@@ -129,10 +132,10 @@ def record(
 def _start(
     network: Layer,
     params: Params,
-    xs: Array,
-    key: Array | None,
+    xs: AnyArray,
+    key: KeyArray | None,
     state: State | None,
-    is_first: Array | None,
+    is_first: AnyArray | None,
 ) -> State:
     """The state before the first step, once the arguments are checked."""
     arguments.instance("network", network, Layer, "a Layer, such as dense(10)")
