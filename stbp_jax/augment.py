@@ -10,12 +10,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.ndimage import map_coordinates
+from jaxtyping import Float, Shaped, UInt8
 
 from stbp_jax import arguments
-from stbp_jax.core import Array
+from stbp_jax.core import AnyArray, Array, KeyArray, Numbers, wide_dtype
 
 
-def elastic(key: Array, images: Any, *, sigma: float = 4.0, alpha: float = 34.0) -> Array:
+def elastic(
+    key: KeyArray,
+    images: Float[AnyArray, "B height width *channels"]
+    | UInt8[AnyArray, "B height width *channels"],
+    *,
+    sigma: Numbers = 4.0,
+    alpha: Numbers = 34.0,
+) -> Shaped[Array, "B height width *channels"]:
     """Distorts each image by a smooth random displacement field.
 
         image'[p] = image[p + α (Gσ * n)[p]],  n uniform in [-1, 1] for each pixel and direction
@@ -53,21 +61,29 @@ def elastic(key: Array, images: Any, *, sigma: float = 4.0, alpha: float = 34.0)
     batch, height, width = images.shape[:3]
     noise = jax.random.uniform(key, (2, batch, height, width), jnp.float32, -1, 1)
     blurs = _blur(height, sigma), _blur(width, sigma)
+    noise = noise.astype(wide_dtype(blurs[0].dtype))
     shifts = alpha * jnp.einsum("ij,dbjk,kl->dbil", blurs[0], noise, blurs[1])
     grid = jnp.stack(jnp.meshgrid(jnp.arange(height), jnp.arange(width), indexing="ij"))
-    places = jnp.moveaxis(grid[:, None] + shifts, 1, 0)  # [B, 2, height, width]
+    places = grid.astype(shifts.dtype)[:, None] + shifts
+    places = jnp.moveaxis(places, 1, 0)  # [B, 2, height, width]
 
     def fetch(image: Array, places: Array) -> Array:
         return map_coordinates(image, [places[0], places[1]], order=1, mode="constant")
 
     over_channels = jax.vmap(fetch, (2, None), 2) if images.ndim == 4 else fetch
-    moved = jax.vmap(over_channels)(images.astype(jnp.float32), places)
+    values = images.astype(jnp.float32).astype(places.dtype)
+    moved = jax.vmap(over_channels)(values, places).astype(jnp.float32)
     if jnp.issubdtype(images.dtype, jnp.integer):
         moved = jnp.round(moved)
     return moved.astype(images.dtype)
 
 
-def horizontal_flip(key: Array, images: Any, *, probability: float = 0.5) -> Array:
+def horizontal_flip(
+    key: KeyArray,
+    images: Shaped[AnyArray, "B height width *channels"],
+    *,
+    probability: Numbers = 0.5,
+) -> Shaped[Array, "B height width *channels"]:
     """Mirrors each image left to right with a probability, for classes without handedness.
 
     Args:
@@ -111,7 +127,7 @@ def _batch(images: Any) -> Array:
 
 def _blur(size: int, sigma: Any) -> Array:
     """The matrix of a Gaussian blur along one axis, with zeros outside the image."""
-    far = jnp.arange(-size, size + 1)
+    far = jnp.arange(-size, size + 1).astype(jnp.result_type(sigma))
     bell = jnp.exp(-0.5 * (far / sigma) ** 2)
     bell = bell / jnp.sum(bell)
     place = jnp.arange(size)

@@ -41,17 +41,24 @@ def opened(
     traced = [isinstance(c, jax.core.Tracer) for c in jaxpr.consts]
     if not any(traced):
         return function, ()
-    tree: Any = jax.tree.structure(out)
+    closed = tuple(jnp.asarray(c) for t, c in zip(traced, jaxpr.consts, strict=True) if t)
+    # A program keeps the converted function: it must hold no tracer of its own.
+    known = [None if t else c for t, c in zip(traced, jaxpr.consts, strict=True)]
+    return _converted(jaxpr.jaxpr, known, traced, len(args), jax.tree.structure(out)), closed
 
-    def open_function(*given: Any) -> Any:
-        closed = iter(given[len(args) :])
-        consts = [next(closed) if t else c for t, c in zip(traced, jaxpr.consts, strict=True)]
-        run = jaxpr_as_fun(ClosedJaxpr(jaxpr.jaxpr, consts))
-        return tree.unflatten(run(*jax.tree.leaves(given[: len(args)])))
 
-    return open_function, tuple(
-        jnp.asarray(c) for t, c in zip(traced, jaxpr.consts, strict=True) if t
-    )
+def _converted(
+    jaxpr: Any, known: list[Any], traced: list[bool], count: int, tree: Any
+) -> Callable[..., Any]:
+    """The function of `count` arguments and the traced constants that a jaxpr computes."""
+
+    def converted(*given: Any) -> Any:
+        closed = iter(given[count:])
+        consts = [next(closed) if t else c for t, c in zip(traced, known, strict=True)]
+        run = jaxpr_as_fun(ClosedJaxpr(jaxpr, consts))
+        return tree.unflatten(run(*jax.tree.leaves(given[:count])))
+
+    return converted
 
 
 def reverse_mode(function: Callable[..., Any], *args: Any) -> Any:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Key, Shaped, UInt32
 
 from stbp_jax import arguments, meshes, reprs
 
@@ -28,6 +29,15 @@ Shapes = Any
 """A `Shape`, or a pytree of shapes where a layer takes or gives a pytree of arrays."""
 Step = Callable[..., tuple[State, Array]]
 Unroll = Callable[..., tuple[State, Array]]
+
+AnyArray = jax.Array | np.ndarray
+"""An array of JAX, traced or not, or of NumPy."""
+
+KeyArray = Key[jax.Array, ""] | UInt32[AnyArray, "_"]
+"""One random key: typed, or old-style words."""
+
+Numbers = float | int | np.floating | Float[AnyArray, "*#units"]
+"""A number, or one for each unit; may be traced."""
 
 
 class Neuron(NamedTuple):
@@ -78,7 +88,8 @@ class LayerStats(NamedTuple):
     """Statistics of one spiking layer over a batch of examples.
 
     An unknown number is NaN. A layer without statistics has the entry `MISSING`, which is all NaN,
-    so that the entries of the other layers keep their places.
+    so that the entries of the other layers keep their places. `jax_debug_nans` refuses these NaN as
+    it refuses all others.
 
     Attributes:
       firing_rate: `[*units]`, spikes per step of each unit, mean over T and B.
@@ -136,7 +147,7 @@ class Layer(NamedTuple):
         return _text(self)
 
 
-def restart_where(is_first: Array, state: State, rest: State) -> State:
+def restart_where(is_first: Bool[AnyArray, " B"], state: State, rest: State) -> State:
     """Put some examples of a state at rest.
 
     Args:
@@ -200,17 +211,30 @@ def scan(step: Step, initial_state: Callable[[Shape, Any], State] | None = None)
     return unroll
 
 
-def given(is_first: Array | None) -> tuple[Array, ...]:
+def given(is_first: AnyArray | None) -> tuple[AnyArray, ...]:
     """Return the arguments that restarts add to a call: none where there are no restarts."""
     return () if is_first is None else (is_first,)
 
 
-def float_dtype(state: State, xs: Array) -> Any:
+def float_dtype(state: State, xs: Shaped[AnyArray, "..."]) -> Any:
     """The dtype of a state at rest: that of its first float leaf, or else of the inputs."""
     for leaf in jax.tree.leaves(state):
         if jnp.issubdtype(leaf.dtype, jnp.inexact):
             return leaf.dtype
-    return jnp.result_type(xs, float)
+    floats = jnp.issubdtype(xs.dtype, jnp.inexact)
+    return jnp.result_type(xs) if floats else jnp.result_type(float)
+
+
+def wide_dtype(dtype: Any) -> Any:
+    """The dtype of sums: the given float dtype if it has 32 bits or more, else float32.
+
+    Unlike `jnp.promote_types` it works under strict dtype promotion too.
+
+    >>> wide_dtype(jnp.bfloat16) == wide_dtype(jnp.uint8) == jnp.float32
+    True
+    """
+    wide = jnp.issubdtype(dtype, jnp.inexact) and jnp.dtype(dtype).itemsize >= 4
+    return jnp.dtype(dtype) if wide else jnp.dtype(jnp.float32)
 
 
 def make_neuron(
@@ -319,8 +343,12 @@ def name_of(function: Any) -> str:
 
 
 def step_layer(
-    layer: Layer, params: Params, state: State, x: Array, is_first: Array | None = None
-) -> tuple[State, Array]:
+    layer: Layer,
+    params: Params,
+    state: State,
+    x: PyTree,
+    is_first: Bool[AnyArray, " B"] | None = None,
+) -> tuple[State, PyTree]:
     """Call `layer.step`; where it takes no `is_first`, put those examples at rest before it."""
     if is_first is None:
         return layer.step(params, state, x)
@@ -337,8 +365,12 @@ def step_layer(
 
 
 def unroll_layer(
-    layer: Layer, params: Params, state: State, xs: Array, is_first: Array | None = None
-) -> tuple[State, Array]:
+    layer: Layer,
+    params: Params,
+    state: State,
+    xs: PyTree,
+    is_first: Bool[AnyArray, "T B"] | None = None,
+) -> tuple[State, PyTree]:
     """Call `layer.unroll`; where it takes no `is_first`, scan the step with restarts."""
     if is_first is None:
         return layer.unroll(params, state, xs)
@@ -347,7 +379,7 @@ def unroll_layer(
     arguments.restarts("is_first", is_first, xs)
     params, state, xs, is_first = meshes.vary_alike(params, state, xs, is_first)
 
-    def body(state: State, now: tuple[Array, Array]) -> tuple[State, Array]:
+    def body(state: State, now: Any) -> tuple[State, Array]:
         return step_layer(layer, params, state, *now)
 
     return meshes.scan(body, state, (xs, is_first))
@@ -368,10 +400,10 @@ def unroll_with_stats(
     layer: Layer,
     params: Params,
     state: State,
-    xs: Array,
-    is_first: Array | None = None,
-    mask: Array | None = None,
-) -> tuple[State, Array, tuple[LayerStats, ...]]:
+    xs: PyTree,
+    is_first: Bool[AnyArray, "T B"] | None = None,
+    mask: Bool[AnyArray, "T B"] | None = None,
+) -> tuple[State, PyTree, tuple[LayerStats, ...]]:
     """Call `layer.unroll_with_stats`; if it is None, `layer.unroll` with the entry `MISSING`."""
     if layer.unroll_with_stats is not None:
         if mask is not None:

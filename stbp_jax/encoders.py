@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jaxtyping import Bool, Float, Real, Shaped, UInt8, UInt32
 
 from stbp_jax import arguments
-from stbp_jax.core import Array, Shape
+from stbp_jax.core import AnyArray, Array, KeyArray, Shape
 
 # Numbers of steps whose Bernoulli spikes are drawn together: the draws of a long sequence would not
 # fit the caches. 15 steps and the byte that rounds the limits fill four words.
@@ -30,7 +31,13 @@ def _intensities(images: Any, dtype: Any) -> Array:
     return jnp.asarray(images, dtype)
 
 
-def bernoulli(key: Array, images: Any, num_steps: int, *, dtype: Any = None) -> Array:
+Images = Float[AnyArray, "B *in"] | UInt8[AnyArray, "B *in"]
+"""Values in [0, 1], or bytes."""
+
+
+def bernoulli(
+    key: KeyArray, images: Images, num_steps: int, *, dtype: Any = None
+) -> Shaped[Array, "T B *in"]:
     """Rate code: oᵗ ~ Bernoulli(p) at every step, independent over steps and pixels.
 
     The probability p is the pixel's value, divided by 255 if uint8. Each 32-bit draw serves four
@@ -71,7 +78,7 @@ def bernoulli(key: Array, images: Any, num_steps: int, *, dtype: Any = None) -> 
     return spikes.reshape((blocks * steps, *scaled.shape))[:num_steps]
 
 
-def _block(key: Array, scaled: Array, num_steps: int, dtype: Any) -> Array:
+def _block(key: KeyArray, scaled: Array, num_steps: int, dtype: Any) -> Array:
     """Draw spikes of a few steps, with one rounding of the limits; `scaled` is 65536 p."""
     words = _words(key, num_steps // 4 + 1, scaled.shape)
     shifts = jnp.arange(0, 32, 8, dtype=jnp.uint32).reshape((1, 4) + (1,) * scaled.ndim)
@@ -81,10 +88,10 @@ def _block(key: Array, scaled: Array, num_steps: int, dtype: Any) -> Array:
     return (drawn[:num_steps] < limits[None]).astype(dtype)
 
 
-def _words(key: Array, count: int, shape: Shape) -> Array:
+def _words(key: KeyArray, count: int, shape: Shape) -> Array:
     """Draw 32-bit words `[count, *shape]`."""
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        key = jax.random.wrap_key_data(key)
+        key = jax.random.wrap_key_data(jnp.asarray(key))
     if jax.random.key_impl(key) != "threefry2x32":
         return jax.random.bits(key, (count, *shape), jnp.uint32)
     # jax.random.bits computes one hash per word, discards half of it, and on a CPU goes through
@@ -96,7 +103,9 @@ def _words(key: Array, count: int, shape: Shape) -> Array:
     return jnp.stack(pair).reshape((2 * halves, *shape))[:count]
 
 
-def threefry2x32(key: Array, high: Array, low: Array) -> tuple[Array, Array]:
+def threefry2x32(
+    key: UInt32[Array, "2"], high: UInt32[Array, "*shape"], low: UInt32[Array, "*shape"]
+) -> tuple[UInt32[Array, "*shape"], UInt32[Array, "*shape"]]:
     """Hash a key and 64-bit counters to 64 bits each, as JAX's default keys do.
 
     Args:
@@ -120,7 +129,7 @@ def threefry2x32(key: Array, high: Array, low: Array) -> tuple[Array, Array]:
     return x, y
 
 
-def constant(images: Any, num_steps: int, *, dtype: Any = None) -> Array:
+def constant(images: Images, num_steps: int, *, dtype: Any = None) -> Float[Array, "T B *in"]:
     """Direct input: xᵗ = p at every step, a current and not a spike.
 
     Args:
@@ -146,7 +155,7 @@ def constant(images: Any, num_steps: int, *, dtype: Any = None) -> Array:
     return jnp.broadcast_to(values[None], (num_steps, *values.shape))
 
 
-def latency(images: Any, num_steps: int, *, dtype: Any = None) -> Array:
+def latency(images: Images, num_steps: int, *, dtype: Any = None) -> Shaped[Array, "T B *in"]:
     """Latency code: one spike for each pixel p > 0, at step t = round((1 - p)(T - 1)).
 
     Bright pixels fire first: p = 1 at the first step, p near 0 at the last.
@@ -174,10 +183,12 @@ def latency(images: Any, num_steps: int, *, dtype: Any = None) -> Array:
     times = jnp.round((1 - values) * (num_steps - 1)).astype(jnp.int32)
     dtype = jnp.result_type(float) if dtype is None else dtype
     fires = jax.nn.one_hot(times, num_steps, dtype=dtype, axis=0)
-    return fires * (values > 0)[None]
+    return fires * (values > 0).astype(dtype)[None]
 
 
-def pack(spikes: Any) -> Array:
+def pack(
+    spikes: Real[AnyArray, "T B *in"] | Bool[AnyArray, "T B *in"],
+) -> UInt8[Array, "T B bytes"]:
     """Pack spikes into bits, eight units a byte: 1/32 of the memory of float32.
 
     The layer `stbp_jax.layers.unpack` restores them.

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from stbp_jax import arguments
-from stbp_jax.core import Array, Shape
+from stbp_jax.core import Array, KeyArray, Numbers, Shape
 
 
 class Weights(NamedTuple):
@@ -27,7 +28,7 @@ Initializer = Callable[[Array, Shape, Any], Weights]
 """`(key, shape, dtype) -> Weights`; `shape` is the kernel's, `[*in, out]`."""
 
 
-def drawn(name: str, init: Initializer, key: Array, shape: Shape) -> Weights:
+def drawn(name: str, init: Initializer, key: KeyArray, shape: Shape) -> Weights:
     """Draw weights with `init`, in the default float type, and check them.
 
     Args:
@@ -43,8 +44,7 @@ def drawn(name: str, init: Initializer, key: Array, shape: Shape) -> Weights:
       TypeError: `key` is not a random key; `init` does not return `Weights` of floats.
       ValueError: the kernel or the bias has another shape.
     """
-    arguments.key("key", key)
-    weights = init(key, shape, jnp.result_type(float))
+    weights = init(arguments.key("key", key), shape, jnp.result_type(float))
     if not isinstance(weights, Weights):
         got = "an array" if isinstance(weights, np.ndarray | Array) else type(weights).__name__
         raise TypeError(
@@ -75,14 +75,14 @@ def _checked(shape: Any, dtype: Any) -> tuple[int, ...]:
     return shape
 
 
-def plus_bias(y: Array, weights: Weights) -> Array:
+def plus_bias(y: Float[Array, "*batch out"], weights: Weights) -> Float[Array, "*batch out"]:
     """Add the bias along the last axis of `y [..., out]`; return `y` if there is no bias."""
     if weights.bias is None:
         return y
     return y + weights.bias.reshape((1,) * (y.ndim - 1) + (-1,))
 
 
-def fan_in_uniform(scale: float = 1.0) -> Initializer:
+def fan_in_uniform(scale: Numbers = 1.0) -> Initializer:
     """Initializer W, b ~ U[-a, a], a = scale / √fan-in.
 
     Args:
@@ -116,7 +116,7 @@ def fan_in_uniform(scale: float = 1.0) -> Initializer:
     return init
 
 
-def fan_in_normalized(gain: float = 1.0, bias: float = 0.0) -> Initializer:
+def fan_in_normalized(gain: Numbers = 1.0, bias: Numbers = 0.0) -> Initializer:
     """Initializer W_j = gain · w_j / ‖w_j‖, w ~ U[-1, 1], for each output unit j; b ~ U[0, bias].
 
     The vector w_j holds the incoming weights of unit j. At the paper's literal values, gain 1 and
@@ -157,7 +157,8 @@ def fan_in_normalized(gain: float = 1.0, bias: float = 0.0) -> Initializer:
         nothing = norm == 0
         kernel = jnp.where(nothing, jnp.ones((), dtype), kernel)
         norm = jnp.where(nothing, math.sqrt(math.prod(shape[:-1])), norm).astype(norm.dtype)
-        return Weights(gain * kernel / norm, bias * jax.random.uniform(key_bias, shape[-1:], dtype))
+        offset = jax.random.uniform(key_bias, shape[-1:], dtype)
+        return Weights(jnp.multiply(gain, kernel) / norm, jnp.multiply(bias, offset))
 
     return init
 

@@ -5,14 +5,16 @@ then has one number for each step of each example, `[T, B]`, or `[B]` with a mas
 the mean over examples.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Bool, Float, Integer, Real
 
 from stbp_jax import arguments
-from stbp_jax.core import Array
+from stbp_jax.core import AnyArray, Array, Numbers
 
 _SEQUENCES = " or [T, B, C] with a target for every step"
 
@@ -44,14 +46,24 @@ def _own_steps(name: str, scores: Any, mask: Any) -> Any:
     return jnp.where(arguments.steps_of("mask", mask, scores), scores, 0)
 
 
-def _mean_over_steps(xs: Array, mask: Any) -> Array:
+def _mean_over_steps(xs: AnyArray, mask: Any) -> Array:
     """The mean over the steps of each example, `[T, B, ...]` to `[B, ...]`."""
     steps = arguments.steps_of("mask", mask, xs)
     total = jnp.sum(jnp.where(steps, xs, 0), axis=0)
-    return total / jnp.sum(steps, axis=0, dtype=jnp.result_type(total, float))
+    return total / jnp.sum(steps, axis=0, dtype=total.dtype)
 
 
-def half_squared_error(scores: Array, targets: Any, *, mask: Any = None) -> Array:
+Scores = Float[AnyArray, "*batch C"]
+Labels = Integer[AnyArray, "*batch"] | Sequence[Any]
+"""The class of each example, or of each step of each example."""
+
+
+def half_squared_error(
+    scores: Real[AnyArray, "*batch C"] | Bool[AnyArray, "*batch C"],
+    targets: Labels | Real[AnyArray, "*batch C"] | Bool[AnyArray, "*batch C"],
+    *,
+    mask: Bool[AnyArray, "T B"] | None = None,
+) -> Float[Array, "..."]:
     """Half the squared distance to the target: 1/2 Σ_c (y_c - score_c)².
 
     Its mean over examples is the paper's loss. The mean over examples and classes of the squared
@@ -78,27 +90,31 @@ def half_squared_error(scores: Array, targets: Any, *, mask: Any = None) -> Arra
     Source: Wu et al. 2018, equation (9).
     """
     _check_scores("scores", scores)
-    targets = arguments.listed("targets", targets)
+    wanted = arguments.listed("targets", targets)
     if not jnp.issubdtype(scores.dtype, jnp.floating):
         scores = jnp.asarray(scores, jnp.result_type(float))  # the square of a uint8 would wrap
     elif scores.dtype != jnp.result_type(scores):
         scores = jnp.asarray(scores, jnp.result_type(scores))  # NumPy's float64
     scores = _own_steps("scores", scores, mask)
     *leading, classes = scores.shape
-    if targets.ndim < scores.ndim:
-        arguments.labels("targets", targets, shape=leading, classes=classes)
-        targets = jax.nn.one_hot(targets, classes, dtype=scores.dtype)
-    elif targets.shape != scores.shape:
+    if wanted.ndim < scores.ndim:
+        arguments.labels("targets", wanted, shape=leading, classes=classes)
+        wanted = jax.nn.one_hot(wanted, classes, dtype=scores.dtype)
+    elif wanted.shape != scores.shape:
         raise ValueError(
             f"targets must have the scores' shape {list(scores.shape)} or be labels {leading}, "
-            f"got {list(targets.shape)}"
+            f"got {list(wanted.shape)}"
         )
-    arguments.array("targets", targets)
-    losses = 0.5 * jnp.sum((targets - scores) ** 2, axis=-1)
+    arguments.array("targets", wanted)
+    if not jnp.issubdtype(wanted.dtype, jnp.floating):
+        wanted = jnp.asarray(wanted, scores.dtype)
+    losses = 0.5 * jnp.sum((wanted - scores) ** 2, axis=-1)
     return losses if mask is None else _mean_over_steps(losses, mask)
 
 
-def cross_entropy(scores: Array, labels: Any, *, mask: Any = None) -> Array:
+def cross_entropy(
+    scores: Scores, labels: Labels, *, mask: Bool[AnyArray, "T B"] | None = None
+) -> Float[Array, "..."]:
     """Softmax cross-entropy: -log softmax(score)_label.
 
     Args:
@@ -126,7 +142,9 @@ def cross_entropy(scores: Array, labels: Any, *, mask: Any = None) -> Array:
     return losses if mask is None else _mean_over_steps(losses, mask)
 
 
-def negative_log_likelihood(log_probabilities: Array, labels: Any, *, mask: Any = None) -> Array:
+def negative_log_likelihood(
+    log_probabilities: Scores, labels: Labels, *, mask: Bool[AnyArray, "T B"] | None = None
+) -> Float[Array, "..."]:
     """Negative log-likelihood of the label: -log p_label.
 
     After `mean_log_probability` it is the cross-entropy of each step, averaged over time:
@@ -158,7 +176,12 @@ def negative_log_likelihood(log_probabilities: Array, labels: Any, *, mask: Any 
     return losses if mask is None else _mean_over_steps(losses, mask)
 
 
-def activity_penalty(spikes: Array, *, target: Any, mask: Any = None) -> Array:
+def activity_penalty(
+    spikes: Real[AnyArray, "T B *units"] | Bool[AnyArray, "T B *units"],
+    *,
+    target: Numbers,
+    mask: Bool[AnyArray, "T B"] | None = None,
+) -> Float[Array, " B"]:
     """Squared distance of firing rates from a target: mean over units of (1/T Σₜ oᵗ - target)².
 
     Args:
@@ -193,5 +216,5 @@ def activity_penalty(spikes: Array, *, target: Any, mask: Any = None) -> Array:
         )
     spikes = arguments.held("spikes", spikes)
     rates = jnp.mean(spikes, axis=0) if mask is None else _mean_over_steps(spikes, mask)
-    excess = rates - (target[None] if jnp.ndim(target) else target)
+    excess = rates - (jnp.asarray(target)[None] if jnp.ndim(target) else target)
     return jnp.mean(excess**2, axis=range(1, excess.ndim))

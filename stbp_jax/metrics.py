@@ -3,16 +3,21 @@
 They measure a network; no training minimizes them.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float32, Integer, Real
 
 from stbp_jax import arguments
-from stbp_jax.core import Array
+from stbp_jax.core import AnyArray, Array, Numbers
 
 
-def accuracy(scores: Array, labels: Any) -> Array:
+def accuracy(
+    scores: Real[AnyArray, "*batch C"] | Bool[AnyArray, "*batch C"],
+    labels: Integer[AnyArray, "*batch"] | Sequence[Any],
+) -> Float32[Array, ""]:
     """Fraction of examples whose largest score is that of the label; the lowest class wins ties.
 
     An example with a NaN score counts as wrong. It is the mean of `correct`.
@@ -36,7 +41,10 @@ def accuracy(scores: Array, labels: Any) -> Array:
     return jnp.mean(correct(scores, labels), dtype=jnp.float32)
 
 
-def correct(scores: Array, labels: Any) -> Array:
+def correct(
+    scores: Real[AnyArray, "*batch C"] | Bool[AnyArray, "*batch C"],
+    labels: Integer[AnyArray, "*batch"] | Sequence[Any],
+) -> Bool[Array, "*batch"]:
     """Whether the largest score of each example is that of the label; the lowest class wins ties.
 
     An example with a NaN score is wrong.
@@ -63,7 +71,8 @@ def correct(scores: Array, labels: Any) -> Array:
         )
     labels = arguments.listed("labels", labels)
     arguments.labels("labels", labels, shape=scores.shape[:-1], classes=scores.shape[-1])
-    right = jnp.argmax(scores, axis=-1) == jnp.asarray(labels)
+    best = jnp.argmax(scores, axis=-1)
+    right = best == jnp.asarray(labels).astype(best.dtype)
     if jnp.issubdtype(scores.dtype, jnp.floating):
         right &= ~jnp.any(jnp.isnan(scores), axis=-1)
     return right
@@ -75,7 +84,9 @@ def _check_not_empty(name: str, x: Any) -> None:
         raise ValueError(f"{name} must not be empty, got shape {list(x.shape)}")
 
 
-def firing_rate(spikes: Array) -> Array:
+def firing_rate(
+    spikes: Real[AnyArray, "*steps_and_units"] | Bool[AnyArray, "*steps_and_units"],
+) -> Float32[Array, ""]:
     """Spikes per unit and step: the mean of oᵗ over steps, examples and units.
 
     Args:
@@ -96,7 +107,9 @@ def firing_rate(spikes: Array) -> Array:
     return jnp.mean(spikes, dtype=jnp.float32)
 
 
-def silent_fraction(spikes: Array) -> Array:
+def silent_fraction(
+    spikes: Real[AnyArray, "T B *units"] | Bool[AnyArray, "T B *units"],
+) -> Float32[Array, ""]:
     """Fraction of units that never fire, at any step of any example.
 
     Args:
@@ -122,7 +135,10 @@ def silent_fraction(spikes: Array) -> Array:
     return jnp.where(jnp.any(jnp.isnan(spikes)), jnp.nan, silent)
 
 
-def synaptic_operations(spikes: Array, fan_out: Any) -> Array:
+def synaptic_operations(
+    spikes: Real[AnyArray, "T B *in"] | Bool[AnyArray, "T B *in"],
+    fan_out: Numbers | Real[AnyArray, "*#in"] | Bool[AnyArray, "*#in"],
+) -> Float32[Array, " B"]:
     """Synaptic operations (SOPs) of each example: Σₜ Σᵢ [oᵢᵗ ≠ 0] fan_outᵢ.
 
     Each operation is one addition. The same layer of the ANN baseline needs fan-in x units
@@ -154,7 +170,7 @@ def synaptic_operations(spikes: Array, fan_out: Any) -> Array:
         )
     if jnp.ndim(fan_out):
         fan_out = jnp.asarray(fan_out)[None, None]
-    weighted = (spikes != 0) * jnp.asarray(fan_out, jnp.float32)
+    weighted = (spikes != 0).astype(jnp.float32) * jnp.asarray(fan_out, jnp.float32)
     if jnp.issubdtype(spikes.dtype, jnp.floating):
         weighted = jnp.where(jnp.isnan(spikes), jnp.nan, weighted)
     return jnp.sum(weighted, axis=(0, *range(2, weighted.ndim)))

@@ -10,15 +10,22 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Real
 
 from stbp_jax import arguments
+from stbp_jax.core import AnyArray
 from stbp_jax.surrogates import Surrogate
 from stbp_jax.training import History
 
 Axes = Any  # matplotlib.axes.Axes, which the library does not need to import
 
 
-def raster(axes: Axes, spikes: Any, *, label: int | None = None) -> Axes:
+def raster(
+    axes: Axes,
+    spikes: Real[AnyArray, "T N"] | Bool[AnyArray, "T N"],
+    *,
+    label: int | None = None,
+) -> Axes:
     """Draws a raster plot: one mark per spike, with steps on the x axis and units on the y axis.
 
     Args:

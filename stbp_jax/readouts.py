@@ -7,9 +7,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int32, Real
 
 from stbp_jax import arguments
-from stbp_jax.core import Array
+from stbp_jax.core import AnyArray, Array
+
+Mask = Bool[AnyArray, "T B"]
+"""Whether a step belongs to the example."""
 
 
 def _check_outs(name: str, outs: Any) -> None:
@@ -20,7 +24,9 @@ def _check_outs(name: str, outs: Any) -> None:
         )
 
 
-def rate(outs: Array, *, mask: Array | None = None) -> Array:
+def rate(
+    outs: Real[AnyArray, "T B *out"] | Bool[AnyArray, "T B *out"], *, mask: Mask | None = None
+) -> Float[Array, " B *out"]:
     """Mean over time: 1/T Σₜ oᵗ; with a mask, over the steps of each example.
 
     Args:
@@ -68,16 +74,20 @@ def identity(outs: Array, *, mask: Array | None = None) -> Array:
     return outs if mask is None else jnp.where(arguments.steps_of("mask", mask, outs), outs, 0)
 
 
-def _mean(outs: Array, mask: Array | None) -> Array:
+def _mean(outs: Array, mask: Mask | None) -> Array:
     """The mean over the steps of each example."""
     if mask is None:
         return jnp.mean(outs, axis=0)
     steps = arguments.steps_of("mask", mask, outs)
     total = jnp.sum(jnp.where(steps, outs, 0), axis=0)
-    return total / jnp.sum(steps, axis=0, dtype=jnp.result_type(total, float))
+    floats = jnp.issubdtype(total.dtype, jnp.floating)
+    dtype = total.dtype if floats else jnp.result_type(float)
+    return total.astype(dtype) / jnp.sum(steps, axis=0, dtype=dtype)
 
 
-def first_spike(spikes: Array, *, mask: Array | None = None) -> Array:
+def first_spike(
+    spikes: Real[AnyArray, "T B *out"] | Bool[AnyArray, "T B *out"], *, mask: Mask | None = None
+) -> Int32[Array, " B *out"]:
     """Step of each unit's first spike: min {t : oᵗ > 0}, t = 0 ... T - 1; T for a silent unit.
 
     The unit that fires first decides the class: `accuracy` takes `-first_spike(outs)` as scores.
@@ -108,7 +118,9 @@ def first_spike(spikes: Array, *, mask: Array | None = None) -> Array:
     )
 
 
-def peak_membrane(membranes: Array, *, mask: Array | None = None) -> Array:
+def peak_membrane(
+    membranes: Real[AnyArray, "T B *out"] | Bool[AnyArray, "T B *out"], *, mask: Mask | None = None
+) -> Real[Array, " B *out"] | Bool[Array, " B *out"]:
     """Maximum over time: maxₜ uᵗ, for an output layer of `leaky_integrator` neurons.
 
     The gradient reaches only the step of the maximum.
@@ -138,7 +150,9 @@ def peak_membrane(membranes: Array, *, mask: Array | None = None) -> Array:
     return jnp.max(jnp.where(steps, membranes, lowest), axis=0)
 
 
-def mean_log_probability(outs: Array, *, mask: Array | None = None) -> Array:
+def mean_log_probability(
+    outs: Real[AnyArray, "T B C"] | Bool[AnyArray, "T B C"], *, mask: Mask | None = None
+) -> Float[Array, "B C"]:
     """Mean over time of the log-probabilities of each step: 1/T Σₜ log softmax(oᵗ).
 
     With `negative_log_likelihood` the loss is the cross-entropy of each step, averaged over time:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from stbp_jax.closures import no_gradient, opened, reverse_mode
-from stbp_jax.core import Array
+from stbp_jax.core import Array, wide_dtype
 
 
 def heaviside(v: Array) -> Array:
@@ -90,7 +90,7 @@ def spike_by_integral(derivative: Callable[[Array], Array], v: Array) -> Array:
     start, endless = lax.stop_gradient(v), jnp.isinf(v)  # ∞ - ∞ is NaN
     length, finite = jnp.where(endless, 0, v - start), jnp.where(endless, 0, start)
     # The slope of the curve overflows in float16, and 0 times infinity is NaN.
-    wide, length = (x.astype(jnp.promote_types(v.dtype, jnp.float32)) for x in (finite, length))
+    wide, length = (x.astype(wide_dtype(v.dtype)) for x in (finite, length))
     values = [derivative(wide + share * length) for share in _SHARES]
     return heaviside(start) + (length * (sum(values) / len(values))).astype(v.dtype)
 

@@ -26,9 +26,10 @@ from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float
 
 from stbp_jax import arguments, reprs
-from stbp_jax.core import Array, Probe
+from stbp_jax.core import AnyArray, Array, Numbers, Probe, wide_dtype
 from stbp_jax.spikes import heaviside, spike_by_integral, spike_by_rule
 
 
@@ -101,22 +102,22 @@ class Surrogate:
         """Return the surrogate with other values in some fields, such as `width`."""
         return dataclasses.replace(self, **changes)
 
-    def __call__(self, v: Array) -> Array:
+    def __call__(self, v: Float[AnyArray, "*units"]) -> Float[Array, "*units"]:
         """Return the spikes H(v), in the shape and dtype of `v`, the membrane minus threshold."""
         v = _floats(v)
         if not isinstance(v, jax.core.Tracer):  # no gradient is being computed
             return heaviside(v)
         return self.spike(self.derivative, v)
 
-    def derivative(self, v: Array) -> Array:
+    def derivative(self, v: Float[AnyArray, "*units"]) -> Float[Array, "*units"]:
         """Return the curve h(v), in the shape and dtype of `v`."""
         v = _floats(v)
         return self.family.derivative(v, self._width_in(v.dtype))
 
-    def antiderivative(self, v: Array) -> Array:
+    def antiderivative(self, v: Float[AnyArray, "*units"]) -> Float[Array, "*units"]:
         """Return ∫ h from -∞ to `v`, a smooth approximation of the spike."""
         v = jnp.asarray(v)
-        wide = v.astype(jnp.promote_types(v.dtype, jnp.float32))  # 16 bits lose the tails
+        wide = v.astype(wide_dtype(v.dtype))  # 16 bits lose the tails
         return self.family.antiderivative(wide, self._width_in(wide.dtype)).astype(v.dtype)
 
     def _width_in(self, dtype: Any) -> Any:
@@ -134,7 +135,7 @@ class Surrogate:
         shape = jnp.broadcast_shapes(*map(jnp.shape, leaves))
         return self.derivative(jnp.zeros(shape, jnp.result_type(float, *leaves)))
 
-    def probe(self, v: Array) -> Probe:
+    def probe(self, v: Float[Array, "*units"]) -> Probe:
         """Return the distance v to the threshold, the curve there, and whether v is in the window.
 
         Args:
@@ -142,7 +143,7 @@ class Surrogate:
         """
         return Probe(v, self.derivative(v), self.in_window(v))
 
-    def in_window(self, v: Array) -> Array:
+    def in_window(self, v: Float[AnyArray, "*units"]) -> Bool[Array, "*units"]:
         """Return whether |v| < FWHM / 2, where most of the gradient passes; bools like `v`."""
         return jnp.abs(v) < jnp.asarray(self.fwhm, v.dtype) / 2
 
@@ -242,7 +243,7 @@ _SUPERSPIKE = Family(
 )
 
 
-def rectangular(width: Any = 1.0) -> Surrogate:
+def rectangular(width: Numbers = 1.0) -> Surrogate:
     """Rectangular curve: h1(v) = 1/a1 if |v| < a1/2, else 0; peak 1/a1, FWHM a1.
 
     Args:
@@ -263,7 +264,7 @@ def rectangular(width: Any = 1.0) -> Surrogate:
     return Surrogate(arguments.positive("width", width), _RECTANGULAR)
 
 
-def polynomial(width: Any = 1.0) -> Surrogate:
+def polynomial(width: Numbers = 1.0) -> Surrogate:
     """Polynomial curve: h2(v) = √a2/2 - a2/4 |v| if |v| < 2/√a2, else 0.
 
     The curve is a triangle with peak √a2/2 and FWHM 2/√a2. A *larger* a2 makes it narrower, which
@@ -286,7 +287,7 @@ def polynomial(width: Any = 1.0) -> Surrogate:
     return Surrogate(arguments.positive("width", width), _POLYNOMIAL)
 
 
-def sigmoid(width: Any = 1.0) -> Surrogate:
+def sigmoid(width: Numbers = 1.0) -> Surrogate:
     """Sigmoid curve: h3(v) = s(z)(1 - s(z))/a3, z = v/a3; peak 1/(4 a3), FWHM 3.5255 a3.
 
     It is the derivative of s(v/a3), with s the logistic function.
@@ -308,7 +309,7 @@ def sigmoid(width: Any = 1.0) -> Surrogate:
     return Surrogate(arguments.positive("width", width), _SIGMOID)
 
 
-def gaussian(width: Any = 1.0) -> Surrogate:
+def gaussian(width: Numbers = 1.0) -> Surrogate:
     """Gaussian curve: h4(v) = exp(-v²/(2 a4)) / √(2π a4); FWHM 2.3548 √a4.
 
     Args:
@@ -328,7 +329,7 @@ def gaussian(width: Any = 1.0) -> Surrogate:
     return Surrogate(arguments.positive("width", width), _GAUSSIAN)
 
 
-def arctan(alpha: Any = 2.0) -> Surrogate:
+def arctan(alpha: Numbers = 2.0) -> Surrogate:
     """Arctangent curve: h(v) = (alpha/2) / (1 + (π alpha v/2)²); integral 1, peak alpha/2.
 
     Args:
@@ -348,7 +349,7 @@ def arctan(alpha: Any = 2.0) -> Surrogate:
     return Surrogate(arguments.positive("alpha", alpha), _ARCTAN)
 
 
-def superspike(alpha: Any = 25.0) -> Surrogate:
+def superspike(alpha: Numbers = 25.0) -> Surrogate:
     """SuperSpike curve: h(v) = 1 / (1 + alpha |v|)²; integral 2/alpha, peak 1.
 
     It is the derivative of the fast sigmoid v / (1 + alpha |v|), and the only curve here whose
@@ -371,7 +372,7 @@ def superspike(alpha: Any = 25.0) -> Surrogate:
     return Surrogate(arguments.positive("alpha", alpha), _SUPERSPIKE)
 
 
-def matched(family: Callable[[Any], Surrogate], fwhm: Any) -> Surrogate:
+def matched(family: Callable[[Any], Surrogate], fwhm: Numbers) -> Surrogate:
     """Make a surrogate of a given family and full width at half maximum.
 
     At a_i = 1 the paper's four curves have FWHM 1, 2, 3.53 and 2.36; a comparison of their shapes

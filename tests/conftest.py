@@ -26,6 +26,17 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--typed", action="store_true", help="check all annotations at run time")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--typed"):
+        from tests import typed
+
+        typed.install()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _released() -> Iterator[None]:
     """Compiled programs go with their module, and glibc gives their memory back."""

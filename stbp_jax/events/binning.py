@@ -10,22 +10,23 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Shaped, UInt32
 
 from stbp_jax import arguments
-from stbp_jax.core import Array, Shape
+from stbp_jax.core import AnyArray, Array, Shape
 from stbp_jax.events.steps import Steps, by_time
 
 _PAD = 2**32 - 1  # as `data.PAD`, which is not imported: the packages share only the array
 
 
 def event_spikes(
-    events: Any,
+    events: UInt32[AnyArray, "B M"],
     num_steps: int,
     *,
     steps: Steps | None = None,
     shape: Shape = (34, 34, 2),
     dtype: Any = None,
-) -> Array:
+) -> Shaped[Array, "T B *shape"]:
     """Spikes of each address in each step: 1 for at least one event, else 0.
 
     Events before the first and after the last step are dropped. There is no gradient.
@@ -57,13 +58,13 @@ def event_spikes(
 
 
 def event_counts(
-    events: Any,
+    events: UInt32[AnyArray, "B M"],
     num_steps: int,
     *,
     steps: Steps | None = None,
     shape: Shape = (34, 34, 2),
     dtype: Any = None,
-) -> Array:
+) -> Shaped[Array, "T B *shape"]:
     """Number of events of each address in each step.
 
     Args:

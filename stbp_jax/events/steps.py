@@ -7,9 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Integer
 
 from stbp_jax import arguments
-from stbp_jax.core import Array
+from stbp_jax.core import AnyArray, Array
 
 Steps = Callable[[Array], Array]
 """Function from ordered times `[B, M]`, microseconds, to the step of each event, int32 `[B, M]`.
@@ -20,7 +21,11 @@ Times are int32. A sensor with one address has uint32 times, because its words h
 _FIRST, _END = -(2**31), 2**32  # times that 32 bits hold, with or without a sign
 
 
-def by_time(microseconds: Any, *, start: Any = 0) -> Steps:
+Whole = int | np.integer | Integer[AnyArray, ""]
+"""An integer; may be traced."""
+
+
+def by_time(microseconds: Whole, *, start: Whole = 0) -> Steps:
     """Steps of equal length: step = ⌊(time - start) / microseconds⌋.
 
     Steps are exact for integers of every width and sign. A step that int32 cannot hold becomes the

@@ -10,22 +10,23 @@ from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Float
 
 from stbp_jax import arguments, meshes
-from stbp_jax.core import Array
+from stbp_jax.core import AnyArray, Array, wide_dtype
 from stbp_jax.layers._matmul import Matmul, full_matmul
 
 Stride = int | tuple[int, int]
 
 
 def convolve(
-    x: Array,
-    kernel: Array,
+    x: Float[AnyArray, "B height width channels"],
+    kernel: Float[AnyArray, "kh kw channels features"],
     padding: str,
     *,
     stride: Stride = 1,
     matmul: Matmul = full_matmul,
-) -> Array:
+) -> Float[Array, "B rows columns features"]:
     """Cross-correlation: y[r, c] = Σᵢⱼ x[r s + i, c s + j] kernel[i, j] with stride s.
 
     JAX selects the formulation by platform when it lowers the program. Both formulations are
@@ -56,9 +57,9 @@ def convolve(
         "default": partial(direct, padding=padding, strides=strides),
     }
     if 0 in x.shape:
-        return by_platform["default"](x, kernel)
+        return by_platform["default"](jnp.asarray(x), jnp.asarray(kernel))
     if matmul is not full_matmul:
-        return banded(x, kernel, padding, strides, matmul)
+        return banded(jnp.asarray(x), jnp.asarray(kernel), padding, strides, matmul)
     return lax.platform_dependent(x, kernel, **by_platform)
 
 
@@ -84,7 +85,7 @@ def out_sizes(size: int, kernel: int, stride: int, padding: str) -> tuple[int, i
     return count, zeros // 2, zeros - zeros // 2
 
 
-def _check(x: Array, kernel: Array, padding: str) -> None:
+def _check(x: AnyArray, kernel: AnyArray, padding: str) -> None:
     if not isinstance(padding, str) or padding not in ("valid", "same"):
         raise ValueError(f"padding must be 'valid' or 'same', got {padding!r}")
     arguments.rank("x", arguments.array("x", x), ("B", "height", "width", "channels"))
@@ -146,7 +147,7 @@ def banded(
     end = (tiles + further) * block - left  # pixels up to here, with zeros beyond the image
 
     # In bfloat16, the gradients' sums over tiles would be rounded at each addition.
-    x, kernel = (a.astype(jnp.promote_types(dtype, jnp.float32)) for a in (x, kernel))
+    x, kernel = (a.astype(wide_dtype(dtype)) for a in (x, kernel))
     x = x[:, :, :end]
     x = jnp.pad(x, ((0, 0), (top, bottom), (left, max(end - width, 0)), (0, 0)))
     # Each reshape splits or joins one axis: a sharded batch allows no other.

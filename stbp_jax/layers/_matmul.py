@@ -11,15 +11,19 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Real
 
 from stbp_jax import arguments, meshes
-from stbp_jax.core import Array
+from stbp_jax.core import AnyArray, Array, wide_dtype
 
 Matmul = Callable[[Array, Array], Array]
 """`(x [..., in], kernel [in, out]) -> [..., out]` in the kernel's dtype; `...` is T, B or B."""
 
 
-def _operands(x: Array, kernel: Array) -> tuple[Array, Array]:
+Inputs = Real[AnyArray, "*batch in"] | Bool[AnyArray, "*batch in"]
+
+
+def _operands(x: AnyArray, kernel: AnyArray) -> tuple[Array, Array]:
     """Checks both operands and casts `x` to the kernel's dtype."""
     arguments.array("x", x)
     arguments.array("kernel", kernel)
@@ -38,7 +42,7 @@ def _operands(x: Array, kernel: Array) -> tuple[Array, Array]:
     return meshes.vary_alike(jnp.asarray(x).astype(kernel.dtype), jnp.asarray(kernel))
 
 
-def full_matmul(x: Array, kernel: Array) -> Array:
+def full_matmul(x: Inputs, kernel: Float[AnyArray, "in out"]) -> Float[Array, "*batch out"]:
     """X W in the dtype of the weights, the default of `dense`.
 
     Args:
@@ -52,7 +56,7 @@ def full_matmul(x: Array, kernel: Array) -> Array:
     return x @ kernel
 
 
-def bfloat16_matmul(x: Array, kernel: Array) -> Array:
+def bfloat16_matmul(x: Inputs, kernel: Float[AnyArray, "in out"]) -> Float[Array, "*batch out"]:
     """X W with both operands rounded to bfloat16 and sums in float32; both gradients likewise.
 
     Spikes are exact in bfloat16, so the forward product rounds only the weights, to 8 bits of
@@ -71,7 +75,9 @@ def bfloat16_matmul(x: Array, kernel: Array) -> Array:
     return _bfloat16(*_operands(x, kernel))
 
 
-def split_bfloat16_matmul(x: Array, kernel: Array) -> Array:
+def split_bfloat16_matmul(
+    x: Inputs, kernel: Float[AnyArray, "in out"]
+) -> Float[Array, "*batch out"]:
     """X W for spikes, as three bfloat16 products that together hold all 24 bits of a weight.
 
     This product is for tensor cores, which multiply bfloat16 many times as fast as float32. It
@@ -97,7 +103,7 @@ def split_bfloat16_matmul(x: Array, kernel: Array) -> Array:
     return _split(x, kernel)
 
 
-def event_driven_matmul(x: Array, kernel: Array) -> Array:
+def event_driven_matmul(x: Inputs, kernel: Float[AnyArray, "in out"]) -> Float[Array, "*batch out"]:
     """X W as the sum of xᵢ Wᵢ over the inputs i that are not 0, for sparse spikes at B = 1.
 
     Only the weights of non-zero inputs are read, while the full product reads all weights. On one
@@ -156,7 +162,7 @@ def _rows(x: Array, kernel: Array) -> Array:
             after = words[jnp.minimum(at, count - 1)]
             return at, jnp.where(word == 0, after, word), total
 
-        wide = jnp.promote_types(kernel.dtype, jnp.float32)  # bfloat16 sums of ones stop at 256
+        wide = wide_dtype(kernel.dtype)  # bfloat16 sums of ones stop at 256
         zeros = jnp.zeros_like(kernel[0], dtype=wide)
         start = meshes.vary_alike(jnp.int32(0), words[0], zeros)
         total = jax.lax.while_loop(lambda carried: carried[0] < count, add, start)[2]
@@ -185,7 +191,7 @@ def _dot(x: Array, kernel: Array) -> Array:
 def _over_examples(x: Array, bar: Array, kernel: Array) -> Array:
     """The gradient of a kernel, Σ x barᵀ over all examples, placed as the kernel is."""
     leading = tuple(range(x.ndim - 1))
-    wide = jnp.promote_types(bar.dtype, jnp.float32)
+    wide = wide_dtype(bar.dtype)
     return jax.lax.dot_general(
         x,
         bar,

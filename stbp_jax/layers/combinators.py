@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from stbp_jax import arguments, core
 from stbp_jax.core import Array, Layer, LayerStats, Params, PyTree, Shapes, State, map_shapes
+from stbp_jax.layers._dtypes import as_floats
 
 Run = Callable[..., tuple[State, PyTree, tuple[LayerStats, ...]]]
 """`(layer, params, state, x, is_first) -> (state, y, stats)`: a schedule of one layer."""
@@ -157,7 +158,7 @@ def residual(layer: Layer) -> Layer:
         run: Run, params: Params, state: State, x: PyTree, is_first: Array | None
     ) -> tuple[State, PyTree, tuple[LayerStats, ...]]:
         state, y, stats = run(layer, params, state, x, is_first)
-        return state, jax.tree.map(jnp.add, x, y), stats
+        return state, jax.tree.map(lambda a, b: as_floats(a) + b, x, y), stats
 
     constants = {"layer": "residual", "inner": core.constants_of(layer)}
     return combined(init, layer.initial_state, through, constants)

@@ -1,17 +1,15 @@
 """Dropout with one mask of silent units per sequence."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from stbp_jax import arguments
-from stbp_jax.core import Array, Layer, Params, Shape, State, without_stats
+from stbp_jax.core import Array, Layer, Numbers, Params, Shape, State, without_stats
 from stbp_jax.layers._dtypes import float_type
 from stbp_jax.layers.synapse import check_slice
 
 
-def dropout(rate: Any) -> Layer:
+def dropout(rate: Numbers) -> Layer:
     """Silences each unit for a whole sequence with probability `rate`.
 
         yᵗ = m xᵗ / (1 - rate),  m ~ Bernoulli(1 - rate), the same at all steps
@@ -43,13 +41,17 @@ def dropout(rate: Any) -> Layer:
         if key is None:
             return (), shape
         arguments.key("key", key)
-        kept = jax.random.bernoulli(key, 1 - rate, shape)
-        return kept / (1 - jnp.asarray(rate, jnp.result_type(float))), shape
+        dtype = jnp.result_type(float)
+        kept = jax.random.bernoulli(key, 1 - rate, shape).astype(dtype)
+        return kept / (1 - jnp.asarray(rate, dtype)), shape
 
     def masked(state: State, x: Array) -> Array:
         arguments.array("dropout: inputs", x)
         arguments.batch("state", state, x.shape[0])
-        return x if isinstance(state, tuple) else x * state.astype(float_type(x))
+        if isinstance(state, tuple):
+            return x
+        dtype = float_type(x)
+        return jnp.asarray(x, dtype) * state.astype(dtype)
 
     def step(
         params: Params, state: State, x: Array, is_first: Array | None = None

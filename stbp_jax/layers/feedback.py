@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from stbp_jax import arguments, core
 from stbp_jax.core import Array, Layer, LayerStats, Params, PyTree, Shapes, State, map_shapes
+from stbp_jax.layers._dtypes import as_floats
 from stbp_jax.layers.combinators import Run, combined
 from stbp_jax.layers.schedules import in_chunks, stepwise
 
@@ -86,7 +87,7 @@ def feedback(layer: Layer, back: Layer) -> Layer:
         if is_first is not None:
             last = core.restart_where(is_first, last, jax.tree.map(jnp.zeros_like, last))
         state_back, fed, stats_back = run(back, params.back, state.back, last, is_first)
-        given = jax.tree.map(jnp.add, x, fed)
+        given = jax.tree.map(lambda a, b: as_floats(a) + b, x, fed)
         inner, y, stats = run(layer, params.layer, state.layer, given, is_first)
         out = jax.tree.map(lambda new, old: new.astype(old.dtype), y, state.out)
         return FeedbackState(inner, state_back, out), y, (*stats, *stats_back)

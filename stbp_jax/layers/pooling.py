@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from stbp_jax import arguments
-from stbp_jax.core import Array, Layer, Params, Shape
+from stbp_jax.core import Array, Layer, Params, Shape, wide_dtype
 from stbp_jax.layers._dtypes import float_type
 from stbp_jax.layers.synapse import Synapse, pointwise
 
@@ -37,7 +37,7 @@ def avg_pool(window: int) -> Layer:
 
     def mean(tiles: Array) -> Array:
         dtype = float_type(tiles)
-        wide = jnp.promote_types(dtype, jnp.float32)  # bfloat16 sums of ones stop at 256
+        wide = wide_dtype(dtype)  # bfloat16 sums of ones stop at 256
         return jnp.mean(tiles, axis=(2, 4), dtype=wide).astype(dtype)
 
     return _pool("avg_pool", window, mean)

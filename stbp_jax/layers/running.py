@@ -1,10 +1,13 @@
 """Runs of a network over whole sequences: `apply` and its variants."""
 
+from typing import Any
+
 import jax
+from jaxtyping import Bool
 
 from stbp_jax import arguments, core, meshes
 from stbp_jax.closures import reverse_mode
-from stbp_jax.core import Array, Layer, LayerStats, Params, PyTree, State
+from stbp_jax.core import AnyArray, KeyArray, Layer, LayerStats, Params, PyTree, State
 
 
 def apply(
@@ -12,9 +15,9 @@ def apply(
     params: Params,
     xs: PyTree,
     *,
-    key: Array | None = None,
+    key: KeyArray | None = None,
     state: State | None = None,
-    is_first: Array | None = None,
+    is_first: Bool[AnyArray, "T B"] | None = None,
 ) -> tuple[State, PyTree]:
     """Runs a network over whole sequences, from rest or from a state.
 
@@ -54,10 +57,10 @@ def apply_with_stats(
     params: Params,
     xs: PyTree,
     *,
-    key: Array | None = None,
+    key: KeyArray | None = None,
     state: State | None = None,
-    is_first: Array | None = None,
-    mask: Array | None = None,
+    is_first: Bool[AnyArray, "T B"] | None = None,
+    mask: Bool[AnyArray, "T B"] | None = None,
 ) -> tuple[State, PyTree, tuple[LayerStats, ...]]:
     """Runs a network as `apply` does, and returns statistics of its spiking layers.
 
@@ -93,9 +96,9 @@ def record(
     params: Params,
     xs: PyTree,
     *,
-    key: Array | None = None,
+    key: KeyArray | None = None,
     state: State | None = None,
-    is_first: Array | None = None,
+    is_first: Bool[AnyArray, "T B"] | None = None,
 ) -> tuple[State, PyTree]:
     """Runs a network as `apply` does, and returns the states of all layers after every step.
 
@@ -126,7 +129,7 @@ def record(
     state = _start(network, params, xs, key, state, is_first)
     params, state, xs, is_first = meshes.vary_alike(params, state, xs, is_first)
 
-    def body(state: State, now: tuple[Array, Array | None]) -> tuple[State, tuple[State, PyTree]]:
+    def body(state: State, now: Any) -> tuple[State, tuple[State, PyTree]]:
         state, y = core.step_layer(network, params, state, *now)
         return state, (state, y)
 
@@ -137,11 +140,11 @@ def final_state(
     network: Layer,
     params: Params,
     xs: PyTree,
-    mask: Array,
+    mask: Bool[AnyArray, "T B"],
     *,
-    key: Array | None = None,
+    key: KeyArray | None = None,
     state: State | None = None,
-    is_first: Array | None = None,
+    is_first: Bool[AnyArray, "T B"] | None = None,
 ) -> State:
     """Runs a network as `apply` does, and returns the state of each example at its own last step.
 
@@ -175,7 +178,7 @@ def final_state(
     arguments.restarts("mask", mask, xs)
     params, state, xs, is_first, mask = meshes.vary_alike(params, state, xs, is_first, mask)
 
-    def body(state: State, now: tuple[PyTree, Array | None, Array]) -> tuple[State, None]:
+    def body(state: State, now: Any) -> tuple[State, None]:
         x, first, own = now
         after, _ = core.step_layer(network, params, state, x, first)
         return core.restart_where(~own, after, state), None
@@ -187,9 +190,9 @@ def _start(
     network: Layer,
     params: Params,
     xs: PyTree,
-    key: Array | None,
+    key: KeyArray | None,
     state: State | None,
-    is_first: Array | None,
+    is_first: AnyArray | None,
 ) -> State:
     """The state before the first step, once the arguments are checked."""
     arguments.instance("network", network, Layer, "a Layer, such as dense(10)")

@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Shaped
 
 from stbp_jax import arguments, meshes, reprs
 from stbp_jax.core import (
+    AnyArray,
     Array,
     Layer,
     LayerStats,
@@ -69,7 +71,7 @@ Inputs = Callable[[Array], Array]
 """`xs [T, B, *in] -> [T, B, *in]` or `[1, B, *in]`: the steps that the synapse is applied to."""
 
 
-def varying_input(xs: Array) -> Array:
+def varying_input(xs: Shaped[AnyArray, "T B *in"]) -> Shaped[Any, "T B *in"]:
     """Inputs that differ from step to step; the synapse is applied at every step.
 
     Args:
@@ -81,7 +83,7 @@ def varying_input(xs: Array) -> Array:
     return xs
 
 
-def static_input(xs: Array) -> Array:
+def static_input(xs: Shaped[AnyArray, "T B *in"]) -> Shaped[Any, "1 B *in"]:
     """Inputs that are the same at all T steps; the synapse is applied once.
 
     The current of the first step serves for all steps. With the `constant` encoding this makes the

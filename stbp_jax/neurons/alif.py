@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from stbp_jax import arguments
-from stbp_jax.core import Array, Neuron, Shape, name_of
+from stbp_jax.core import Array, Neuron, Numbers, Shape, name_of
 from stbp_jax.neurons.dynamics import from_dynamics
 from stbp_jax.neurons.resets import AdaptiveReset, adaptive_reset, hard_reset
 from stbp_jax.neurons.units import check_surrogate
@@ -45,10 +45,10 @@ class ALIFState(NamedTuple):
 
 def alif(
     *,
-    decay: Any = 0.2,
-    threshold: Any = 0.5,
-    adaptation_decay: Any = 0.95,
-    adaptation_strength: Any = 0.1,
+    decay: Numbers = 0.2,
+    threshold: Numbers = 0.5,
+    adaptation_decay: Numbers = 0.95,
+    adaptation_strength: Numbers = 0.1,
     surrogate: Surrogate = rectangular(1.0),  # noqa: B008 - a value without arrays
     reset: AdaptiveReset = adaptive_reset(hard_reset),  # noqa: B008 - a function without arrays
 ) -> Neuron:

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from stbp_jax import arguments
-from stbp_jax.core import Array, Neuron, Params, Shape, State, constants_of, given
+from stbp_jax.core import Array, Neuron, Numbers, Params, Shape, State, constants_of, given
 from stbp_jax.neurons.leaky_integrator import leaky_integrator
 
 
@@ -14,7 +14,7 @@ class CurrentState(NamedTuple):
     neuron: State
 
 
-def current_based(neuron: Neuron, *, decay: Any) -> Neuron:
+def current_based(neuron: Neuron, *, decay: Numbers) -> Neuron:
     """Drive neurons by a current that decays over steps: iᵗ = α iᵗ⁻¹ + Iᵗ.
 
     The neuron receives iᵗ in place of Iᵗ, in the same step. Gradients cross the current's decay.

@@ -6,11 +6,11 @@ from typing import Any
 import jax.numpy as jnp
 
 from stbp_jax import arguments
-from stbp_jax.core import Array, Neuron, Params, Shape, State, name_of, scan
+from stbp_jax.core import Array, Neuron, Numbers, Params, Shape, State, name_of, scan
 from stbp_jax.neurons.units import check_per_unit, with_batch
 
 
-def leaky_integrator(*, decay: Any) -> Neuron:
+def leaky_integrator(*, decay: Numbers) -> Neuron:
     """Leaky integrators, for output layers: uᵗ = τ uᵗ⁻¹ + Iᵗ; the output is the membrane uᵗ.
 
     The membrane depends on the current of its own step. There is no threshold and no reset, and

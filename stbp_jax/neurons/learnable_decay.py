@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from stbp_jax import arguments
-from stbp_jax.core import Array, Neuron, Params, Probe, Shape, State, constants_of, given
+from stbp_jax.core import Array, Neuron, Numbers, Params, Probe, Shape, State, constants_of, given
 from stbp_jax.neurons.units import check_per_unit
 
 DecayInit = Callable[[Array, Shape], Array]
@@ -21,7 +21,7 @@ class LearnableDecayParams(NamedTuple):
     neuron: Params
 
 
-def per_layer(decay: float) -> DecayInit:
+def per_layer(decay: Numbers) -> DecayInit:
     """Initial decay of `learnable_decay`: one decay that all units of a layer share.
 
     Args:
@@ -37,7 +37,7 @@ def per_layer(decay: float) -> DecayInit:
     return lambda key, units: jnp.full((), decay, jnp.result_type(float))
 
 
-def per_neuron(low: float, high: float) -> DecayInit:
+def per_neuron(low: Numbers, high: Numbers) -> DecayInit:
     """Initial decay of `learnable_decay`: one decay for each unit, τ ~ U[low, high].
 
     Args:

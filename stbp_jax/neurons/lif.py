@@ -17,9 +17,21 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Real
 
 from stbp_jax import arguments
-from stbp_jax.core import Array, Neuron, Params, Probe, Shape, given, name_of, scan
+from stbp_jax.core import (
+    AnyArray,
+    Array,
+    Neuron,
+    Numbers,
+    Params,
+    Probe,
+    Shape,
+    given,
+    name_of,
+    scan,
+)
 from stbp_jax.neurons import unrolling
 from stbp_jax.neurons.resets import Reset, hard_reset
 from stbp_jax.neurons.units import check_constants, check_surrogate, with_batch
@@ -70,8 +82,11 @@ LIFUnroll = Callable[..., tuple[LIFState, Array]]
 
 
 def lif_step(
-    reset: Reset, constants: LIFConstants, state: LIFState, current: Array
-) -> tuple[LIFState, Array]:
+    reset: Reset,
+    constants: LIFConstants,
+    state: LIFState,
+    current: Real[AnyArray, " B *units"],
+) -> tuple[LIFState, Float[Array, " B *units"]]:
     """One step of LIF neurons: uᵗ = reset(uᵗ⁻¹, oᵗ⁻¹) + Iᵗ, oᵗ = H(uᵗ - Vth).
 
     A spike depends on the current of its own step. The reset acts on the next step. Gradients
@@ -109,9 +124,9 @@ def lif_scan(
     reset: Reset,
     constants: LIFConstants,
     state: LIFState,
-    currents: Array,
-    is_first: Array | None = None,
-) -> tuple[LIFState, Array]:
+    currents: Real[AnyArray, "T B *units"],
+    is_first: Bool[AnyArray, "T B"] | None = None,
+) -> tuple[LIFState, Float[Array, "T B *units"]]:
     """The reference unroll: `lif_step` under `lax.scan`, differentiated by JAX.
 
     Args:
@@ -145,9 +160,9 @@ def lif_unroll(
     reset: Reset,
     constants: LIFConstants,
     state: LIFState,
-    currents: Array,
-    is_first: Array | None = None,
-) -> tuple[LIFState, Array]:
+    currents: Real[AnyArray, "T B *units"],
+    is_first: Bool[AnyArray, "T B"] | None = None,
+) -> tuple[LIFState, Float[Array, "T B *units"]]:
     """The default unroll: the values of `lif_scan`, and the paper's recursion as its gradient.
 
     Let f be the reset and h the curve of the surrogate. The total derivatives δᵗ = dL/doᵗ and
@@ -196,8 +211,8 @@ def _dynamics(reset: Reset) -> Dynamics:
 
 def lif(
     *,
-    decay: Any = 0.2,
-    threshold: Any = 0.5,
+    decay: Numbers = 0.2,
+    threshold: Numbers = 0.5,
     surrogate: Surrogate = rectangular(1.0),  # noqa: B008 - a value without arrays
     reset: Reset = hard_reset,
     unroll: LIFUnroll = lif_unroll,

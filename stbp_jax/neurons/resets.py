@@ -16,6 +16,7 @@ from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Float
 
 from stbp_jax import arguments
 from stbp_jax.core import Array
@@ -34,7 +35,7 @@ The constants also have `adaptation_decay`, the state has `adaptation`.
 """
 
 
-def hard_reset(constants: Any, state: Any) -> Array:
+def hard_reset(constants: Any, state: Any) -> Float[Array, " B *units"]:
     """Leak and hard reset, to 0 after a spike: τ u (1 - o).
 
     Args:
@@ -54,7 +55,7 @@ def hard_reset(constants: Any, state: Any) -> Array:
     return constants.decay * state.membrane * (1 - state.spikes)
 
 
-def exponential_reset(constants: Any, state: Any) -> Array:
+def exponential_reset(constants: Any, state: Any) -> Float[Array, " B *units"]:
     """Leak and exponential reset: τ u exp(-o/τ).
 
     After a spike, the fraction exp(-1/τ) of the leaked membrane remains: 5e-5 at τ = 0.1, 14 % at
@@ -79,7 +80,7 @@ def exponential_reset(constants: Any, state: Any) -> Array:
     return _undefined_at_infinity(state.membrane, state.membrane * constants.decay * gate)
 
 
-def soft_reset(constants: Any, state: Any) -> Array:
+def soft_reset(constants: Any, state: Any) -> Float[Array, " B *units"]:
     """Leak and soft reset, by subtraction of the threshold: τ (u - Vth o).
 
     A spike leaves the excess over the threshold in the membrane.

@@ -14,10 +14,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
+from jaxtyping import Bool, Float, Real
 
 from stbp_jax import arguments, meshes
 from stbp_jax.closures import no_gradient, opened, reverse_mode
-from stbp_jax.core import Array, restart_where
+from stbp_jax.core import AnyArray, Array, restart_where, wide_dtype
 from stbp_jax.reprs import record_text
 
 # The `checkpoint_name` of what the backward pass stores, for policies of `jax.checkpoint`.
@@ -60,10 +61,10 @@ def unroll(
     dynamics: Dynamics,
     constants: Any,
     state: Any,
-    currents: Array,
-    is_first: Array | None = None,
+    currents: Real[AnyArray, "T B *units"],
+    is_first: Bool[AnyArray, "T B"] | None = None,
     rest: Any = None,
-) -> tuple[Any, Array]:
+) -> tuple[Any, Float[Array, "T B *units"]]:
     """Run all T steps from a state; the gradient is the recursion in `lif_unroll`.
 
     Args:
@@ -298,9 +299,7 @@ def _backward(
         future, total = future_of(state, t + 1, eps, total)
         return leave(future, t, total, stack)
 
-    zero = jax.tree.map(
-        lambda c: jnp.zeros_like(c, dtype=jnp.promote_types(c.dtype, jnp.float32)), given
-    )
+    zero = jax.tree.map(lambda c: jnp.zeros_like(c, dtype=wide_dtype(c.dtype)), given)
     stack = spikes_bar if single else jnp.zeros_like(spikes_bar)
     final = leave(last_bar, steps - 1, zero, stack)
     eps, total, currents_bar = lax.fori_loop(1, steps, step, final)

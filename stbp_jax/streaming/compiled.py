@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Real
 
 from stbp_jax import arguments
-from stbp_jax.core import Array, Layer, Neuron, Params, Shape, State
+from stbp_jax.core import AnyArray, Array, Layer, Neuron, Params, Shape, State
 from stbp_jax.reprs import record_text
 from stbp_jax.streaming.readouts import running_rate
 
@@ -44,9 +45,9 @@ class Stream(NamedTuple):
         return record_text(self)
 
 
-def any_event(counts: Array) -> Array:
+def any_event(counts: Real[AnyArray, "*shape"]) -> Float[Array, "*shape"]:
     """1 for each address with at least one event, else 0, as `event_spikes`."""
-    return (counts > 0).astype(jnp.result_type(float))
+    return (jnp.asarray(counts) > 0).astype(jnp.result_type(float))
 
 
 def make_stream(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Real
 
 from stbp_jax import arguments
 from stbp_jax.streaming.compiled import Stream
@@ -69,7 +70,7 @@ def margin_rule(least: float) -> Rule:
     return rule
 
 
-def no_early_exit(scores: np.ndarray) -> bool:
+def no_early_exit(scores: Real[np.ndarray, " C"]) -> bool:
     """Rule that never decides before the last bin."""
     return False
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from stbp_jax.core import Array, Neuron, Params, Shape, State, scan
+from stbp_jax.core import Array, Neuron, Params, Shape, State, scan, wide_dtype
 
 
 def running_rate() -> Neuron:
@@ -22,7 +22,7 @@ def running_rate() -> Neuron:
     """
 
     def initial_state(shape: Shape, dtype: Any) -> State:
-        wide = jnp.promote_types(dtype, jnp.float32)  # bfloat16 counts to 256
+        wide = wide_dtype(dtype)  # bfloat16 counts to 256
         return jnp.zeros(shape, wide), jnp.zeros(shape[:1], jnp.int32)
 
     def step(params: Params, state: State, out: Array) -> tuple[State, Array]:

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt32
 
 from stbp_jax import arguments
-from stbp_jax.core import Shape
+from stbp_jax.core import AnyArray, Shape
 
 Chunk = tuple[Any, Any]
 """`(times, addresses)` or `(time, None)`.
@@ -65,7 +66,11 @@ def parse(chunk: Chunk) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def replay(
-    words: Any, *, shape: Shape = (34, 34, 2), microseconds: int = 1_000, until: int | None = None
+    words: UInt32[AnyArray, " M"],
+    *,
+    shape: Shape = (34, 34, 2),
+    microseconds: int = 1_000,
+    until: int | None = None,
 ) -> Iterator[Chunk]:
     """A packed recording as a source of chunks, as fast as the consumer takes them.
 
@@ -86,18 +91,18 @@ def replay(
     microseconds, shape = arguments.count("microseconds", microseconds), arguments.sensor(shape)
     until = None if until is None else arguments.count("until", until, least=0)
     arguments.array("words", words)
-    words = np.asarray(words)
     arguments.rank("words", words, "M", "; one recording")
     if words.dtype != np.uint32:
         raise TypeError(f"words must be uint32, got dtype {words.dtype}")
-    words = words[words != np.uint32(2**32 - 1)].astype(np.int64)
-    times = words // math.prod(shape)
+    found = np.asarray(words)
+    found = found[found != np.uint32(2**32 - 1)].astype(np.int64)
+    times = found // math.prod(shape)
     if (wrong := times[1:] < times[:-1]).any():
         at = int(np.argmax(wrong))
         raise ValueError(
             f"words must be in order of time, got {times[at + 1]} us after {times[at]} us"
         )
-    return _replay(times, words % math.prod(shape), microseconds, until)
+    return _replay(times, found % math.prod(shape), microseconds, until)
 
 
 def _replay(

@@ -90,7 +90,8 @@ class TrainConfig(NamedTuple):
       epochs: passes over the training set.
       batch_size: examples in an update. Each epoch skips the examples that do not fill a batch. An
         iterator of batches has its own sizes.
-      eval_batch_size: examples in an evaluation batch; it affects only memory and speed.
+      eval_batch_size: examples in an evaluation batch, for memory and speed; another size draws
+        other spikes.
       updates_per_epoch: updates in an epoch; None for a pass over the training set. An iterator of
         batches needs it.
     """

@@ -14,10 +14,9 @@ import functools
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import lax
 
-from stbp_jax.core import Array
+from stbp_jax.core import Array, wide_dtype
 from stbp_jax.neurons import LIFConstants, LIFState, Reset
 from stbp_jax.neurons.kernels.launch import Block
 from stbp_jax.spikes import heaviside
@@ -57,7 +56,7 @@ def forward_kernel(
     """
     membrane, spikes, currents = arrays
     last_out, spikes_out, *entering_out = outs
-    dtype, wide = currents.dtype, _wide(currents.dtype)
+    dtype, wide = currents.dtype, wide_dtype(currents.dtype)
     numbers = tree.unflatten([block.constant(ref, wide) for ref in constants])
     head, num_later = chunks(currents.shape[0])
 
@@ -97,7 +96,7 @@ def backward_kernel(
     """
     membrane, spikes, currents, entering, spikes_bar, membrane_bar, last_spikes_bar = arrays
     (eps_out,) = outs
-    dtype, wide = currents.dtype, _wide(currents.dtype)
+    dtype, wide = currents.dtype, wide_dtype(currents.dtype)
     numbers = tree.unflatten([block.constant(ref, wide) for ref in constants])
     head, num_later = chunks(currents.shape[0])
 
@@ -133,7 +132,3 @@ def chunks(num_steps: int) -> tuple[int, int]:
     """Return the length of the first chunk, 1 to `CHUNK`, and the number of later, full chunks."""
     num_later = (num_steps - 1) // CHUNK
     return num_steps - num_later * CHUNK, num_later
-
-
-def _wide(dtype: Any) -> Any:
-    return jnp.promote_types(dtype, jnp.float32)
