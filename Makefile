@@ -13,7 +13,7 @@ PYTEST := -m pytest -n 2 --dist loadfile -q
 CORE_TESTS := $(addprefix tests/,neurons layers training sweeps $(patsubst %,test_%.py,surrogates encoders readouts losses metrics))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast test-all test-lowest lint format bench bench-peers bench-examples bench-gpu wheels report reproduce smoke clean
+.PHONY: help run test test-fast test-typed test-all test-lowest lint format bench bench-peers bench-examples bench-gpu wheels report reproduce smoke clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ test: lint test-fast ## lint, types, doctests and tests: five minutes on two cor
 
 test-fast: $(VENV)/.ready ## the same without lint and types
 	$(BIN)/python $(PYTEST) -m "not heavy"
+
+test-typed: $(VENV)/.ready ## the light tests with the arrays of all public functions checked against their annotations
+	$(BIN)/python $(PYTEST) -m "not heavy" --typed $(CORE_TESTS) $(addprefix tests/,streaming events test_augment.py test_initializers.py test_plots.py)
 
 test-all: lint ## the same with heavy tests, all compiled with the code generator that users get
 	XLA_FLAGS= $(BIN)/python $(PYTEST)
