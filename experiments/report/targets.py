@@ -128,6 +128,16 @@ PAPER = (
         for decay in (0.2, 0.1)
     ),
     Target(
+        "Fig. 2: errors come from the layer above and from the next step",
+        "error_flow",
+        "stbp",
+        0,
+        "two paths",
+        "exceed",
+        measure="share_of_time",
+        protocol="decay 0.5, one digit",
+    ),
+    Target(
         "Fig. 4: after training, only the output unit of the shown digit spikes",
         "spike_trains",
         "stbp",

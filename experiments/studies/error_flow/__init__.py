@@ -1,0 +1,1 @@
+"""The study `error_flow`; see its README.md."""
