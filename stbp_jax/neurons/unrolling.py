@@ -185,12 +185,6 @@ def _unroll(
     return last, spikes
 
 
-# The loops carry the hidden variables and no spikes: with spikes XLA takes twice as long on a CPU.
-# The first and the last step are outside of the loops, because only the caller's state, and the
-# cotangent of the last state, have spikes of their own. Each step writes its result over its input
-# in the same stack, so that XLA neither copies nor clears a stack.
-
-
 def _run_steps(
     keep: Callable[[Hidden], tuple[Array, ...]],
     functions: _Functions,
@@ -199,10 +193,39 @@ def _run_steps(
     state: Any,
     currents: Array,
 ) -> tuple[Any, tuple[Array, ...]]:
-    """Run all steps; return the last state and `keep(hidden)` of every step, stacked over T.
+    """Run all steps; return the last state and `keep(hidden)` of every step, stacked over T."""
+    return _by_platform(
+        functools.partial(_loop, keep, functions),
+        functools.partial(_blocks, keep, functions),
+        currents.shape[0],
+        (constants, restarts, state, currents),
+    )
 
-    The first stack overwrites `currents`.
-    """
+
+def _by_platform(
+    loop: Callable[..., Any], blocks: Callable[..., Any], steps: Any, args: tuple[Any, ...]
+) -> Any:
+    """Run the loop over single steps on a CPU, and that over blocks of steps on a GPU."""
+    if not isinstance(steps, int):  # a symbolic T of `jax.export` has no blocks
+        return loop(*args)
+    return lax.platform_dependent(*args, default=loop, cuda=blocks, rocm=blocks)
+
+
+# On a CPU the loops carry the hidden variables and no spikes: with spikes XLA takes twice as long.
+# The first and the last step are outside of the loops, because only the caller's state, and the
+# cotangent of the last state, have spikes of their own. Each step writes its result over its input
+# in the same stack, so that XLA neither copies nor clears a stack.
+
+
+def _loop(
+    keep: Callable[[Hidden], tuple[Array, ...]],
+    functions: _Functions,
+    constants: Any,
+    restarts: Any,
+    state: Any,
+    currents: Array,
+) -> tuple[Any, tuple[Array, ...]]:
+    """`_run_steps` step by step; the first stack overwrites `currents`."""
 
     def enter(before: Any, t: Any, stacks: tuple[Array, ...]) -> tuple[Hidden, tuple[Array, ...]]:
         entering = _entering(restarts, before, t)
@@ -218,6 +241,37 @@ def _run_steps(
     stacks = (currents, *(jnp.zeros_like(currents) for _ in range(others)))
     last, kept = lax.fori_loop(1, currents.shape[0], step, enter(state, 0, stacks))
     return functions.state(last, _fire(functions, constants, last)), kept
+
+
+# On a GPU every operation of a loop's body is a launch, which costs more than the few bytes of a
+# step. The scans below are unrolled by blocks of steps. XLA fuses the steps of a block.
+
+
+def _blocks(
+    keep: Callable[[Hidden], tuple[Array, ...]],
+    functions: _Functions,
+    constants: Any,
+    restarts: Any,
+    state: Any,
+    currents: Array,
+) -> tuple[Any, tuple[Array, ...]]:
+    """`_run_steps` by blocks of steps."""
+    is_first, rest = (None, None) if restarts is None else restarts
+
+    def step(before: Any, now: tuple[Array, Any]) -> tuple[Any, tuple[Array, ...]]:
+        current, first = now
+        entering = before if first is None else restart_where(first, before, rest)
+        hidden = _enter(functions, constants, entering, current)
+        return functions.state(hidden, _fire(functions, constants, hidden)), keep(hidden)
+
+    block = _block(functions, currents.shape[0])
+    return lax.scan(step, state, (currents, is_first), unroll=block)
+
+
+def _block(functions: _Functions, steps: int) -> int:
+    """The steps of a block."""
+    import os
+    return int(os.environ.get("BLOCK", "15"))
 
 
 def _enter(functions: _Functions, constants: Any, before: Any, current: Array) -> Hidden:
@@ -257,8 +311,26 @@ def _backward(
     residuals: tuple[Any, Any, Any, tuple[Array, ...]],
     cotangents: tuple[Any, Array],
 ) -> tuple[Any, Any, Any, Array]:
-    fixed, given, initial, kept = residuals
-    last_bar, spikes_bar = cotangents
+    fixed = residuals[0]
+    bars = _by_platform(
+        functools.partial(_loop_back, functions),
+        functools.partial(_blocks_back, functions),
+        cotangents[1].shape[0],
+        (*residuals, *cotangents),
+    )
+    return jax.tree.map(no_gradient, fixed), *bars
+
+
+def _loop_back(
+    functions: _Functions,
+    fixed: Any,
+    given: Any,
+    initial: Any,
+    kept: tuple[Array, ...],
+    last_bar: Any,
+    spikes_bar: Array,
+) -> tuple[Any, Any, Array]:
+    """Cotangents of the constants, of the first state and of the currents, step by step."""
     closed, restarts = fixed
     constants = (*given, closed)
 
@@ -298,15 +370,80 @@ def _backward(
         future, total = future_of(state, t + 1, eps, total)
         return leave(future, t, total, stack)
 
-    zero = jax.tree.map(
-        lambda c: jnp.zeros_like(c, dtype=jnp.promote_types(c.dtype, jnp.float32)), given
-    )
+    zero = jax.tree.map(lambda c: jnp.zeros_like(c, dtype=_wide(c)), given)
     stack = spikes_bar if single else jnp.zeros_like(spikes_bar)
     final = leave(last_bar, steps - 1, zero, stack)
     eps, total, currents_bar = lax.fori_loop(1, steps, step, final)
     initial_bar, total = future_of(initial, 0, eps, total)
     given_bar = jax.tree.map(lambda b, c: b.astype(c.dtype), total, given)
-    return jax.tree.map(no_gradient, fixed), given_bar, initial_bar, currents_bar
+    return given_bar, initial_bar, currents_bar
+
+
+def _wide(c: Array) -> Any:
+    return jnp.promote_types(c.dtype, jnp.float32)
+
+
+def _blocks_back(
+    functions: _Functions,
+    fixed: Any,
+    given: Any,
+    initial: Any,
+    kept: tuple[Array, ...],
+    last_bar: Any,
+    spikes_bar: Array,
+) -> tuple[Any, Any, Array]:
+    """`_loop_back` by blocks of steps; the gradient of the constants is one sum over all steps."""
+    closed, restarts = fixed
+    constants = (*given, closed)
+    steps = spikes_bar.shape[0]
+    is_first, rest = (None, None) if restarts is None else restarts
+
+    def reset(given: Any, state: Any, first: Any) -> Hidden:
+        entering = state if first is None else restart_where(first, state, rest)
+        return functions.reset((*given, closed), entering)
+
+    def distance_of(given: Any, hidden: Hidden) -> Array:
+        return functions.distance((*given, closed), hidden)
+
+    def state_of(hidden: Hidden) -> Any:
+        return functions.state(hidden, _fire(functions, constants, hidden))
+
+    def step(later: Hidden, now: Any) -> tuple[Hidden, tuple[Hidden, Array]]:
+        hidden, bar, first, is_last = now
+        _, pull = jax.vjp(lambda state: reset(given, state, first), state_of(hidden))
+        (future,) = pull(later)
+        future = jax.tree.map(functools.partial(jnp.where, is_last), last_bar, future)
+        distance, pull = jax.vjp(functools.partial(distance_of, given), hidden)
+        through_spike = (bar + future.spikes) * functions.slope(constants, distance)
+        (by_spike,) = pull(through_spike)
+        eps = tuple(a + b for a, b in zip(by_spike, functions.hidden(future), strict=True))
+        return eps, (eps, through_spike)
+
+    is_last = jnp.arange(steps) == steps - 1
+    following = None if is_first is None else jnp.roll(is_first, -1, axis=0)
+    # The cotangent of the last state replaces what the last step would take from a later one.
+    first_eps, (eps, through_spike) = lax.scan(
+        step,
+        functions.hidden(last_bar),
+        (kept, spikes_bar, following, is_last),
+        reverse=True,
+        unroll=_block(functions, steps),
+    )
+    first = None if is_first is None else is_first[0]
+    (initial_bar,) = jax.vjp(lambda state: reset(given, state, first), initial)[1](first_eps)
+
+    # XLA removes what follows if the gradient of the constants is not used.
+    def of_constants(before: Any, first: Any, hidden: Hidden, eps: Hidden, through: Array) -> Any:
+        def both(given: Any) -> tuple[Hidden, Array]:
+            return reset(given, before, first), distance_of(given, hidden)
+
+        return jax.vjp(both, given)[1]((eps, through))[0]
+
+    states = jax.vmap(state_of)(kept)
+    before = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b[:-1]]), initial, states)
+    bars = jax.vmap(of_constants)(before, is_first, kept, eps, through_spike)
+    given_bar = jax.tree.map(lambda b, c: b.sum(0, dtype=_wide(c)).astype(c.dtype), bars, given)
+    return given_bar, initial_bar, eps[0]
 
 
 _unroll.defvjp(_forward, _backward)
