@@ -258,14 +258,29 @@ def _blocks(
     """`_run_steps` by blocks of steps."""
     is_first, rest = (None, None) if restarts is None else restarts
 
-    def step(before: Any, now: tuple[Array, Any]) -> tuple[Any, tuple[Array, ...]]:
-        current, first = now
-        entering = before if first is None else restart_where(first, before, rest)
-        hidden = _enter(functions, constants, entering, current)
-        return functions.state(hidden, _fire(functions, constants, hidden)), keep(hidden)
+    def state_of(hidden: Hidden) -> Any:
+        return functions.state(hidden, _fire(functions, constants, hidden))
 
+    def reset(state: Any, first: Any) -> Hidden:
+        entering = state if first is None else restart_where(first, state, rest)
+        return functions.reset(constants, entering)
+
+    # The carry is what enters the next step: all blocks are alike, the first one too.
+    def step(carry: Any, now: Any) -> tuple[Any, tuple[Array, ...]]:
+        ((membrane, *others), _), (current, first) = carry, now
+        hidden = (membrane + current, *others)
+        return (reset(state_of(hidden), first), hidden), keep(hidden)
+
+    first, following = (None, None) if is_first is None else (is_first[0], _rolled(is_first))
+    start = reset(state, first)
     block = _block(functions, currents.shape[0])
-    return lax.scan(step, state, (currents, is_first), unroll=block)
+    (_, last), kept = lax.scan(step, (start, start), (currents, following), unroll=block)
+    return state_of(last), kept
+
+
+def _rolled(is_first: Array) -> Array:
+    """The restarts of the following step; those after the last step are not used."""
+    return jnp.roll(is_first, -1, axis=0)
 
 
 def _block(functions: _Functions, steps: int) -> int:
@@ -420,7 +435,7 @@ def _blocks_back(
         return eps, (eps, through_spike)
 
     is_last = jnp.arange(steps) == steps - 1
-    following = None if is_first is None else jnp.roll(is_first, -1, axis=0)
+    following = None if is_first is None else _rolled(is_first)
     # The cotangent of the last state replaces what the last step would take from a later one.
     first_eps, (eps, through_spike) = lax.scan(
         step,
