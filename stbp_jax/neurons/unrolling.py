@@ -18,6 +18,7 @@ from jax.ad_checkpoint import checkpoint_name
 from stbp_jax import arguments, meshes
 from stbp_jax.closures import no_gradient, opened, reverse_mode
 from stbp_jax.core import Array, restart_where
+from stbp_jax.neurons.blocks import block_steps, by_platform, check_block
 from stbp_jax.reprs import record_text
 
 # The `checkpoint_name` of what the backward pass stores, for policies of `jax.checkpoint`.
@@ -63,6 +64,8 @@ def unroll(
     currents: Array,
     is_first: Array | None = None,
     rest: Any = None,
+    *,
+    block: int | None = None,
 ) -> tuple[Any, Array]:
     """Run all T steps from a state; the gradient is the recursion in `lif_unroll`.
 
@@ -75,15 +78,17 @@ def unroll(
         nowhere.
       rest: the state at rest, of the form of `state`, for `is_first`; None for zeros. Gradients do
         not reach it.
+      block: steps per block on a GPU; None chooses it by T (`blocks`).
 
     Returns:
       `(last state, spikes [T, B, *units])`.
 
     Raises:
-      TypeError: `is_first` is not an array of bool.
-      ValueError: T = 0, a state of another shape than one time slice of the currents, or `is_first`
-        of another shape than `[T, B]`.
+      TypeError: `is_first` is not an array of bool; `block` is not an integer.
+      ValueError: T = 0, a state of another shape than one time slice of the currents, `is_first` of
+        another shape than `[T, B]`, or `block` below 1.
     """
+    block = check_block(block)
     arguments.sequence("currents", currents)
     arguments.state("state", state, currents.shape[1:])
     restarts = None
@@ -92,7 +97,7 @@ def unroll(
         at_rest = jax.tree.map(jnp.zeros_like, state) if rest is None else rest
         restarts = jnp.asarray(is_first), lax.stop_gradient(at_rest)
     constants = in_dtype(constants, state.spikes)
-    functions, numbers, fixed = _open(dynamics, constants, state)
+    functions, numbers, fixed = _open(dynamics, constants, state, block)
     currents = currents.astype(state.spikes.dtype)
     given = constants, numbers
     fixed, restarts, given, state, currents = meshes.vary_alike(
@@ -109,7 +114,10 @@ def unroll(
 
 
 class _Functions(NamedTuple):
-    """A `Dynamics` and its surrogate, with `(constants, numbers, fixed)` as first argument."""
+    """A `Dynamics` and its surrogate, with `(constants, numbers, fixed)` as first argument.
+
+    `block` is the number of steps in a block, where the loop goes by blocks.
+    """
 
     reset: Callable[[Any, Any], Hidden]
     distance: Callable[[Any, Hidden], Array]
@@ -117,6 +125,7 @@ class _Functions(NamedTuple):
     slope: Callable[[Any, Array], Array]
     state: Callable[[Hidden, Array], Any]
     hidden: Callable[[Any], Hidden]
+    block: int | None
 
 
 def _spikes(constants: Any, distance: Array) -> Array:
@@ -127,7 +136,9 @@ def _slope(constants: Any, distance: Array) -> Array:
     return constants.surrogate.derivative(distance)
 
 
-def _open(dynamics: Dynamics, constants: Any, state: Any) -> tuple[_Functions, Any, Any]:
+def _open(
+    dynamics: Dynamics, constants: Any, state: Any, block: int | None
+) -> tuple[_Functions, Any, Any]:
     """Turn the traced numbers that the functions close over into arguments for a custom_vjp.
 
     Returns:
@@ -153,7 +164,7 @@ def _open(dynamics: Dynamics, constants: Any, state: Any) -> tuple[_Functions, A
         numbers.append([c for c, moving in zip(closed, differentiable, strict=True) if moving])
         fixed.append([c for c, moving in zip(closed, differentiable, strict=True) if not moving])
     reset, distance, fire, slope = functions
-    opened_all = _Functions(reset, distance, fire, slope, dynamics.state, dynamics.hidden)
+    opened_all = _Functions(reset, distance, fire, slope, dynamics.state, dynamics.hidden, block)
     return opened_all, numbers, fixed
 
 
@@ -194,21 +205,12 @@ def _run_steps(
     currents: Array,
 ) -> tuple[Any, tuple[Array, ...]]:
     """Run all steps; return the last state and `keep(hidden)` of every step, stacked over T."""
-    return _by_platform(
+    return by_platform(
         functools.partial(_loop, keep, functions),
         functools.partial(_blocks, keep, functions),
         currents.shape[0],
         (constants, restarts, state, currents),
     )
-
-
-def _by_platform(
-    loop: Callable[..., Any], blocks: Callable[..., Any], steps: Any, args: tuple[Any, ...]
-) -> Any:
-    """Run the loop over single steps on a CPU, and that over blocks of steps on a GPU."""
-    if not isinstance(steps, int):  # a symbolic T of `jax.export` has no blocks
-        return loop(*args)
-    return lax.platform_dependent(*args, default=loop, cuda=blocks, rocm=blocks)
 
 
 # On a CPU the loops carry the hidden variables and no spikes: with spikes XLA takes twice as long.
@@ -273,7 +275,7 @@ def _blocks(
 
     first, following = (None, None) if is_first is None else (is_first[0], _rolled(is_first))
     start = reset(state, first)
-    block = _block(functions, currents.shape[0])
+    block = block_steps(currents.shape[0], functions.block)
     (_, last), kept = lax.scan(step, (start, start), (currents, following), unroll=block)
     return state_of(last), kept
 
@@ -281,12 +283,6 @@ def _blocks(
 def _rolled(is_first: Array) -> Array:
     """The restarts of the following step; those after the last step are not used."""
     return jnp.roll(is_first, -1, axis=0)
-
-
-def _block(functions: _Functions, steps: int) -> int:
-    """The steps of a block."""
-    import os
-    return int(os.environ.get("BLOCK", "15"))
 
 
 def _enter(functions: _Functions, constants: Any, before: Any, current: Array) -> Hidden:
@@ -327,7 +323,7 @@ def _backward(
     cotangents: tuple[Any, Array],
 ) -> tuple[Any, Any, Any, Array]:
     fixed = residuals[0]
-    bars = _by_platform(
+    bars = by_platform(
         functools.partial(_loop_back, functions),
         functools.partial(_blocks_back, functions),
         cotangents[1].shape[0],
@@ -442,7 +438,7 @@ def _blocks_back(
         functions.hidden(last_bar),
         (kept, spikes_bar, following, is_last),
         reverse=True,
-        unroll=_block(functions, steps),
+        unroll=block_steps(steps, functions.block),
     )
     first = None if is_first is None else is_first[0]
     (initial_bar,) = jax.vjp(lambda state: reset(given, state, first), initial)[1](first_eps)

@@ -47,7 +47,8 @@ def compile_for(target: str, function: Callable[..., Any], *args: Any, **options
     mesh = topologies.make_mesh(description, (1,), ("device",))
     where = NamedSharding(mesh, PartitionSpec())
     shapes = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), jax.eval_shape(lambda: args)
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where),
+        jax.eval_shape(lambda: args),
     )
     start = time.perf_counter()
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):  # Pallas needs it
