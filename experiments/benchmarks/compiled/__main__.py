@@ -8,8 +8,6 @@ import sys
 from experiments.benchmarks import ours, shapes, variants
 from experiments.benchmarks.compiled import programs
 
-SEPARATE = ("lif-T32-64x16384",)
-
 
 def main(names: list[str]) -> None:
     """Compile the default of each workload for an H100 and print what it launches."""

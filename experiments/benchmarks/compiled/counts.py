@@ -10,10 +10,8 @@ import math
 import re
 from typing import NamedTuple
 
-_FREE = frozenset(
-    "parameter constant tuple get-tuple-element bitcast after-all opt-barrier partition-id "
-    "replica-id".split()
-)
+_NAMING = "parameter constant tuple get-tuple-element bitcast after-all opt-barrier"
+_FREE = {*_NAMING.split(), "partition-id", "replica-id"}
 _SIZES = {"pred": 1, "bf16": 2, "token": 0, "opaque": 0}
 _SLICES = ("dynamic-slice", "slice", "gather")
 _INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?([\w.-]+) = (.*)$")

@@ -56,10 +56,12 @@ def compile_for(target: str, function: Callable[..., Any], *args: Any, **options
     lowered_at = time.perf_counter()
     compiled = lowered.compile()
     end = time.perf_counter()
-    hlo = compiled.as_text()
+    hlo, memory = compiled.as_text(), compiled.memory_analysis()
+    assert hlo is not None
+    assert memory is not None
     return Program(
         counts.count(hlo),
-        compiled.memory_analysis().temp_size_in_bytes,
+        memory.temp_size_in_bytes,
         lowered_at - start,
         end - lowered_at,
         hlo,
