@@ -177,12 +177,18 @@ def restart_where(is_first: Bool[AnyArray, " B"], state: State, rest: State) -> 
     return jax.tree.map(choose, state, rest)
 
 
-def scan(step: Step, initial_state: Callable[[Shape, Any], State] | None = None) -> Unroll:
+def scan(
+    step: Step,
+    initial_state: Callable[[Shape, Any], State] | None = None,
+    *,
+    steps_per_iteration: int = 1,
+) -> Unroll:
     """Make the reference `unroll` of a `step`: `lax.scan` over the leading time axis.
 
     Args:
       step: `(params, state, x) -> (state, y)`.
       initial_state: `(shape, dtype) -> state` at rest, for restarts within a sequence.
+      steps_per_iteration: the `unroll` of `lax.scan`, which changes no value.
 
     Returns:
       `(params, state, xs [T, ...], is_first=None) -> (state, ys [T, ...])`.
@@ -194,7 +200,7 @@ def scan(step: Step, initial_state: Callable[[Shape, Any], State] | None = None)
         arguments.sequence("xs", xs)
         params, state, xs, is_first = meshes.vary_alike(params, state, xs, is_first)
         if is_first is None:
-            return meshes.scan(lambda s, x: step(params, s, x), state, xs)
+            return meshes.scan(lambda s, x: step(params, s, x), state, xs, unroll=several)
         if initial_state is None:
             raise TypeError(
                 "is_first needs a neuron that knows its state at rest: pass initial_state to scan"
@@ -206,8 +212,9 @@ def scan(step: Step, initial_state: Callable[[Shape, Any], State] | None = None)
             x, first = now
             return step(params, restart_where(first, state, rest), x)
 
-        return meshes.scan(body, state, (xs, is_first))
+        return meshes.scan(body, state, (xs, is_first), unroll=several)
 
+    several = steps_per_iteration
     return unroll
 
 

@@ -45,13 +45,14 @@ def scan(
     carry: PyTree,
     xs: PyTree = None,
     length: int | None = None,
+    unroll: int = 1,
 ) -> tuple[PyTree, PyTree]:
     """`lax.scan` whose carry is settled first."""
 
     def first(carry: PyTree, xs: PyTree) -> PyTree:
         return body(carry, jax.tree.map(lambda x: x[0], xs))[0]
 
-    return lax.scan(body, settle(first, carry, xs), xs, length)
+    return lax.scan(body, settle(first, carry, xs), xs, length, unroll=unroll)
 
 
 def vary_alike(*trees: PyTree) -> tuple[PyTree, ...]:

@@ -51,6 +51,7 @@ def alif(
     adaptation_strength: Numbers = 0.1,
     surrogate: Surrogate = rectangular(1.0),  # noqa: B008 - a value without arrays
     reset: AdaptiveReset = adaptive_reset(hard_reset),  # noqa: B008 - a function without arrays
+    block: int | None = None,
 ) -> Neuron:
     """Adaptive LIF neurons: each spike raises the neuron's threshold, which then decays.
 
@@ -73,6 +74,7 @@ def alif(
         the neuron is `lif`.
       surrogate: the spike function.
       reset: leak, reset and adaptation: a reset of `lif` in `adaptive_reset`.
+      block: steps per block of the unroll on a GPU; None chooses it by T, as in `lif_unroll`.
 
     Returns:
       A `Neuron` without learned parameters; its state is an `ALIFState`. Its `init` and
@@ -82,8 +84,9 @@ def alif(
 
     Raises:
       ValueError: a decay is outside [0, 1]; `threshold` is not positive; `adaptation_strength` is
-        negative.
-      TypeError: `surrogate` is not a `Surrogate`; `reset` is not callable.
+        negative; `block` is below 1.
+      TypeError: `surrogate` is not a `Surrogate`; `reset` is not callable; `block` is not an
+        integer.
 
     >>> neuron = alif(decay=0.5, threshold=0.5, adaptation_decay=0.5, adaptation_strength=1.0)
     >>> state = neuron.initial_state((1, 1), jnp.float32)
@@ -105,7 +108,7 @@ def alif(
     arguments.function("reset", reset, "a function such as adaptive_reset(hard_reset)")
     entered = _both(reset)
     named = {"neuron": "alif", "reset": name_of(reset)}
-    return from_dynamics(_dynamics(entered), constants, _rest, named=named)
+    return from_dynamics(_dynamics(entered), constants, _rest, block=block, named=named)
 
 
 def _rest(shape: Shape, dtype: Any) -> ALIFState:

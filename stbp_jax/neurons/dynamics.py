@@ -6,6 +6,7 @@ from typing import Any
 from stbp_jax import arguments
 from stbp_jax.core import Array, Neuron, Params, Probe, Shape, State, name_of
 from stbp_jax.neurons import unrolling
+from stbp_jax.neurons.blocks import check_block
 from stbp_jax.neurons.units import check_constants, check_surrogate, with_batch
 from stbp_jax.neurons.unrolling import Dynamics, in_dtype
 
@@ -15,6 +16,7 @@ def from_dynamics(
     constants: Any,
     initial_state: Callable[[Shape, Any], State],
     *,
+    block: int | None = None,
     named: Mapping[str, Any] | None = None,
 ) -> Neuron:
     """Make a spiking neuron of its equations, with the fast unroll and gradient of `lif`.
@@ -33,6 +35,7 @@ def from_dynamics(
         gradients reach the numbers.
       initial_state: `(shape, dtype) -> state` at rest, a NamedTuple with `spikes`; every leaf has
         the shape `[B, *units]`.
+      block: steps per block of the unroll on a GPU; None chooses it by T, as in `lif_unroll`.
       named: names for `repr` and `save`, added to the constants.
 
     Returns:
@@ -40,7 +43,9 @@ def from_dynamics(
       constants whose shape does not match the units.
 
     Raises:
-      TypeError: `dynamics` is not a `Dynamics`, or the constants have no `surrogate`.
+      TypeError: `dynamics` is not a `Dynamics`, the constants have no `surrogate`, or `block` is
+        not an integer.
+      ValueError: `block` is below 1.
 
     A neuron whose membrane leaks towards a bias, and is cut to 0 by a spike:
 
@@ -68,6 +73,7 @@ def from_dynamics(
     if not hasattr(constants, "surrogate"):
         raise TypeError(f"constants must have a surrogate, got {type(constants).__name__}")
     check_surrogate(constants.surrogate)
+    block = check_block(block)
 
     def init(key: Array, shape: Shape) -> Params:
         check_constants(constants, shape)
@@ -94,7 +100,7 @@ def from_dynamics(
             arguments.sequence("currents", currents)
             at_rest = initial_state(currents.shape[1:], state.spikes.dtype)
         c = with_batch(constants)
-        return unrolling.unroll(dynamics, c, state, currents, is_first, at_rest)
+        return unrolling.unroll(dynamics, c, state, currents, is_first, at_rest, block=block)
 
     def probe(params: Params, state: State) -> Probe:
         c = in_dtype(with_batch(constants), state.spikes)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from stbp_jax import arguments
 from stbp_jax.core import Array, Neuron, Numbers, Params, Shape, State, name_of, scan
+from stbp_jax.neurons.blocks import block_steps, by_platform
 from stbp_jax.neurons.units import check_per_unit, with_batch
 
 
@@ -50,7 +51,18 @@ def leaky_integrator(*, decay: Numbers) -> Neuron:
     def named() -> dict[str, Any]:
         return {"neuron": "leaky_integrator", "decay": decay}
 
-    unroll = scan(step, initial_state)
+    def unroll(
+        params: Params, state: Array, currents: Array, is_first: Array | None = None
+    ) -> tuple[Array, Array]:
+        arguments.sequence("currents", currents)
+        args = (params, state, currents, is_first)
+        steps = jnp.shape(currents)[0]
+
+        def blocks(*args: Any) -> tuple[Array, Array]:
+            return scan(step, initial_state, steps_per_iteration=block_steps(steps))(*args)
+
+        return by_platform(scan(step, initial_state), blocks, steps, args)
+
     return Neuron(init, initial_state, step, unroll, spiking=False, constants=named)
 
 

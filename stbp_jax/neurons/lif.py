@@ -162,6 +162,8 @@ def lif_unroll(
     state: LIFState,
     currents: Real[AnyArray, "T B *units"],
     is_first: Bool[AnyArray, "T B"] | None = None,
+    *,
+    block: int | None = None,
 ) -> tuple[LIFState, Float[Array, "T B *units"]]:
     """The default unroll: the values of `lif_scan`, and the paper's recursion as its gradient.
 
@@ -173,6 +175,8 @@ def lif_unroll(
 
     `jax.vjp` gives the two derivatives of the reset, so that every reset and curve works. The
     backward pass stores only the membranes, `[T, B, *units]`, and recomputes the spikes from them.
+    JAX selects the loop by platform when it lowers the program: over single steps on a CPU, over
+    blocks of K steps on a GPU, where a launch costs more than the bytes of a step.
 
     Higher orders of reverse mode (`grad` of `grad`) equal those of `lif_scan`. Forward mode raises
     TypeError; it needs `lif_scan` and a surrogate of `surrogates.forward_mode`. Products of forward
@@ -185,18 +189,21 @@ def lif_unroll(
       currents: `[T, B, *units]`; converted to the dtype of the state.
       is_first: `[T, B]` bool; where it is set, that example enters the step at rest. None for
         nowhere.
+      block: K, steps per block on a GPU; None chooses it by T (`blocks`). Another K, for example in
+        `functools.partial(lif_unroll, block=8)`, changes launches, time of compilation and memory
+        traffic, and no value.
 
     Returns:
       `(last state, spikes [T, B, *units])`.
 
     Raises:
-      TypeError: `is_first` is not an array of bool.
-      ValueError: T = 0, a state of another shape than one time slice, or `is_first` of another
-        shape than `[T, B]`.
+      TypeError: `is_first` is not an array of bool; `block` is not an integer.
+      ValueError: T = 0, a state of another shape than one time slice, `is_first` of another shape
+        than `[T, B]`, or `block` below 1.
 
     Source: Wu et al. 2018, equations (10)-(20), with their errata corrected.
     """
-    return unrolling.unroll(_dynamics(reset), constants, state, currents, is_first)
+    return unrolling.unroll(_dynamics(reset), constants, state, currents, is_first, block=block)
 
 
 @functools.lru_cache

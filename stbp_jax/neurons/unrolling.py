@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Real
 from stbp_jax import arguments, meshes
 from stbp_jax.closures import no_gradient, opened, reverse_mode
 from stbp_jax.core import AnyArray, Array, restart_where, wide_dtype
+from stbp_jax.neurons.blocks import block_steps, by_platform, check_block
 from stbp_jax.reprs import record_text
 
 # The `checkpoint_name` of what the backward pass stores, for policies of `jax.checkpoint`.
@@ -64,6 +65,8 @@ def unroll(
     currents: Real[AnyArray, "T B *units"],
     is_first: Bool[AnyArray, "T B"] | None = None,
     rest: Any = None,
+    *,
+    block: int | None = None,
 ) -> tuple[Any, Float[Array, "T B *units"]]:
     """Run all T steps from a state; the gradient is the recursion in `lif_unroll`.
 
@@ -76,15 +79,17 @@ def unroll(
         nowhere.
       rest: the state at rest, of the form of `state`, for `is_first`; None for zeros. Gradients do
         not reach it.
+      block: steps per block on a GPU; None chooses it by T (`blocks`).
 
     Returns:
       `(last state, spikes [T, B, *units])`.
 
     Raises:
-      TypeError: `is_first` is not an array of bool.
-      ValueError: T = 0, a state of another shape than one time slice of the currents, or `is_first`
-        of another shape than `[T, B]`.
+      TypeError: `is_first` is not an array of bool; `block` is not an integer.
+      ValueError: T = 0, a state of another shape than one time slice of the currents, `is_first` of
+        another shape than `[T, B]`, or `block` below 1.
     """
+    block = check_block(block)
     arguments.sequence("currents", currents)
     arguments.state("state", state, currents.shape[1:])
     restarts = None
@@ -93,7 +98,7 @@ def unroll(
         at_rest = jax.tree.map(jnp.zeros_like, state) if rest is None else rest
         restarts = jnp.asarray(is_first), lax.stop_gradient(at_rest)
     constants = in_dtype(constants, state.spikes)
-    functions, numbers, fixed = _open(dynamics, constants, state)
+    functions, numbers, fixed = _open(dynamics, constants, state, block)
     currents = currents.astype(state.spikes.dtype)
     given = constants, numbers
     fixed, restarts, given, state, currents = meshes.vary_alike(
@@ -110,7 +115,10 @@ def unroll(
 
 
 class _Functions(NamedTuple):
-    """A `Dynamics` and its surrogate, with `(constants, numbers, fixed)` as first argument."""
+    """A `Dynamics` and its surrogate, with `(constants, numbers, fixed)` as first argument.
+
+    `block` is the number of steps in a block, where the loop goes by blocks.
+    """
 
     reset: Callable[[Any, Any], Hidden]
     distance: Callable[[Any, Hidden], Array]
@@ -118,6 +126,7 @@ class _Functions(NamedTuple):
     slope: Callable[[Any, Array], Array]
     state: Callable[[Hidden, Array], Any]
     hidden: Callable[[Any], Hidden]
+    block: int | None
 
 
 def _spikes(constants: Any, distance: Array) -> Array:
@@ -128,7 +137,9 @@ def _slope(constants: Any, distance: Array) -> Array:
     return constants.surrogate.derivative(distance)
 
 
-def _open(dynamics: Dynamics, constants: Any, state: Any) -> tuple[_Functions, Any, Any]:
+def _open(
+    dynamics: Dynamics, constants: Any, state: Any, block: int | None
+) -> tuple[_Functions, Any, Any]:
     """Turn the traced numbers that the functions close over into arguments for a custom_vjp.
 
     Returns:
@@ -154,7 +165,7 @@ def _open(dynamics: Dynamics, constants: Any, state: Any) -> tuple[_Functions, A
         numbers.append([c for c, moving in zip(closed, differentiable, strict=True) if moving])
         fixed.append([c for c, moving in zip(closed, differentiable, strict=True) if not moving])
     reset, distance, fire, slope = functions
-    opened_all = _Functions(reset, distance, fire, slope, dynamics.state, dynamics.hidden)
+    opened_all = _Functions(reset, distance, fire, slope, dynamics.state, dynamics.hidden, block)
     return opened_all, numbers, fixed
 
 
@@ -186,12 +197,6 @@ def _unroll(
     return last, spikes
 
 
-# The loops carry the hidden variables and no spikes: with spikes XLA takes twice as long on a CPU.
-# The first and the last step are outside of the loops, because only the caller's state, and the
-# cotangent of the last state, have spikes of their own. Each step writes its result over its input
-# in the same stack, so that XLA neither copies nor clears a stack.
-
-
 def _run_steps(
     keep: Callable[[Hidden], tuple[Array, ...]],
     functions: _Functions,
@@ -200,10 +205,30 @@ def _run_steps(
     state: Any,
     currents: Array,
 ) -> tuple[Any, tuple[Array, ...]]:
-    """Run all steps; return the last state and `keep(hidden)` of every step, stacked over T.
+    """Run all steps; return the last state and `keep(hidden)` of every step, stacked over T."""
+    return by_platform(
+        functools.partial(_loop, keep, functions),
+        functools.partial(_blocks, keep, functions),
+        currents.shape[0],
+        (constants, restarts, state, currents),
+    )
 
-    The first stack overwrites `currents`.
-    """
+
+# On a CPU the loops carry the hidden variables and no spikes: with spikes XLA takes twice as long.
+# The first and the last step are outside of the loops, because only the caller's state, and the
+# cotangent of the last state, have spikes of their own. Each step writes its result over its input
+# in the same stack, so that XLA neither copies nor clears a stack.
+
+
+def _loop(
+    keep: Callable[[Hidden], tuple[Array, ...]],
+    functions: _Functions,
+    constants: Any,
+    restarts: Any,
+    state: Any,
+    currents: Array,
+) -> tuple[Any, tuple[Array, ...]]:
+    """`_run_steps` step by step; the first stack overwrites `currents`."""
 
     def enter(before: Any, t: Any, stacks: tuple[Array, ...]) -> tuple[Hidden, tuple[Array, ...]]:
         entering = _entering(restarts, before, t)
@@ -219,6 +244,46 @@ def _run_steps(
     stacks = (currents, *(jnp.zeros_like(currents) for _ in range(others)))
     last, kept = lax.fori_loop(1, currents.shape[0], step, enter(state, 0, stacks))
     return functions.state(last, _fire(functions, constants, last)), kept
+
+
+# On a GPU every operation of a loop's body is a launch, which costs more than the few bytes of a
+# step. The scans below are unrolled by blocks of steps. XLA fuses the steps of a block.
+
+
+def _blocks(
+    keep: Callable[[Hidden], tuple[Array, ...]],
+    functions: _Functions,
+    constants: Any,
+    restarts: Any,
+    state: Any,
+    currents: Array,
+) -> tuple[Any, tuple[Array, ...]]:
+    """`_run_steps` by blocks of steps."""
+    is_first, rest = (None, None) if restarts is None else restarts
+
+    def state_of(hidden: Hidden) -> Any:
+        return functions.state(hidden, _fire(functions, constants, hidden))
+
+    def reset(state: Any, first: Any) -> Hidden:
+        entering = state if first is None else restart_where(first, state, rest)
+        return functions.reset(constants, entering)
+
+    # The carry is what enters the next step: all blocks are alike, the first one too.
+    def step(carry: Any, now: Any) -> tuple[Any, tuple[Array, ...]]:
+        ((membrane, *others), _), (current, first) = carry, now
+        hidden = (membrane + current, *others)
+        return (reset(state_of(hidden), first), hidden), keep(hidden)
+
+    first, following = (None, None) if is_first is None else (is_first[0], _rolled(is_first))
+    start = reset(state, first)
+    block = block_steps(currents.shape[0], functions.block)
+    (_, last), kept = lax.scan(step, (start, start), (currents, following), unroll=block)
+    return state_of(last), kept
+
+
+def _rolled(is_first: Array) -> Array:
+    """The restarts of the following step; those after the last step are not used."""
+    return jnp.roll(is_first, -1, axis=0)
 
 
 def _enter(functions: _Functions, constants: Any, before: Any, current: Array) -> Hidden:
@@ -258,8 +323,26 @@ def _backward(
     residuals: tuple[Any, Any, Any, tuple[Array, ...]],
     cotangents: tuple[Any, Array],
 ) -> tuple[Any, Any, Any, Array]:
-    fixed, given, initial, kept = residuals
-    last_bar, spikes_bar = cotangents
+    fixed = residuals[0]
+    bars = by_platform(
+        functools.partial(_loop_back, functions),
+        functools.partial(_blocks_back, functions),
+        cotangents[1].shape[0],
+        (*residuals, *cotangents),
+    )
+    return jax.tree.map(no_gradient, fixed), *bars
+
+
+def _loop_back(
+    functions: _Functions,
+    fixed: Any,
+    given: Any,
+    initial: Any,
+    kept: tuple[Array, ...],
+    last_bar: Any,
+    spikes_bar: Array,
+) -> tuple[Any, Any, Array]:
+    """Cotangents of the constants, of the first state and of the currents, step by step."""
     closed, restarts = fixed
     constants = (*given, closed)
 
@@ -305,7 +388,72 @@ def _backward(
     eps, total, currents_bar = lax.fori_loop(1, steps, step, final)
     initial_bar, total = future_of(initial, 0, eps, total)
     given_bar = jax.tree.map(lambda b, c: b.astype(c.dtype), total, given)
-    return jax.tree.map(no_gradient, fixed), given_bar, initial_bar, currents_bar
+    return given_bar, initial_bar, currents_bar
+
+
+def _blocks_back(
+    functions: _Functions,
+    fixed: Any,
+    given: Any,
+    initial: Any,
+    kept: tuple[Array, ...],
+    last_bar: Any,
+    spikes_bar: Array,
+) -> tuple[Any, Any, Array]:
+    """`_loop_back` by blocks of steps; the gradient of the constants is one sum over all steps."""
+    closed, restarts = fixed
+    constants = (*given, closed)
+    steps = spikes_bar.shape[0]
+    is_first, rest = (None, None) if restarts is None else restarts
+
+    def reset(given: Any, state: Any, first: Any) -> Hidden:
+        entering = state if first is None else restart_where(first, state, rest)
+        return functions.reset((*given, closed), entering)
+
+    def distance_of(given: Any, hidden: Hidden) -> Array:
+        return functions.distance((*given, closed), hidden)
+
+    def state_of(hidden: Hidden) -> Any:
+        return functions.state(hidden, _fire(functions, constants, hidden))
+
+    def step(later: Hidden, now: Any) -> tuple[Hidden, tuple[Hidden, Array]]:
+        hidden, bar, first, is_last = now
+        _, pull = jax.vjp(lambda state: reset(given, state, first), state_of(hidden))
+        (future,) = pull(later)
+        future = jax.tree.map(functools.partial(jnp.where, is_last), last_bar, future)
+        distance, pull = jax.vjp(functools.partial(distance_of, given), hidden)
+        through_spike = (bar + future.spikes) * functions.slope(constants, distance)
+        (by_spike,) = pull(through_spike)
+        eps = tuple(a + b for a, b in zip(by_spike, functions.hidden(future), strict=True))
+        return eps, (eps, through_spike)
+
+    is_last = jnp.arange(steps) == steps - 1
+    following = None if is_first is None else _rolled(is_first)
+    # The cotangent of the last state replaces what the last step would take from a later one.
+    first_eps, (eps, through_spike) = lax.scan(
+        step,
+        functions.hidden(last_bar),
+        (kept, spikes_bar, following, is_last),
+        reverse=True,
+        unroll=block_steps(steps, functions.block),
+    )
+    first = None if is_first is None else is_first[0]
+    (initial_bar,) = jax.vjp(lambda state: reset(given, state, first), initial)[1](first_eps)
+
+    # XLA removes what follows if the gradient of the constants is not used.
+    def of_constants(before: Any, first: Any, hidden: Hidden, eps: Hidden, through: Array) -> Any:
+        def both(given: Any) -> tuple[Hidden, Array]:
+            return reset(given, before, first), distance_of(given, hidden)
+
+        return jax.vjp(both, given)[1]((eps, through))[0]
+
+    states = jax.vmap(state_of)(kept)
+    before = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b[:-1]]), initial, states)
+    bars = jax.vmap(of_constants)(before, is_first, kept, eps, through_spike)
+    given_bar = jax.tree.map(
+        lambda b, c: b.sum(0, dtype=wide_dtype(c.dtype)).astype(c.dtype), bars, given
+    )
+    return given_bar, initial_bar, eps[0]
 
 
 _unroll.defvjp(_forward, _backward)
