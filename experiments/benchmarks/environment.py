@@ -56,6 +56,7 @@ CARRIED: dict[str, list[str]] = {
         *["spikingjelly==2.0.0", "loguru==0.7.3", "snntorch==1.0.0", "nir==1.0.8", "nirtorch==2.6"],
         *["spyx==1.0.0", "grain==0.2.18", "array_record==0.8.6"],
         *["tyro==1.0.17", "docstring_parser==0.18.0", "typeguard==4.6.1"],  # for `experiments`
+        *["jaxtyping==0.3.11", "wadler_lindig==0.1.8"],
     ],
     "wheel": ["norse==1.1.0"],  # published only as source, pure Python
 }
