@@ -48,9 +48,8 @@ def lone(make: Callable[[Any], sj.Neuron], steps: int, *, restarts: bool = False
 
 def net(network: sj.Layer, shape: tuple[int, ...] = (64,), order: int = 1) -> Case:
     """A network: its spikes at T = 30, and a gradient or the gradient of that gradient's size."""
-    params = jax.tree.map(
-        lambda x: jnp.round(x * 64) / 32, network.init(jax.random.key(0), shape)[0]
-    )
+    drawn, _ = network.init(jax.random.key(0), shape)
+    params = jax.tree.map(lambda x: jnp.round(x * 64) / 32, drawn)
     xs = jnp.asarray(RNG.random((30, B, *shape)) < 0.3, jnp.float32)
 
     def both(params: Any, xs: Any) -> tuple[Any, Any]:
@@ -73,16 +72,17 @@ def cases(*, pallas: bool) -> dict[str, tuple[Case, Case]]:
     def dense(neuron: sj.Neuron = lif(), **kwargs: Any) -> sj.Layer:  # noqa: B008
         return sj.serial(sj.dense(40, neuron, **kwargs), sj.dense(10, lif(), **kwargs))
 
-    by = {f"block={k}": partial(neurons.lif_unroll, block=k) for k in (1, 4, 16)}
-    by["lif_scan"] = neurons.lif_scan
+    def through(unroll: Any, steps: int = 30) -> Case:
+        return lone(lambda d: lif(decay=d, unroll=unroll), steps)
+
     image = [sj.conv(4, 3, lif()), sj.avg_pool(2), sj.conv(6, 3, lif()), sj.flatten()]
     smooth = lif(surrogate=sj.gaussian(0.3))
     found = {f"lif, T={t}": lone(lambda d: lif(decay=d), t) for t in (1, 7, 30, 37, 120)}
-    for name, unroll in by.items():
-        found[name] = lone(lambda d, u=unroll: lif(decay=d, unroll=u), 30)
+    found |= {f"block={k}": through(partial(neurons.lif_unroll, block=k)) for k in (1, 4, 16)}
     swept, args = lone(lambda w: lif(surrogate=sj.gaussian(w)), 30)
     many = jax.vmap(swept, (0, None, None)), (jnp.linspace(0.25, 2, 8), *args[1:])
     found |= {
+        "lif_scan": through(neurons.lif_scan),
         "8 widths": many,
         "restarts": lone(lambda d: lif(decay=d), 30, restarts=True),
         "soft reset": lone(lambda d: lif(decay=d, reset=sj.soft_reset), 30),
@@ -102,11 +102,8 @@ def cases(*, pallas: bool) -> dict[str, tuple[Case, Case]]:
     if pallas:
         unroll = importlib.import_module("stbp_jax.neurons.kernels").lif_pallas
         for t in (7, 37):
-            _, args = wanted = lone(lambda d: lif(decay=d), t)
-            pairs[f"lif_pallas, T={t}"] = (
-                (lone(lambda d: lif(decay=d, unroll=unroll), t)[0], args),
-                wanted,
-            )
+            wanted = lone(lambda d: lif(decay=d), t)
+            pairs[f"lif_pallas, T={t}"] = (through(unroll, t)[0], wanted[1]), wanted
     return pairs
 
 
