@@ -31,14 +31,14 @@ STEPS = 28  # the rows of an image
 ORDERS = np.stack([np.arange(STEPS), np.random.default_rng(0).permutation(STEPS)])
 ROWS, PERMUTED = 0, 1  # values of the hyper-parameter `order`
 
-ADAPTATION = {"adaptation_decay": 0.95, "adaptation_strength": 0.1}
+ADAPTATION_DECAY, ADAPTATION_STRENGTH = 0.95, 0.1
 RECURRENT_GAIN = 1.0  # of the initial recurrent weights, as `gain` of the others
 READOUT = 0.95  # fraction of an output unit's membrane that remains after a step
 
 FULL = Config(
     Data(num_steps=STEPS),
-    Model("256-10", decay=0.7),
-    Train(epochs=15, learning_rate=2e-3),
+    Model("512-10", decay=0.5, width=0.5),
+    Train(epochs=15, learning_rate=5e-3),
 )
 
 Hidden = Callable[[HParams], sj.Neuron]
@@ -50,7 +50,8 @@ def adaptive(hparams: HParams) -> sj.Neuron:
         decay=hparams["decay"],
         threshold=hparams["threshold"],
         surrogate=sj.rectangular(hparams["width"]),
-        **ADAPTATION,
+        adaptation_decay=ADAPTATION_DECAY,
+        adaptation_strength=ADAPTATION_STRENGTH,
     )
 
 
@@ -81,7 +82,8 @@ def build(config: Config, *, hidden: Hidden, horizon: int = STEPS) -> sj.trainin
     inner, output = models.parts(config)
     if steps != STEPS:
         raise UsageError(f"num_steps must be {STEPS}, one step for each row, got {steps}")
-    if not all(isinstance(part, Dense) for part in inner):
+    sizes = [part.features for part in inner if isinstance(part, Dense)]
+    if len(sizes) < len(inner):
         raise UsageError(f"layers must be like 256-10 in this study, got {model.layers}")
 
     def pipeline(hparams: HParams, num_updates: int) -> sj.Pipeline:
@@ -91,8 +93,8 @@ def build(config: Config, *, hidden: Hidden, horizon: int = STEPS) -> sj.trainin
 
         init = sj.initializers.fan_in_uniform(model.gain)
         made: list[sj.Layer] = []
-        for part in inner:
-            made.append(sj.dense(part.features, hidden(hparams), init=init))
+        for size in sizes:
+            made.append(sj.dense(size, hidden(hparams), init=init))
             made += [sj.dropout(model.dropout)] if model.dropout else []
         memory = sj.serial(*made)
         readout = sj.dense(output.features, sj.leaky_integrator(decay=READOUT), init=init)
