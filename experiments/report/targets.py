@@ -307,6 +307,24 @@ BEYOND = (
         )
         for gradient, words in (("sdbp", "SDBP"), ("truncated", "gradients cut every 7 steps"))
     ),
+    Target(
+        "Online learning: memory of OTTT's gradient at T = 1,000 over that at T = 10",
+        "online_learning",
+        "ottt",
+        1.1,
+        "1.1 or less",
+        "below",
+        measure="growth",
+    ),
+    Target(
+        "Online learning: OTTT minus gradients cut at every step",
+        "online_learning",
+        "ottt",
+        0,
+        "above 0",
+        "exceed",
+        than="truncated_1",
+    ),
     Target("Synapses in bfloat16 minus float32", "bfloat16_mlp", "bfloat16", 0, than="float32"),
     Target(
         "Streaming: a step at batch 1 on one core",

@@ -1,0 +1,1 @@
+"""The study `online_learning`; see its README.md."""
