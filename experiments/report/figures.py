@@ -68,7 +68,8 @@ def points(axes: Axes, xs: Any, runs: list[Frame], **style: Any) -> None:
     """
     found = [frames.difference(frames.by_seed(part), 0.0) for part in runs]
     halves = [0.0 if np.isnan(d.low) else d.high - d.mean for d in found]
-    axes.errorbar(xs, [d.mean for d in found], halves, fmt="o-", ms=4, capsize=3, **style)
+    style = {"marker": "o", "ms": 4, "capsize": 3} | style
+    axes.errorbar(xs, [d.mean for d in found], halves, **style)
 
 
 def shown(study: Study, runs: Frame) -> list[tuple[str, Frame]]:
