@@ -557,11 +557,18 @@ def run(name, tmp_path):
         RUNS[name](*[tmp_path] * len(inspect.signature(RUNS[name]).parameters))
 
 
-@pytest.mark.parametrize("name", RUNS)
+SLOW = ("augment.elastic", "neurons.keep_membranes", "streaming", "sweeps", "training")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.heavy) if n.startswith(SLOW) else n for n in RUNS],
+)
 def test_runs_under_all_settings(name, tmp_path):
     run(name, tmp_path)
 
 
+@pytest.mark.heavy
 def test_bfloat16_weights_run_under_all_settings():
     net = sj.serial(
         sj.conv(2, 3, sj.lif()),

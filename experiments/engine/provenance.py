@@ -53,10 +53,12 @@ def device() -> str:
 
 
 def commit() -> str | None:
-    """Return the commit, with `-dirty` if the code differs from it.
+    """Return the commit, with `-dirty` if the code differs from it; None outside of git.
 
-    Outside of git it is that of the environment variable `STBP_COMMIT`, or None.
+    The environment variable `STBP_COMMIT` names it where the work tree is a copy.
     """
+    if "STBP_COMMIT" in os.environ:
+        return os.environ["STBP_COMMIT"]
 
     def git(*args: str) -> str:
         return subprocess.run(
@@ -69,7 +71,7 @@ def commit() -> str | None:
         ours = ("stbp_jax", "experiments", "pyproject.toml", ":!*.md", ":!*.jsonl", ":!*.png")
         return head + ("-dirty" if git("status", "--porcelain", "--", *ours) else "")
     except (OSError, subprocess.CalledProcessError):
-        return os.environ.get("STBP_COMMIT")
+        return None
 
 
 def peak_bytes() -> int | None:

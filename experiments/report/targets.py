@@ -287,6 +287,26 @@ BEYOND = (
         than="sdbp",
         point={"gap": 10, "decay": 0.8},
     ),
+    Target(
+        "MNIST row by row, recurrent LIF",
+        "mnist_rows",
+        "recurrent_lif_stbp",
+        98.5,
+        point={"order": 0},
+    ),
+    *(
+        Target(
+            f"MNIST row by row, recurrent LIF: STBP minus {words}",
+            "mnist_rows",
+            "recurrent_lif_stbp",
+            0,
+            "above 0",
+            "exceed",
+            than=f"recurrent_lif_{gradient}",
+            point={"order": 0},
+        )
+        for gradient, words in (("sdbp", "SDBP"), ("truncated", "gradients cut every 7 steps"))
+    ),
     Target("Synapses in bfloat16 minus float32", "bfloat16_mlp", "bfloat16", 0, than="float32"),
     Target(
         "Streaming: a step at batch 1 on one core",

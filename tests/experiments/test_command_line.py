@@ -91,7 +91,7 @@ def test_rows_name_the_command(monkeypatch):
     assert provenance.command() == "python -m experiments reproduce --budget long"
 
 
-def test_rows_name_the_commit_outside_of_git(monkeypatch, tmp_path):
+def test_rows_name_the_commit_of_a_copy(monkeypatch, tmp_path):
     monkeypatch.setattr(provenance, "ROOT", tmp_path)
     assert provenance.commit() is None
     monkeypatch.setenv("STBP_COMMIT", "0123456789ab")

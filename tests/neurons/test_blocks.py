@@ -84,6 +84,7 @@ def neurons(block: int | None) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("by_blocks")
+@pytest.mark.heavy
 class TestBlocks(UnrollContract):
     unroll = staticmethod(functools.partial(sj.neurons.lif_unroll, block=2))
 

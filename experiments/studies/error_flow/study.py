@@ -2,8 +2,8 @@
 
 Claim:   The error of a neuron comes from the layer above (space) and from its own next step (time).
 Command: python -m experiments reproduce error_flow --budget quick
-Result:  50 % of the part from space, in the first layer, target two paths: reproduced, short run.
-Time:    1.9 min a run, budget quick, AMD EPYC, 1 of 2 cores.
+Result:  47 % of the part from space, in the first layer, target two paths: reproduced, short run.
+Time:    4.2 min a run, budget quick, AMD EPYC, 1 of 2 cores.
 """
 
 from pathlib import Path

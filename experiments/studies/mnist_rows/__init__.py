@@ -1,0 +1,1 @@
+"""The study `mnist_rows`; see its README.md."""

@@ -1,0 +1,71 @@
+"""Picture and table of the study, made from its rows."""
+
+from pathlib import Path
+
+from experiments.report import figures, frames, tables
+from experiments.report.frames import Frame
+from experiments.studies.mnist_rows.study import GRADIENTS, NEURONS, PERMUTED, ROWS
+
+ORDERS = {ROWS: "from top to bottom", PERMUTED: "permuted"}
+METHODS = {"stbp": "STBP", "sdbp": "SDBP", "truncated": "cut every 7 steps"}
+
+
+def draw(runs: Frame, folder: Path) -> None:
+    """Draw `accuracy.png`: means and 95 % intervals, by neuron and order."""
+    runs = frames.largest(runs)
+    figure, panels = figures.panels(len(ORDERS), size=(10, 4.2), sharey=True)
+    figure.suptitle(figures.setting(runs), fontsize="medium")
+    for axes, (order, text) in zip(panels, ORDERS.items(), strict=True):
+        for i, (gradient, label) in enumerate(METHODS.items()):
+            found = {place: _part(runs, order, neuron, gradient) for place, neuron in _places()}
+            made = {place + 0.12 * (i - 1): part for place, part in found.items() if len(part)}
+            if made:
+                figures.points(axes, list(made), list(made.values()), label=label, ls="none")
+        axes.set_title(f"rows {text}", fontsize="medium")
+        axes.set_xticks(range(len(NEURONS)), [_words(neuron) for neuron in NEURONS])
+    panels[0].set_ylabel("test accuracy, last epoch (%)\nmean, 95 % interval")
+    panels[0].legend(frameon=False)
+    figures.save(figure, folder / "accuracy.png")
+
+
+def table(runs: Frame) -> str:
+    """Return a table with one line for each order and neuron."""
+    return tables.by_budget(_table, runs)
+
+
+def _table(runs: Frame) -> str:
+    lines = []
+    for order, text in ORDERS.items():
+        for neuron in NEURONS:
+            parts = {name: _part(runs, order, neuron, name) for name in GRADIENTS}
+            full, *others = (frames.by_seed(part) for part in parts.values())
+            if not any(map(len, parts.values())):
+                continue
+            gains = [
+                frames.difference(full, other) if len(full) and len(other) else "-"
+                for other in others
+            ]
+            shown = (frames.spread(part["accuracy"]) for part in parts.values())
+            seeds = max(part["seed"].nunique() for part in parts.values())
+            lines.append([text, _words(neuron), *shown, *gains, seeds])
+    head = [
+        "rows",
+        "hidden neurons",
+        *(f"{label} (%)" for label in METHODS.values()),
+        "STBP minus SDBP [95 %]",
+        "STBP minus cut [95 %]",
+        "seeds",
+    ]
+    return tables.markdown(head, lines)
+
+
+def _part(runs: Frame, order: int, neuron: str, gradient: str) -> Frame:
+    return runs[(runs["order"] == order) & (runs["variant"] == f"{neuron}_{gradient}")]
+
+
+def _places() -> list[tuple[int, str]]:
+    return list(enumerate(NEURONS))
+
+
+def _words(neuron: str) -> str:
+    return neuron.replace("_", " ").replace("lif", "LIF").replace("aLIF", "ALIF")
