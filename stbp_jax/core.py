@@ -359,7 +359,7 @@ def step_layer(
     """Call `layer.step`; where it takes no `is_first`, put those examples at rest before it."""
     if is_first is None:
         return layer.step(params, state, x)
-    if _takes_restarts(layer.step):
+    if _takes(layer.step, 4):
         return layer.step(params, state, x, is_first)
     rest, _ = layer.initial_state(params, jax.tree.map(jnp.shape, x))
     forms: list[Any] = [jax.tree.structure(tree) for tree in (rest, state)]
@@ -381,7 +381,7 @@ def unroll_layer(
     """Call `layer.unroll`; where it takes no `is_first`, scan the step with restarts."""
     if is_first is None:
         return layer.unroll(params, state, xs)
-    if _takes_restarts(layer.unroll):
+    if _takes(layer.unroll, 4):
         return layer.unroll(params, state, xs, is_first)
     arguments.restarts("is_first", is_first, xs)
     params, state, xs, is_first = meshes.vary_alike(params, state, xs, is_first)
@@ -393,14 +393,16 @@ def unroll_layer(
 
 
 @functools.lru_cache(maxsize=1024)
-def _takes_restarts(function: Callable[..., Any]) -> bool:
+def _takes(function: Callable[..., Any], count: int) -> bool:
+    """Whether a function takes `count` arguments by position."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return True
     kinds = [p.kind for p in parameters]
     variadic = inspect.Parameter.VAR_POSITIONAL in kinds
-    return variadic or sum(kind <= inspect.Parameter.POSITIONAL_OR_KEYWORD for kind in kinds) > 3
+    by_position = sum(kind <= inspect.Parameter.POSITIONAL_OR_KEYWORD for kind in kinds)
+    return variadic or by_position >= count
 
 
 def unroll_with_stats(
@@ -414,6 +416,11 @@ def unroll_with_stats(
     """Call `layer.unroll_with_stats`; if it is None, `layer.unroll` with the entry `MISSING`."""
     if layer.unroll_with_stats is not None:
         if mask is not None:
+            if not _takes(layer.unroll_with_stats, 5):
+                raise TypeError(
+                    f"mask needs statistics that take it in {layer!r}: write "
+                    "unroll_with_stats(params, state, xs, is_first=None, mask=None)"
+                )
             return layer.unroll_with_stats(params, state, xs, is_first, mask)
         return layer.unroll_with_stats(params, state, xs, *given(is_first))
     missing = jax.tree.map(jnp.asarray, MISSING)

@@ -9,13 +9,14 @@ import stbp_jax as sj
 STEPS, EXAMPLES, CLASSES, AUXILIARY = 12, 64, 8, 0.3
 neuron = sj.lif(decay=0.5, surrogate=sj.sigmoid(0.25))
 integrator = sj.leaky_integrator(decay=0.5)
-nets = {  # and the shapes of their inputs
-    "picture": (sj.serial(sj.conv(4, 3, neuron), sj.flatten(), sj.dense(24, neuron)), (8, 8, 1)),
-    "sound": (sj.dense(24, sj.alif(decay=0.5, surrogate=sj.sigmoid(0.25))), (20,)),
-    "seen": (sj.dense(CLASSES // 2, integrator), (24,)),
-    "heard": (sj.dense(2, integrator), (24,)),
-    "both": (sj.serial(sj.dense(24, neuron), sj.dense(CLASSES, integrator)), (48,)),
-}
+seeing = sj.serial(sj.conv(4, 3, neuron), sj.flatten(), sj.dense(24, neuron))
+hearing = sj.dense(24, sj.alif(decay=0.5, surrogate=sj.sigmoid(0.25)))
+joint = sj.serial(sj.dense(24, neuron), sj.dense(CLASSES, integrator))
+net = sj.serial(
+    sj.parallel(seeing, hearing),
+    sj.layers.rearrange(lambda senses: (*senses, jnp.concatenate(senses, axis=-1))),
+    sj.parallel(sj.dense(CLASSES // 2, integrator), sj.dense(2, integrator), joint),
+)
 optimizer = optax.adam(3e-3)
 pictures = jax.random.uniform(jax.random.key(1), (CLASSES // 2, 8, 8, 1))
 sounds = jax.random.uniform(jax.random.key(2), (2, 20))
@@ -26,18 +27,14 @@ def draw(key):
     label = jax.random.randint(k_label, (EXAMPLES,), 0, CLASSES)
     picture = pictures[label // 2] + 0.1 * jax.random.normal(k_picture, (EXAMPLES, 8, 8, 1))
     chances = jnp.broadcast_to(sounds[label % 2], (STEPS, EXAMPLES, 20))
-    return sj.constant(picture, STEPS), jax.random.bernoulli(k_sound, chances), label
+    return (sj.constant(picture, STEPS), jax.random.bernoulli(k_sound, chances)), label
 
 
-def loss_of(params, picture, sound, label):
-    def run(name, xs):
-        return sj.apply(nets[name][0], params[name], xs)[1]
-
-    picture, sound = run("picture", picture), run("sound", sound)
-    both = sj.rate(run("both", jnp.concatenate([picture, sound], axis=-1)))
+def loss_of(params, senses, label):
+    seen, heard, both = map(sj.rate, sj.apply(net, params, senses)[1])
     loss = sj.cross_entropy(both, label)
-    loss += AUXILIARY * sj.cross_entropy(sj.rate(run("seen", picture)), label // 2)
-    loss += AUXILIARY * sj.cross_entropy(sj.rate(run("heard", sound)), label % 2)
+    loss += AUXILIARY * sj.cross_entropy(seen, label // 2)
+    loss += AUXILIARY * sj.cross_entropy(heard, label % 2)
     return loss.mean(), sj.metrics.accuracy(both, label)
 
 
@@ -49,7 +46,7 @@ def update(params, opt_state, key):
 
 
 def start(key):
-    params = {name: net.init(key, shape)[0] for name, (net, shape) in nets.items()}
+    params, _ = net.init(key, ((8, 8, 1), (20,)))
     return params, optimizer.init(params), key
 
 

@@ -5,8 +5,9 @@
     python -m experiments.benchmarks.examples --check     # exits with 1 if the table is stale
 
 A program and its twin in `by_hand` have two functions: `start(key)` makes arguments, and `update`
-is one jitted step of training on them. Each has one process. The twin is timed only if its step
-gives the same results from the same parameters. Both are then timed in turn.
+is one jitted step of training on them. A program that gives its `build` to `train_epochs` has the
+step of that pipeline. Each has one process. The twin is timed only if its step gives the same
+results from the same parameters. Both are then timed in turn.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from types import ModuleType
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import stbp_jax as sj
@@ -53,7 +55,28 @@ def load(file: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
+    if hasattr(module, "build"):
+        module.start, module.update = _step_of(module)  # type: ignore[attr-defined]
     return module
+
+
+def _step_of(program: ModuleType) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """`start` and `update` of a program with `build`, `hparams` and `batches`."""
+    pipeline = program.build(program.hparams, 1)
+    step = sj.training.make_train_step(sj.training.loss_of(pipeline), pipeline.optimizer)
+
+    def start(key: Any) -> tuple[Any, ...]:
+        batch = next(program.batches(1))
+        config = sj.TrainConfig(epochs=1, updates_per_epoch=1)
+        state = sj.training.init_state(program.build, config, key, program.hparams, batch)
+        return state.params, state.opt_state, *jax.device_put(batch)
+
+    def update(params: Any, opt_state: Any, *batch: Any) -> tuple[Any, ...]:
+        state = sj.TrainState(params, opt_state, jax.random.key(0), jnp.int32(0))
+        state, (_, metrics) = step(state, batch)
+        return state.params, state.opt_state, *metrics.values()
+
+    return start, jax.jit(update)
 
 
 def arguments(implementation: str, name: str) -> tuple[ModuleType, tuple[Any, ...]]:

@@ -3,11 +3,12 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Bool
 
 from stbp_jax import arguments, core, meshes
 from stbp_jax.closures import reverse_mode
-from stbp_jax.core import AnyArray, KeyArray, Layer, LayerStats, Params, PyTree, State
+from stbp_jax.core import AnyArray, Array, KeyArray, Layer, LayerStats, Params, PyTree, State
 
 
 def apply(
@@ -154,8 +155,8 @@ def final_state(
       network: any `Layer`.
       params: from `network.init`.
       xs: `[T, B, *in]`, time-major, or a pytree of such arrays with one T and B.
-      mask: `[T, B]` bool, the steps of each example. A step outside of it changes no state of its
-        example.
+      mask: `[T, B]` bool, the steps of each example. A step outside of it changes neither the state
+        of its example nor a gradient, whatever it holds.
       key: as `apply`.
       state: as `apply`.
       is_first: as `apply`.
@@ -180,10 +181,16 @@ def final_state(
 
     def body(state: State, now: Any) -> tuple[State, None]:
         x, first, own = now
+        x = jax.tree.map(lambda leaf: _own(leaf, own), x)
         after, _ = core.step_layer(network, params, state, x, first)
         return core.restart_where(~own, after, state), None
 
     return reverse_mode(meshes.scan, body, state, (xs, is_first, mask))[0]
+
+
+def _own(x: Array, own: Array) -> Array:
+    """The inputs with 0 for other examples, whose NaN would reach the gradient of a product."""
+    return jnp.where(jnp.expand_dims(own, range(1, x.ndim)), x, jnp.zeros((), x.dtype))
 
 
 def _start(

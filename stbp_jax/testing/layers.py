@@ -44,7 +44,8 @@ def check_layer(
     - outputs depend neither on later inputs nor on other examples, so that a mask over padded steps
       hides them; a batch may be empty, in float32 and in bfloat16;
     - with `is_first`, an example enters the step at rest and keeps what was drawn;
-    - `unroll_with_stats` changes nothing, and its statistics are those of `LayerStats`;
+    - `unroll_with_stats` changes nothing; its statistics are those of `LayerStats`, and with a mask
+      those of the steps where it is set;
     - `vmap` over the parameters is a loop, and a stream traces `step` once.
 
     Args:
@@ -145,6 +146,7 @@ def _check_schedules(c: _Case) -> None:
             forms.floats(pull(trees.random_like(out, 1))),
             forms.floats(forms.of_outputs(pull, out)),
             core.unroll_with_stats(layer, params, state, xs),
+            _masked_and_short(layer, params, state, xs),
             apply(layer, params, xs, key=c.key),
             [
                 core.unroll_layer(one, params, state, xs, is_first)
@@ -165,13 +167,21 @@ def _check_schedules(c: _Case) -> None:
 
     is_first = jnp.zeros((_STEPS, _BATCH), bool).at[_RESTART, 0].set(True)
     found = other_ways(c.params, c.state, c.xs, is_first)
-    wanted_grads, of_outputs, stats, from_rest, restarted, late = found
+    wanted_grads, of_outputs, stats, (masked, short), from_rest, restarted, late = found
     with trees.plainly("unroll must have the gradient of the loop of step, (params, state, xs)"):
         trees.assert_near(grads, wanted_grads, max(c.tolerance, 1e-5))
     forms.check_gradient_reaches(of_outputs, c.params)
     _compare(c, from_rest, out, "apply must run the layer from rest")
     _check_stats(c, stats, out)
+    _compare(c, masked, short, "statistics under a mask must not depend on padded steps")
     _check_restarts(c, out, late, restarted)
+
+
+def _masked_and_short(layer: Layer, params: Params, state: State, xs: Any) -> tuple[Any, Any]:
+    """The statistics under a mask of the first steps, and those of a run that ends there."""
+    mask = jnp.broadcast_to(jnp.arange(_STEPS)[:, None] < _RESTART, (_STEPS, _BATCH))
+    masked = core.unroll_with_stats(layer, params, state, xs, None, mask)
+    return masked[2], core.unroll_with_stats(layer, params, state, xs[:_RESTART])[2]
 
 
 def _check_stats(c: _Case, found: Any, out: Any) -> None:

@@ -351,3 +351,18 @@ def test_running_readouts_of_integers_and_of_very_long_streams():
     state = jnp.full((1, 1), 2.0**30), jnp.full((1,), 2**31 - 1, jnp.int32)
     _, scores = rate.step((), state, jnp.zeros((1, 1)))
     assert scores.item() == 0.5
+
+
+@pytest.mark.parametrize("make", [sj.streaming.running_rate, sj.streaming.running_peak])
+def test_running_readouts_restart_one_example(make):
+    """Every leaf of their state leads with B, the count of steps too."""
+    readout = make()
+    outs = jnp.arange(24.0).reshape(4, 2, 3) % 5
+    rest = readout.initial_state((2, 3), jnp.float32)
+    assert all(leaf.shape[0] == 2 for leaf in jax.tree.leaves(rest))
+    is_first = jnp.zeros((4, 2), bool).at[2, 0].set(True)
+    _, found = readout.unroll((), rest, outs, is_first)
+    _, whole = readout.unroll((), rest, outs)
+    _, late = readout.unroll((), rest, outs[2:])
+    wanted = whole.at[2:, 0].set(late[:, 0])
+    assert found.tolist() == wanted.tolist()

@@ -82,6 +82,16 @@ def with_stats(change):
     return layer._replace(unroll_with_stats=unroll_with_stats)
 
 
+def stats_of_all_steps():
+    """A spiking layer whose statistics ignore the mask."""
+    layer = sj.dense(3, sj.lif(decay=0.5, threshold=0.25, surrogate=CURVE))
+
+    def unroll_with_stats(params, state, xs, is_first=None, mask=None):
+        return layer.unroll_with_stats(params, state, xs, is_first)
+
+    return layer._replace(unroll_with_stats=unroll_with_stats)
+
+
 def slow(params, state, xs, is_first=None):
     outs = []
     for t in range(xs.shape[0]):
@@ -160,6 +170,10 @@ BROKEN_LAYERS = {
     "a window of each unit": (
         with_stats(lambda s, ys, report: (s, ys, (report._replace(in_window=report.firing_rate),))),
         r"in_window of the statistics must be float32\[\]",
+    ),
+    "a mask ignored by statistics": (
+        stats_of_all_steps(),
+        "statistics under a mask must not depend on padded steps",
     ),
     "a type that weakens": (
         own_layer(changed(lambda s, y, *_: (s._replace(silent=jnp.where(y > 0, 0, 1)), y))),

@@ -51,6 +51,8 @@ NETWORKS = {
         sj.dense(C, sj.leaky_integrator(decay=0.5)),
     ),
 }  # fmt: skip
+LOOP = sj.layers.feedback(sj.serial(HIDDEN, sj.dense(C, NEURON)), sj.dense(F))
+WITH_LOOP = {**NETWORKS, "fed back": LOOP}
 EVERY_STEP = {
     "readout": sj.readouts.identity,
     "loss": lambda outs, y: sj.half_squared_error(outs, y.swapaxes(0, 1)),
@@ -104,9 +106,9 @@ def test_an_example_is_what_it_is_alone(name):
     chex.assert_trees_all_close(got, mean, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", WITH_LOOP)
 def test_states_and_statistics_of_each_example_end_with_it(name):
-    network, own = NETWORKS[name], jnp.asarray(OWN.T)
+    network, own = WITH_LOOP[name], jnp.asarray(OWN.T)
     params, _ = network.init(KEY, (F,))
     xs = jnp.asarray(padded(0.5)["x"]).swapaxes(0, 1)
     got = jax.jit(lambda xs: sj.layers.final_state(network, params, xs, own))(xs)
@@ -119,11 +121,61 @@ def test_states_and_statistics_of_each_example_end_with_it(name):
         )
     weights = LENGTHS / LENGTHS.sum()
     for i, report in enumerate(stats):
-        for field in ("firing_rate", "in_window"):
-            mean = sum(
-                w * getattr(s[i], field) for w, (_, _, s) in zip(weights, alone, strict=True)
-            )
+        shares = {"firing_rate": weights, "in_window": weights, "operations": np.full(N, 1 / N)}
+        for field, share in shares.items():
+            mean = sum(w * getattr(s[i], field) for w, (_, _, s) in zip(share, alone, strict=True))
             np.testing.assert_allclose(getattr(report, field), mean, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", WITH_LOOP)
+def test_other_steps_may_hold_anything(name):
+    network, own = WITH_LOOP[name], jnp.asarray(OWN.T)
+    params, _ = network.init(KEY, (F,))
+
+    def size(params, xs):
+        state = sj.layers.final_state(network, params, xs, own)
+        leaves = [
+            leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)
+        ]
+        return sum(jnp.sum(leaf**2) for leaf in leaves), state
+
+    @jax.jit
+    def run(xs):
+        (_, state), grads = jax.value_and_grad(size, has_aux=True)(params, xs)
+        return state, grads, sj.apply_with_stats(network, params, xs, mask=own)[2]
+
+    wanted, *found = [
+        run(jnp.asarray(padded(number)["x"]).swapaxes(0, 1)) for number in (0.0, 9.0, np.nan)
+    ]
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(wanted))
+    for got in found:
+        chex.assert_trees_all_equal(got, wanted)
+
+
+def test_an_example_without_steps_keeps_its_state():
+    params, _ = HIDDEN.init(KEY, (F,))
+    xs, own = jnp.ones((T, 2, F)), jnp.zeros((T, 2), bool).at[:, 1].set(True)
+    state, _ = sj.apply(HIDDEN, params, xs)
+
+    @jax.jit
+    def run(state):
+        got = sj.layers.final_state(HIDDEN, params, xs, own, state=state)
+        return got, sj.apply(HIDDEN, params, xs, state=state)[0]
+
+    got, wanted = run(state)
+    chex.assert_trees_all_equal(
+        got, jax.tree.map(lambda a, b: jnp.stack([a[0], b[1]]), state, wanted)
+    )
+
+
+def test_statistics_that_take_no_mask_say_so():
+    def unroll_with_stats(params, state, xs, is_first=None):
+        return HIDDEN.unroll_with_stats(params, state, xs, is_first)
+
+    network = HIDDEN._replace(unroll_with_stats=unroll_with_stats)
+    params, _ = network.init(KEY, (F,))
+    with pytest.raises(TypeError, match=r"mask needs statistics that take it in dense\(8, lif"):
+        sj.apply_with_stats(network, params, jnp.ones((T, N, F)), mask=jnp.asarray(OWN.T))
 
 
 def test_a_mask_of_steps_is_checked():

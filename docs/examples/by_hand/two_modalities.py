@@ -36,6 +36,8 @@ def draw(key):
 
 
 def run(params, picture, sound):
+    seeing, hearing, heads, both = params
+
     def lif(u, z, current):
         u = DECAY * u * (1 - z) + current
         return u, spike(u - THRESHOLD)
@@ -44,22 +46,20 @@ def run(params, picture, sound):
         u1, z1, u2, z2, u3, z3, a3, u4, z4, joint, seen, heard = state
         x, s = now
         numbers = ("NHWC", "HWIO", "NHWC")
-        w, b = params["picture"][0]
+        (w, b), (w2, b2) = seeing
         current = jax.lax.conv_general_dilated(x, w, (1, 1), "VALID", dimension_numbers=numbers)
         u1, z1 = lif(u1, z1, current + b)
-        w, b = params["picture"][1]
-        u2, z2 = lif(u2, z2, z1.reshape(len(z1), -1) @ w + b)
-        w, b = params["sound"]
+        u2, z2 = lif(u2, z2, z1.reshape(len(z1), -1) @ w2 + b2)
+        w, b = hearing
         a3 = ADAPTATION_DECAY * a3 + z3
         u3 = DECAY * u3 * (1 - z3) + s @ w + b
         z3 = spike(u3 - THRESHOLD - ADAPTATION * a3)
-        (w4, b4), (w5, b5) = params["both"]
+        (w4, b4), (w5, b5) = both
         u4, z4 = lif(u4, z4, jnp.concatenate([z2, z3], axis=-1) @ w4 + b4)
         joint = DECAY * joint + z4 @ w5 + b5
-        w, b = params["seen"]
-        seen = DECAY * seen + z2 @ w + b
-        w, b = params["heard"]
-        heard = DECAY * heard + z3 @ w + b
+        (w6, b6), (w7, b7) = heads
+        seen = DECAY * seen + z2 @ w6 + b6
+        heard = DECAY * heard + z3 @ w7 + b7
         outs = joint, seen, heard
         return (u1, z1, u2, z2, u3, z3, a3, u4, z4, *outs), outs
 
@@ -92,13 +92,12 @@ def uniform(key, *shape):
 
 def start(key):
     keys = jax.random.split(key, 7)
-    params = {
-        "picture": [uniform(keys[0], 3, 3, 1, 4), uniform(keys[1], 144, 24)],
-        "sound": uniform(keys[2], 20, 24),
-        "seen": uniform(keys[3], 24, CLASSES // 2),
-        "heard": uniform(keys[4], 24, 2),
-        "both": [uniform(keys[5], 48, 24), uniform(keys[6], 24, CLASSES)],
-    }
+    params = (
+        [uniform(keys[0], 3, 3, 1, 4), uniform(keys[1], 144, 24)],
+        uniform(keys[2], 20, 24),
+        [uniform(keys[3], 24, CLASSES // 2), uniform(keys[4], 24, 2)],
+        [uniform(keys[5], 48, 24), uniform(keys[6], 24, CLASSES)],
+    )
     return params, optimizer.init(params), key
 
 
