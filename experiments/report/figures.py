@@ -68,8 +68,8 @@ def points(axes: Axes, xs: Any, runs: list[Frame], **style: Any) -> None:
     """
     found = [frames.difference(frames.by_seed(part), 0.0) for part in runs]
     halves = [0.0 if np.isnan(d.low) else d.high - d.mean for d in found]
-    style = {"marker": "o", "ms": 4, "capsize": 3} | style
-    axes.errorbar(xs, [d.mean for d in found], halves, **style)
+    all_style: dict[str, Any] = {"marker": "o", "ms": 4, "capsize": 3} | style
+    axes.errorbar(xs, [d.mean for d in found], halves, **all_style)
 
 
 def shown(study: Study, runs: Frame) -> list[tuple[str, Frame]]:
