@@ -23,7 +23,9 @@ def draw(runs: Frame, folder: Path) -> None:
                 style = {"color": f"C{i}", "label": label if place == places[0] else None}
                 figures.points(axes, [place + 0.12 * (i - 1)], [parts[place]], **style)
         axes.set_title(f"rows {text}", fontsize="medium")
-        axes.set_xticks(range(len(NEURONS)), [_words(neuron) for neuron in NEURONS])
+        names = [_words(neuron) for neuron in NEURONS]
+        axes.set_xticks(range(len(NEURONS)), names, fontsize="small")
+        axes.set_xlim(-0.5, len(NEURONS) - 0.5)
     panels[0].set_ylabel("test accuracy, last epoch (%)\nmean, 95 % interval")
     panels[0].legend(frameon=False)
     figures.save(figure, folder / "accuracy.png")
