@@ -17,12 +17,15 @@ def draw(runs: Frame, folder: Path) -> None:
     figure.suptitle(figures.setting(runs), fontsize="medium")
     for axes, (order, text) in zip(panels, ORDERS.items(), strict=True):
         for i, (gradient, label) in enumerate(METHODS.items()):
-            found = {place: _part(runs, order, neuron, gradient) for place, neuron in _places()}
-            made = {place + 0.12 * (i - 1): part for place, part in found.items() if len(part)}
-            if made:
-                figures.points(axes, list(made), list(made.values()), label=label, ls="none")
+            parts = [_part(runs, order, neuron, gradient) for neuron in NEURONS]
+            places = [place for place, part in enumerate(parts) if len(part)]
+            for place in places:  # a dot for each neuron, and no line from neuron to neuron
+                style = {"color": f"C{i}", "label": label if place == places[0] else None}
+                figures.points(axes, [place + 0.12 * (i - 1)], [parts[place]], **style)
         axes.set_title(f"rows {text}", fontsize="medium")
-        axes.set_xticks(range(len(NEURONS)), [_words(neuron) for neuron in NEURONS])
+        names = [_words(neuron) for neuron in NEURONS]
+        axes.set_xticks(range(len(NEURONS)), names, fontsize="small")
+        axes.set_xlim(-0.5, len(NEURONS) - 0.5)
     panels[0].set_ylabel("test accuracy, last epoch (%)\nmean, 95 % interval")
     panels[0].legend(frameon=False)
     figures.save(figure, folder / "accuracy.png")
@@ -61,10 +64,6 @@ def _table(runs: Frame) -> str:
 
 def _part(runs: Frame, order: int, neuron: str, gradient: str) -> Frame:
     return runs[(runs["order"] == order) & (runs["variant"] == f"{neuron}_{gradient}")]
-
-
-def _places() -> list[tuple[int, str]]:
-    return list(enumerate(NEURONS))
 
 
 def _words(neuron: str) -> str:

@@ -43,7 +43,7 @@ def accumulated(
         jax.tree.map(jnp.zeros_like, params),
     )
 
-    def segment(carried: Any, xs: Array) -> tuple[Any, None]:
+    def segment(carried: Any, xs: Array) -> Any:
         state, sums = carried
 
         def run(params: Any) -> tuple[Array, Any]:
@@ -51,12 +51,15 @@ def accumulated(
             return loss(outs), (after, jnp.sum(outs, 0))
 
         (value, (state, scores)), grads = jax.value_and_grad(run, has_aux=True)(params)
-        return (state, jax.tree.map(jnp.add, sums, (value, scores, grads))), None
+        return state, jax.tree.map(jnp.add, sums, (value, scores, grads))
 
-    whole = len(xs) - len(xs) % steps
-    carried, _ = lax.scan(segment, (state, zeros), xs[:whole].reshape(-1, steps, *xs.shape[1:]))
-    if whole < len(xs):
-        carried, _ = segment(carried, xs[whole:])
+    def nth(carried: Any, n: Array) -> tuple[Any, None]:
+        return segment(carried, lax.dynamic_slice_in_dim(xs, n * steps, steps)), None
+
+    # XLA copies the whole sequence if segments of one step are an axis of the scan's input.
+    carried, _ = lax.scan(nth, (state, zeros), jnp.arange(len(xs) // steps))
+    if left := len(xs) % steps:
+        carried = segment(carried, xs[-left:])
     return carried[1]
 
 
