@@ -18,8 +18,9 @@ from jax.sharding import PartitionSpec as P
 import stbp_jax as sj
 
 DEVICES = 4
-jax.config.update("jax_num_cpu_devices", DEVICES)
-jax.config.update("jax_disable_most_optimizations", True)  # it compiles faster
+if __name__ == "__main__":  # doctest imports the module where JAX has started
+    jax.config.update("jax_num_cpu_devices", DEVICES)
+    jax.config.update("jax_disable_most_optimizations", True)  # it compiles faster
 
 RNG = np.random.default_rng(0)
 SET = RNG.random((8, 5)).astype(np.float32), RNG.integers(0, 3, 8)

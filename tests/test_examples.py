@@ -6,9 +6,14 @@ import pytest
 from experiments.benchmarks import examples
 
 LIGHT = {"constraints", "reinforce"}  # twins that are compared without `heavy`
+QUICK = {"constraints", "packed", "regression", "generator", "reinforce"}  # as programs
 
 
-@pytest.mark.parametrize("name", examples.NAMES)
+def heavy_but(light):
+    return [n if n in light else pytest.param(n, marks=pytest.mark.heavy) for n in examples.NAMES]
+
+
+@pytest.mark.parametrize("name", heavy_but(QUICK))
 def test_a_program_learns(name):
     file = examples.file_of(examples.LIBRARY, name)
     assert examples.file_of(examples.BY_HAND, name).exists()
@@ -16,10 +21,7 @@ def test_a_program_learns(name):
     examples.load(file).main()
 
 
-@pytest.mark.parametrize(
-    "name",
-    [n if n in LIGHT else pytest.param(n, marks=pytest.mark.heavy) for n in examples.NAMES],
-)
+@pytest.mark.parametrize("name", heavy_but(LIGHT))
 def test_a_twin_by_hand_computes_the_same(name):
     found = []
     for implementation in (examples.LIBRARY, examples.BY_HAND):

@@ -557,7 +557,7 @@ def run(name, tmp_path):
         RUNS[name](*[tmp_path] * len(inspect.signature(RUNS[name]).parameters))
 
 
-SLOW = ("augment.elastic", "neurons.keep_membranes", "streaming", "sweeps", "training")
+SLOW = ("augment", "layers", "neurons", "streaming", "sweeps", "training")
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,7 @@ class TestParallel(TestConcatenate):
     )
 
 
+@pytest.mark.heavy
 class TestTied(LayerContract):
     """A decoder with the encoder's kernel, which is transposed."""
 
@@ -87,6 +88,7 @@ class TestFeedback(LayerContract):
     reports = 1
 
 
+@pytest.mark.heavy
 @pytest.mark.heavy
 class TestFeedbackOfANetworkByNeurons(LayerContract):
     shape, reports = (6,), 3

@@ -90,6 +90,7 @@ class TestBlocks(UnrollContract):
 
 
 @pytest.mark.usefixtures("by_blocks")
+@pytest.mark.heavy
 class TestAlifByBlocks(NeuronContract):
     make = staticmethod(
         lambda: sj.alif(
@@ -103,6 +104,7 @@ class TestAlifByBlocks(NeuronContract):
 
 
 @pytest.mark.usefixtures("by_blocks")
+@pytest.mark.heavy
 class TestCurrentBasedByBlocks(NeuronContract):
     make = staticmethod(lambda: sj.current_based(lif(3, surrogate=sj.gaussian(0.3)), decay=0.5))
 

@@ -74,7 +74,12 @@ CASES = {name: (net, {}, LABELS) for name, net in NETWORKS.items()} | {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CASES)
+SLOW = ("chunked", "beside and around", "hidden spikes")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.heavy) if n in SLOW else n for n in CASES]
+)
 def test_an_example_is_what_it_is_alone(name):
     network, changes, targets = CASES[name]
     pipeline = pipeline_of(network, **changes)
