@@ -432,10 +432,11 @@ def test_feedback_is_the_loop_by_hand_with_gradients(restarts):
 
         assert_near(quick_jit(jax.value_and_grad(loss, (0, 1)))(params, currents), known, 1e-5)
     grads = known[1]
-    assert np.abs(grads[0].back.synapse.kernel).max() > 0
+    whole = grads[0].back.synapse.kernel
+    assert np.abs(whole).max() > 0
     cut = sj.truncated(LOOP, 1)
     loss = jax.grad(lambda p: total(sj.apply(cut, p, currents, is_first=first)[1]))
-    assert not np.asarray(quick_jit(loss)(params).back.synapse.kernel).all()
+    assert np.abs(quick_jit(loss)(params).back.synapse.kernel - whole).max() > 0
 
 
 def test_feedback_is_one_step_late():
@@ -456,7 +457,7 @@ def test_feedback_of_trees():
     (_, outs), a, b = sj.apply(net, params, xs), 0, 0
     for t in range(T):
         a, b = jnp.tanh(xs[0][t] + b), jnp.abs(xs[1][t] + 0.5 * a)
-        np.testing.assert_allclose((outs[0][t], outs[1][t]), (a, b), rtol=1e-6)
+        np.testing.assert_allclose((outs[0][t], outs[1][t]), (a, b), rtol=1e-6, atol=1e-6)
 
 
 def test_feedback_refuses_by_name():
