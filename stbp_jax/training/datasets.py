@@ -147,7 +147,7 @@ def check_values(
     batch = [
         np.asarray(leaf)[indices]
         if k
-        else jax.ShapeDtypeStruct((len(indices), *leaf.shape[1:]), leaf.dtype)
+        else jax.ShapeDtypeStruct((len(indices), *leaf.shape[1:]), held_dtype(leaf))
         for leaf, k in zip(leaves, known, strict=True)
     ]
     unknown = [leaf for leaf, k in zip(batch, known, strict=True) if not k]
@@ -236,3 +236,8 @@ def _extremes(leaves: list[Any], weights: Any) -> np.ndarray:
 def as_arrays(data: PyTree) -> PyTree:
     """The set as a tuple of pytrees of JAX arrays."""
     return jax.tree.map(jnp.asarray, tuple(data))
+
+
+def held_dtype(x: Any) -> Any:
+    """The dtype in which JAX holds an array of NumPy or JAX: int64 becomes int32 without x64."""
+    return jax.dtypes.canonicalize_dtype(x.dtype, allow_extended_dtype=True)

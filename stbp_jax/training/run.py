@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from stbp_jax import arguments, meshes
 from stbp_jax.core import Array, PyTree
-from stbp_jax.training.datasets import as_arrays, check_form, check_values, naming
+from stbp_jax.training.datasets import as_arrays, check_form, check_values, held_dtype, naming
 from stbp_jax.training.evaluation import evaluate_unchecked
 from stbp_jax.training.history import Evaluation, History
 from stbp_jax.training.pipeline import (
@@ -163,7 +163,7 @@ def _tested(
 def _start(pipeline: Pipeline, key: Array, inputs: Any, batch_size: int) -> TrainState:
     key_init, key_updates, _, _ = jax.random.split(key, 4)
     batch = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct((batch_size, *x.shape[1:]), x.dtype), inputs
+        lambda x: jax.ShapeDtypeStruct((batch_size, *x.shape[1:]), held_dtype(x)), inputs
     )
     xs = jax.eval_shape(pipeline.encode, key, batch)
     params, _ = pipeline.network.init(key_init, jax.tree.map(lambda x: x.shape[2:], xs))
