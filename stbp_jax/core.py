@@ -200,7 +200,9 @@ def scan(
         arguments.sequence("xs", xs)
         params, state, xs, is_first = meshes.vary_alike(params, state, xs, is_first)
         if is_first is None:
-            return meshes.scan(lambda s, x: step(params, s, x), state, xs, unroll=several)
+            return meshes.scan(
+                lambda s, x: step(params, s, x), state, xs, unroll=steps_per_iteration
+            )
         if initial_state is None:
             raise TypeError(
                 "is_first needs a neuron that knows its state at rest: pass initial_state to scan"
@@ -212,9 +214,8 @@ def scan(
             x, first = now
             return step(params, restart_where(first, state, rest), x)
 
-        return meshes.scan(body, state, (xs, is_first), unroll=several)
+        return meshes.scan(body, state, (xs, is_first), unroll=steps_per_iteration)
 
-    several = steps_per_iteration
     return unroll
 
 
