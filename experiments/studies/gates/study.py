@@ -26,7 +26,7 @@ def _variant(about: str, reset: Reset) -> Variant:
     return variant(
         about,
         quick=plan(3, FULL.but(num_steps=8, epochs=4, num_train=10_000)),
-        long=plan(5, FULL.but(num_steps=8, epochs=25)),
+        long=plan(5, FULL.but(num_steps=8, epochs=12, num_train=20_000)),
         full=plan(5, FULL),
         units=lif_units(reset),
     )

@@ -93,7 +93,7 @@ def cosines(config: Config) -> Callable[..., jax.Array]:
 
 PLANS = {
     "quick": _plan(3, FULL.but(num_steps=8, epochs=4, num_train=10_000)),
-    "long": _plan(5, FULL.but(num_steps=8, epochs=25)),
+    "long": _plan(5, FULL.but(num_steps=8, epochs=12, num_train=20_000)),
     "full": _plan(5, FULL),
 }
 

@@ -23,7 +23,7 @@ def _variant(about: str, units: Units) -> Variant:
     return variant(
         about,
         quick=plan(3, FULL.but(num_steps=8, epochs=4, num_train=10_000)),
-        long=plan(10, FULL.but(num_steps=8, epochs=15)),
+        long=plan(10, FULL.but(num_steps=8, epochs=10, num_train=20_000)),
         full=plan(10, FULL),
         units=units,
     )
