@@ -42,21 +42,24 @@ def opened(
     if not any(traced):
         return function, ()
     closed = tuple(jnp.asarray(c) for t, c in zip(traced, jaxpr.consts, strict=True) if t)
-    # A program keeps the converted function: it must hold no tracer of its own.
+    # A program keeps the converted function: it must hold no tracer of its own. Since JAX 0.11
+    # a jaxpr holds the values of its constants, unless they are arguments.
     known = [None if t else c for t, c in zip(traced, jaxpr.consts, strict=True)]
-    return _converted(jaxpr.jaxpr, known, traced, len(args), jax.tree.structure(out)), closed
+    inner = jaxpr.jaxpr
+    inner = inner.replace(constvars=[], invars=[*inner.constvars, *inner.invars])
+    return _converted(inner, known, traced, len(args), jax.tree.structure(out)), closed
 
 
 def _converted(
     jaxpr: Any, known: list[Any], traced: list[bool], count: int, tree: Any
 ) -> Callable[..., Any]:
     """The function of `count` arguments and the traced constants that a jaxpr computes."""
+    run = jaxpr_as_fun(ClosedJaxpr(jaxpr, ()))
 
     def converted(*given: Any) -> Any:
         closed = iter(given[count:])
         consts = [next(closed) if t else c for t, c in zip(traced, known, strict=True)]
-        run = jaxpr_as_fun(ClosedJaxpr(jaxpr, consts))
-        return tree.unflatten(run(*jax.tree.leaves(given[:count])))
+        return tree.unflatten(run(*consts, *jax.tree.leaves(given[:count])))
 
     return converted
 

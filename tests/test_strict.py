@@ -35,7 +35,7 @@ def strict():
         jax.numpy_rank_promotion("raise"),
         jax.debug_nans(True),
         # JAX 0.11 and later find tracers in the jaxpr that `closures.opened` keeps.
-        jax.checking_leaks() if jax.__version_info__ < (0, 11) else contextlib.nullcontext(),
+        jax.checking_leaks(),
     ):
         yield
 
