@@ -23,6 +23,7 @@ import numpy as np
 import stbp_jax as sj
 from experiments.engine import provenance
 from stbp_jax import layers, neurons
+from stbp_jax.neurons import blocks
 
 Case = tuple[Callable[..., tuple[Any, Any]], tuple[Any, ...]]  # function -> (outs, grads), args
 B, RNG = 5, np.random.default_rng(0)
@@ -143,9 +144,8 @@ def main(argv: list[str]) -> int:
         wanted = list(pool.map(lambda pair: on(cpu, pair[1]), every.values()))
         if argv:  # on a CPU the loop over blocks runs only in the place of the other
             jax.clear_caches()
-            for name in ("unrolling", "leaky_integrator"):
-                module: Any = importlib.import_module(f"stbp_jax.neurons.{name}")
-                module.by_platform = lambda loop, blocks, steps, args: blocks(*args)
+            module: Any = blocks
+            module.by_platform = lambda loop, by_blocks, steps, args: by_blocks(*args)
         found = list(pool.map(lambda pair: on(device, pair[0]), every.values()))
     rows = [compared(*row) for row in zip(every, found, wanted, strict=True)]
     shared = provenance.provenance()

@@ -47,6 +47,7 @@ from stbp_jax.neurons.lif import (
     lif_unroll,
 )
 from stbp_jax.neurons.recurrent import RecurrentParams, RecurrentState, recurrent
+from stbp_jax.neurons.recursion import Dynamics
 from stbp_jax.neurons.resets import (
     AdaptiveReset,
     Reset,
@@ -57,7 +58,7 @@ from stbp_jax.neurons.resets import (
     hard_reset,
     soft_reset,
 )
-from stbp_jax.neurons.unrolling import MEMBRANE, Dynamics
+from stbp_jax.neurons.unrolling import MEMBRANE
 
 __all__ = [
     "AdaptiveReset",

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 from stbp_jax import arguments
 from stbp_jax.core import Array, Neuron, Numbers, Shape, name_of
 from stbp_jax.neurons.dynamics import from_dynamics
+from stbp_jax.neurons.recursion import Dynamics
 from stbp_jax.neurons.resets import AdaptiveReset, adaptive_reset, hard_reset
 from stbp_jax.neurons.units import check_surrogate
-from stbp_jax.neurons.unrolling import Dynamics
 from stbp_jax.surrogates import Surrogate, rectangular
 
 

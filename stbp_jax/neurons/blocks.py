@@ -1,17 +1,22 @@
-"""Loops over steps by platform: step by step on a CPU, by blocks of steps on a GPU.
+"""The recursion by blocks of steps, for a GPU, and the choice by platform.
 
 On a GPU every operation of a loop's body is a launch of some microseconds, in which the few bytes
 of one step would move many times. A loop over blocks has the steps of a block in its body; they are
 elementwise, so that XLA fuses them into one or two kernels. A CPU has no launches, and XLA compiles
-a body of one step faster.
+a body of one step (`loop`) faster.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from jax import lax
 
 from stbp_jax import arguments
+from stbp_jax.core import Array, wide_dtype
+from stbp_jax.neurons.recursion import Fixed, Functions, Hidden, Keep, step_of
 
 # The programs of experiments/benchmarks/compiled: longer blocks compile for longer, in shorter ones
 # more is launched.
@@ -61,3 +66,87 @@ def by_platform(
     if not isinstance(num_steps, int):
         return loop(*args)
     return lax.platform_dependent(*args, default=loop, cuda=blocks, rocm=blocks)
+
+
+def forward(
+    keep: Keep,
+    functions: Functions,
+    block: int | None,
+    fixed: Fixed,
+    given: Any,
+    state: Any,
+    currents: Array,
+) -> tuple[Any, tuple[Array, ...]]:
+    """Run all steps: `loop.forward` by blocks of `block` steps; None chooses their number."""
+    step = step_of(functions, fixed)
+
+    # The carry is what enters the next step: all blocks are alike, the first one too.
+    def body(carry: Any, now: Any) -> tuple[Any, tuple[Array, ...]]:
+        ((membrane, *others), _), (current, first) = carry, now
+        hidden = (membrane + current, *others)
+        entering = step.reset(given, step.state(given, hidden), first)
+        return (entering, hidden), keep(step, given, hidden)
+
+    first, following = _shifted(fixed.is_first)
+    start = step.reset(given, state, first)
+    unroll = block_steps(currents.shape[0], block)
+    (_, last), kept = lax.scan(body, (start, start), (currents, following), unroll=unroll)
+    return step.state(given, last), kept
+
+
+def backward(
+    functions: Functions,
+    block: int | None,
+    fixed: Fixed,
+    given: Any,
+    initial: Any,
+    kept: tuple[Array, ...],
+    last_bar: Any,
+    spikes_bar: Array,
+) -> tuple[Any, Any, Array]:
+    """`loop.backward` by blocks; the gradient of the constants is one sum over all steps."""
+    step = step_of(functions, fixed)
+    steps = spikes_bar.shape[0]
+
+    def body(later: Hidden, now: Any) -> tuple[Hidden, tuple[Hidden, Array]]:
+        hidden, bar, first, is_last = now
+        state = step.state(given, hidden)
+        (future,) = jax.vjp(lambda s: step.reset(given, s, first), state)[1](later)
+        future = jax.tree.map(functools.partial(jnp.where, is_last), last_bar, future)
+        distance, pull = jax.vjp(functools.partial(step.distance, given), hidden)
+        through_spike = (bar + future.spikes) * step.slope(given, distance)
+        (by_spike,) = pull(through_spike)
+        eps = tuple(a + b for a, b in zip(by_spike, step.hidden(future), strict=True))
+        return eps, (eps, through_spike)
+
+    is_last = jnp.arange(steps) == steps - 1
+    first, following = _shifted(fixed.is_first)
+    # The cotangent of the last state replaces what the last step would take from a later one.
+    first_eps, (eps, through_spike) = lax.scan(
+        body,
+        step.hidden(last_bar),
+        (kept, spikes_bar, following, is_last),
+        reverse=True,
+        unroll=block_steps(steps, block),
+    )
+    (initial_bar,) = jax.vjp(lambda s: step.reset(given, s, first), initial)[1](first_eps)
+
+    # XLA removes what follows if the gradient of the constants is not used.
+    def of_constants(before: Any, first: Any, hidden: Hidden, eps: Hidden, through: Array) -> Any:
+        def both(given: Any) -> tuple[Hidden, Array]:
+            return step.reset(given, before, first), step.distance(given, hidden)
+
+        return jax.vjp(both, given)[1]((eps, through))[0]
+
+    states = jax.vmap(functools.partial(step.state, given))(kept)
+    before = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b[:-1]]), initial, states)
+    bars = jax.vmap(of_constants)(before, fixed.is_first, kept, eps, through_spike)
+    given_bar = jax.tree.map(
+        lambda b, c: b.sum(0, dtype=wide_dtype(c.dtype)).astype(c.dtype), bars, given
+    )
+    return given_bar, initial_bar, eps[0]
+
+
+def _shifted(is_first: Array | None) -> tuple[Any, Any]:
+    """The restarts of the first step, and those of each following one; the last are not used."""
+    return (None, None) if is_first is None else (is_first[0], jnp.roll(is_first, -1, axis=0))

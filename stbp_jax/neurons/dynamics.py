@@ -7,8 +7,8 @@ from stbp_jax import arguments
 from stbp_jax.core import Array, Neuron, Params, Probe, Shape, State, name_of
 from stbp_jax.neurons import unrolling
 from stbp_jax.neurons.blocks import check_block
+from stbp_jax.neurons.recursion import Dynamics, in_dtype
 from stbp_jax.neurons.units import check_constants, check_surrogate, with_batch
-from stbp_jax.neurons.unrolling import Dynamics, in_dtype
 
 
 def from_dynamics(

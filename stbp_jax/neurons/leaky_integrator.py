@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from stbp_jax import arguments
 from stbp_jax.core import Array, Neuron, Numbers, Params, Shape, State, name_of, scan
-from stbp_jax.neurons.blocks import block_steps, by_platform
+from stbp_jax.neurons import blocks
 from stbp_jax.neurons.units import check_per_unit, with_batch
 
 
@@ -58,10 +58,10 @@ def leaky_integrator(*, decay: Numbers) -> Neuron:
         args = (params, state, currents, is_first)
         steps = jnp.shape(currents)[0]
 
-        def blocks(*args: Any) -> tuple[Array, Array]:
-            return scan(step, initial_state, steps_per_iteration=block_steps(steps))(*args)
+        def by_blocks(*args: Any) -> tuple[Array, Array]:
+            return scan(step, initial_state, steps_per_iteration=blocks.block_steps(steps))(*args)
 
-        return by_platform(scan(step, initial_state), blocks, steps, args)
+        return blocks.by_platform(scan(step, initial_state), by_blocks, steps, args)
 
     return Neuron(init, initial_state, step, unroll, spiking=False, constants=named)
 

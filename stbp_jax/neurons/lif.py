@@ -33,9 +33,10 @@ from stbp_jax.core import (
     scan,
 )
 from stbp_jax.neurons import unrolling
+from stbp_jax.neurons.recursion import Dynamics, in_dtype
 from stbp_jax.neurons.resets import Reset, hard_reset
 from stbp_jax.neurons.units import check_constants, check_surrogate, with_batch
-from stbp_jax.neurons.unrolling import MEMBRANE, Dynamics, in_dtype
+from stbp_jax.neurons.unrolling import MEMBRANE
 from stbp_jax.surrogates import Surrogate, rectangular
 
 

@@ -5,7 +5,6 @@ The contracts compare it with scans of the step and with the recursion of the pa
 
 import contextlib
 import functools
-import importlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,10 +28,7 @@ FIRST = jnp.asarray(RNG.random(SHAPE[:2]) < 0.3)
 def everywhere() -> Iterator[None]:
     """Blocks on every platform."""
     with pytest.MonkeyPatch.context() as patch:
-        # In the package, the second name is a function and not the module.
-        for name in ("unrolling", "leaky_integrator"):
-            module = importlib.import_module(f"stbp_jax.neurons.{name}")
-            patch.setattr(module, "by_platform", lambda loop, blocks, steps, args: blocks(*args))
+        patch.setattr(blocks, "by_platform", lambda loop, by_blocks, steps, args: by_blocks(*args))
         jax.clear_caches()  # programs of equal functions hold the other loop
         yield
     jax.clear_caches()

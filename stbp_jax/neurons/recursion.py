@@ -1,0 +1,117 @@
+"""The equations of a spiking neuron as functions, and one step of them for the fast unrolls."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from stbp_jax.core import Array, restart_where
+from stbp_jax.reprs import record_text
+
+Hidden = tuple[Array, ...]
+"""Hidden variables of one step, each `[B, *units]`; the first is the membrane."""
+
+
+class Dynamics(NamedTuple):
+    """The equations of one kind of spiking neuron, as functions.
+
+    In one step, `reset` gives the hidden variables, the current is added to the first of them (the
+    membrane), and the spikes are H of the `distance`. A state is a NamedTuple with `spikes`; the
+    constants have a `surrogate`.
+
+    Attributes:
+      reset: `(constants, state) -> hidden`, from the previous step to the current one.
+      distance: `(constants, hidden) -> [B, *units]`, the membrane minus the threshold.
+      state: `(hidden, spikes) -> state`.
+      hidden: `state -> hidden`.
+    """
+
+    reset: Callable[[Any, Any], Hidden]
+    distance: Callable[[Any, Hidden], Array]
+    state: Callable[[Hidden, Array], Any]
+    hidden: Callable[[Any], Hidden]
+
+    def __repr__(self) -> str:
+        """The fields, functions by their names."""
+        return record_text(self)
+
+
+def in_dtype(constants: Any, like: Array) -> Any:
+    """Convert constants to the dtype of a state, so that they do not widen it."""
+    return jax.tree.map(lambda c: jnp.asarray(c, like.dtype), constants)
+
+
+class Functions(NamedTuple):
+    """A `Dynamics` and its surrogate, with `(constants, numbers, closed)` as first argument.
+
+    `numbers` and `closed` are what the functions closed over, with a gradient and without one.
+    """
+
+    reset: Callable[[Any, Any], Hidden]
+    distance: Callable[[Any, Hidden], Array]
+    fire: Callable[[Any, Array], Array]
+    slope: Callable[[Any, Array], Array]
+    state: Callable[[Hidden, Array], Any]
+    hidden: Callable[[Any], Hidden]
+
+
+class Fixed(NamedTuple):
+    """Arguments of an unroll without a gradient.
+
+    Attributes:
+      closed: as in `Functions`.
+      is_first: `[T, B]` bool, or None for no restarts.
+      rest: the state at rest, for restarts.
+    """
+
+    closed: Any
+    is_first: Array | None
+    rest: Any
+
+
+class Step(NamedTuple):
+    """One step; the first argument, `given`, is `(constants, numbers)`, all that has a gradient.
+
+    Attributes:
+      reset: `(given, state, first) -> hidden`, from the previous step to the current one; an
+        example whose `first [B]` is set enters at rest, and `first` is None for no restarts.
+      distance: `(given, hidden) -> [B, *units]`, the membrane minus the threshold.
+      slope: `(given, distance) -> [B, *units]`, the surrogate's value.
+      spikes: `(given, hidden) -> [B, *units]`.
+      state: `(given, hidden) -> state`, with the spikes of the hidden variables.
+      hidden: `state -> hidden`.
+    """
+
+    reset: Callable[[Any, Any, Any], Hidden]
+    distance: Callable[[Any, Hidden], Array]
+    slope: Callable[[Any, Array], Array]
+    spikes: Callable[[Any, Hidden], Array]
+    state: Callable[[Any, Hidden], Any]
+    hidden: Callable[[Any], Hidden]
+
+
+def step_of(functions: Functions, fixed: Fixed) -> Step:
+    """Return the equations of one step."""
+
+    def reset(given: Any, state: Any, first: Any) -> Hidden:
+        entering = state if first is None else restart_where(first, state, fixed.rest)
+        return functions.reset((*given, fixed.closed), entering)
+
+    def distance(given: Any, hidden: Hidden) -> Array:
+        return functions.distance((*given, fixed.closed), hidden)
+
+    def slope(given: Any, distance: Array) -> Array:
+        return functions.slope((*given, fixed.closed), distance)
+
+    def spikes(given: Any, hidden: Hidden) -> Array:
+        return functions.fire((*given, fixed.closed), distance(given, hidden))
+
+    def state(given: Any, hidden: Hidden) -> Any:
+        return functions.state(hidden, spikes(given, hidden))
+
+    return Step(reset, distance, slope, spikes, state, functions.hidden)
+
+
+Keep = Callable[[Step, Any, Hidden], tuple[Array, ...]]
+"""What a forward pass stores of a step: `(step, given, hidden) -> arrays`."""
