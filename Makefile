@@ -13,7 +13,7 @@ PYTEST := -m pytest -n 2 --dist loadfile -q
 CORE_TESTS := $(addprefix tests/,neurons layers training sweeps $(patsubst %,test_%.py,surrogates encoders readouts losses metrics))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast test-typed test-all test-lowest lint format bench bench-peers bench-examples bench-gpu wheels report reproduce smoke clean
+.PHONY: help run test test-fast test-typed test-heavy test-all test-lowest lint format bench bench-peers bench-examples bench-gpu wheels report reproduce smoke clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -29,7 +29,10 @@ test-fast: $(VENV)/.ready ## the same without lint and types
 test-typed: $(VENV)/.ready ## the light tests with the arrays of all public functions checked against their annotations
 	$(BIN)/python $(PYTEST) -m "not heavy" --typed $(CORE_TESTS) $(addprefix tests/,streaming events test_augment.py test_initializers.py test_plots.py)
 
-test-all: lint ## the same with heavy tests, all compiled with the code generator that users get
+test-heavy: $(VENV)/.ready ## the other tests, compiled with the code generator that users get
+	XLA_FLAGS= $(BIN)/python $(PYTEST) -m heavy
+
+test-all: lint ## lint, types, doctests and all tests, compiled with the code generator that users get
 	XLA_FLAGS= $(BIN)/python $(PYTEST)
 
 test-lowest: ## the core's tests on the oldest releases that pyproject.toml allows
