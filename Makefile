@@ -13,7 +13,7 @@ PYTEST := -m pytest -n 2 --dist loadfile -q
 CORE_TESTS := $(addprefix tests/,neurons layers training sweeps $(patsubst %,test_%.py,surrogates encoders readouts losses metrics))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast test-typed test-heavy test-all test-lowest lint format bench bench-peers bench-examples bench-gpu wheels report reproduce smoke clean
+.PHONY: help run test test-fast test-typed test-heavy test-all test-lowest lint format bench bench-peers bench-examples bench-gpu wheels report reproduce smoke docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -74,6 +74,9 @@ reproduce: $(VENV)/.ready ## run the missing runs of the studies, then report: B
 smoke: $(VENV)/.ready ## run every variant of every study for seconds, recording nothing
 	$(BIN)/python -m experiments reproduce --budget smoke --results $$(mktemp -d) --afresh $(ARGS)
 
+docs: $(VENV)/.docs ## build the site in build/docs and execute every page; warnings are errors
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --builder html docs build/docs
+
 clean: ## remove the environment and caches; run folders stay
 	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache
 
@@ -83,4 +86,8 @@ $(VENV)/.ready: pyproject.toml
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV), a minute or two on the first call"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.ready
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
 	@touch $@

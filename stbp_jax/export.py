@@ -32,7 +32,7 @@ def register(tree: PyTree) -> None:
     `jax.export.register_pytree_node_serialization`.
 
     Args:
-      tree: any pytree, concrete, traced or of `jax.ShapeDtypeStruct`s.
+      tree: any pytree, concrete, traced or with leaves of `jax.ShapeDtypeStruct`.
 
     Raises:
       ValueError: two types have one public name.

@@ -40,7 +40,7 @@ class Family(NamedTuple):
       name: of the curve, for `repr` and for saved constants.
       derivative: `(v, a) -> h(v)`; `a` is the surrogate's width, with leaves in the dtype of v.
       antiderivative: `(v, a) -> ∫ h` from -∞ to v: a smooth approximation of H.
-      fwhm: `a -> ` full width at half maximum, in units of the membrane.
+      fwhm: `a -> full width at half maximum`, in units of the membrane.
       from_fwhm: the inverse of `fwhm`.
     """
 
