@@ -16,11 +16,15 @@ DOCS = Path(__file__).parent.parent / "docs"
 FENCE = re.compile(r"^```.*$", re.MULTILINE)
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
-
 PAGES = [page for page in sorted(DOCS.rglob("*.md")) if ">>> " in page.read_text()]
+SLOW = pytest.mark.heavy
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(p, marks=SLOW if p.stem in ("dtypes", "keys") else ()) for p in PAGES],
+    ids=lambda page: page.stem,
+)
 def test_examples_of_a_page(page):
     text = FENCE.sub("", page.read_text())  # a fence would count as output
     test = doctest.DocTestParser().get_doctest(text, {}, page.name, str(page), 0)

@@ -174,7 +174,7 @@ print(float(jnp.sum(state.params[0].synapse.kernel)))
 # Symbolic sizes -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [pytest.param("all neurons", marks=pytest.mark.heavy), "images"])
 def test_symbolic_steps_and_batch(name):
     """One program for all T and B: outputs, statistics and gradients."""
     network, shape = NETWORKS[name]

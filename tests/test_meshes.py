@@ -14,8 +14,8 @@ from stbp_jax import meshes
 from tests.mesh_program import B, T
 
 MODES = ("auto", "explicit", "shard_map")
-LIGHT = ("dense", "adaptive")
-HEAVY = ("chunked", "truncated", "images", "reference", "combined", "training")
+LIGHT = ("dense",)
+HEAVY = ("adaptive", "chunked", "truncated", "images", "reference", "combined", "training")
 CASES = [(8, name) for name in LIGHT] + [
     pytest.param(devices, name, marks=pytest.mark.heavy)
     for devices in (8, 1, 2)

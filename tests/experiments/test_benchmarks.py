@@ -25,6 +25,7 @@ from experiments.engine import rows as result_rows
 from tests.neurons.test_kernels import known, lowered
 
 SMALL = {name: shapes.tiny(w) for name, w in shapes.WORKLOADS.items()}
+SLOW = ("step-784-400-10-T300-B100", "cnn-T5-B100", "linear-lif-N512")
 DISTINCT = [name for name in SMALL if name not in ("step-784-400-10-T30-B100", "linear-lif-N2048")]
 
 
@@ -35,7 +36,10 @@ def promotion():
         yield
 
 
-@pytest.mark.parametrize("name", DISTINCT)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.heavy if n in SLOW else ()) for n in DISTINCT],
+)
 def test_implementations_compute_the_same(name):
     workload = SMALL[name]
     # One program each: op by op, every op would be compiled by itself.

@@ -131,6 +131,7 @@ def test_training_uses_the_gradient_forward_in_time():
     assert_close(grads, exact)
 
 
+@pytest.mark.heavy
 def test_memory_does_not_grow_with_time():
     def memory(network, steps, length):
         return study.cost(CONFIG.but(batch_size=100), network, steps, length)["temp_bytes"]

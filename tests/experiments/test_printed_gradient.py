@@ -87,6 +87,7 @@ def test_the_gradient_is_the_printed_one(decay):
         np.testing.assert_allclose(got.synapse.bias, bias, atol=1e-6)
 
 
+@pytest.mark.heavy
 def test_one_step_is_exact():
     exact, network = networks(0.9)
     params, _ = network.init(jax.random.key(0), (INPUTS,))

@@ -74,6 +74,7 @@ def test_a_lone_run_leaves_a_folder_and_goes_on_bit_for_bit(job, tmp_path):
         runs.train(job(), part)
 
 
+@pytest.mark.heavy
 def test_a_sweep_is_its_lone_runs(job, tmp_path):
     config = CONFIG.but(validation=0)
     points = models.points(config, decay=(0.2, 0.8))
@@ -92,6 +93,7 @@ def test_a_sweep_is_its_lone_runs(job, tmp_path):
     assert all(alike(one, other) for one, other in zip(found, resumed, strict=True))
 
 
+@pytest.mark.heavy
 def test_seeds_may_have_sets_of_their_own(job, tmp_path):
     def load(config, seed):
         rng = np.random.default_rng(seed)

@@ -76,6 +76,7 @@ class TestTied(LayerContract):
     )
 
 
+@pytest.mark.heavy
 class TestFeedback(LayerContract):
     shape = (6,)
     make = staticmethod(lambda: feedback(sj.dense(5, neuron(), init=LOUD), sj.dense(6)))
@@ -162,7 +163,7 @@ FORMS = {
 
 @pytest.mark.parametrize(
     "form",
-    ["unroll", "chunked", *(pytest.param(f, marks=HEAVY) for f in ("stepwise", "truncated"))],
+    ["unroll", *(pytest.param(f, marks=HEAVY) for f in ("chunked", "stepwise", "truncated"))],
 )
 def test_modalities_are_those_by_hand_with_gradients(form):
     params, xs = senses()
@@ -206,6 +207,7 @@ def runs(params, xs, first):
     }
 
 
+@pytest.mark.heavy
 def test_statistics_records_restarts_states_and_stacks_of_modalities():
     params, xs = senses()
     first = jnp.zeros((T, B), bool).at[2, 1].set(True).at[4].set(True)

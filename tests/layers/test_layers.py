@@ -116,6 +116,7 @@ class TestDropoutWithoutKey(LayerContract):
     make = staticmethod(lambda: sj.dropout(0.5))
 
 
+@pytest.mark.heavy
 class TestChunked(LayerContract):
     """Four steps in chunks of three: a whole one and a rest."""
 
@@ -141,6 +142,7 @@ class TestChunkLongerThanTheSequence(LayerContract):
     make = staticmethod(lambda: sj.chunked(sj.dense(5, sj.recurrent(neuron()), init=LOUD), 9))
 
 
+@pytest.mark.heavy
 class TestNetwork(LayerContract):
     """All kinds of layers in one network, a nested network included."""
 

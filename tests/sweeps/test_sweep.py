@@ -233,6 +233,7 @@ def test_a_resumed_sweep_is_the_sweep_that_was_never_stopped(by_epochs, x64):
     assert list(sweep_epochs(*SMALL, KEYS, WIDE, *few(0), states=resumed[-1][0])) == []
 
 
+@pytest.mark.heavy
 def test_each_seed_may_have_its_own_sets(x64):
     sets = [few(seed) for seed in range(3)]
     own = jax.tree.map(lambda *arrays: np.stack(arrays), *sets)
