@@ -325,6 +325,18 @@ BEYOND = (
         "exceed",
         than="truncated_1",
     ),
+    *(
+        Target(
+            f"Cost of a training step, {network}: times the ANN baseline's, divided by T",
+            "cost",
+            variant,
+            1.0,
+            "1 or less (paper: 10 to 100 times)",
+            "below",
+            measure="worst",
+        )
+        for variant, network in (("mlp", "one hidden layer"), ("cnn", "convolutional"))
+    ),
     Target("Synapses in bfloat16 minus float32", "bfloat16_mlp", "bfloat16", 0, than="float32"),
     Target(
         "Streaming: a step at batch 1 on one core",
