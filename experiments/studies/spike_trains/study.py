@@ -1,6 +1,7 @@
 """Fig. 4: input and output spikes of a network.
 
-Claim:   After training, only the output unit of the shown digit spikes, or that of a pedestrian.
+Claim:   After training, only the output unit of the shown class spikes, for a digit and for a
+         pedestrian.
 Command: python -m experiments reproduce spike_trains --budget quick
 Result:  unit 9 spikes at 15 of 15 steps, the next unit at 0; 0 spikes before training, target unit
          9 alone: reproduced, short run.
