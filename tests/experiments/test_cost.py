@@ -50,7 +50,7 @@ def test_page_from_rows(tmp_path):
     text = figures.table(runs)
     line = "| 784-800-10 | Bernoulli | 10 | 9 | 36 | 4.00 [4.00, 4.00] | 0.40 | 2.0 | 8.0 | 4.0 |"
     assert f"{line} 2 | 3 | 1.50 | 12.5 1.0 |" in text
-    assert "medians over 11 timed steps" in text
+    assert "medians over 11 turns" in text
     assert "after 20 updates" in text
     assert text.index("| 784-800-10 | Bernoulli | 1 |") < text.index(line)
     figures.draw(runs, tmp_path)
@@ -81,9 +81,15 @@ def test_turns_alternate():
             order.append((name, n))
             yield n
 
-    found = measure.timed_in_turn({name: endless(name) for name in "ab"}, 2)
-    assert order == [*(("a", n) for n in (0, 1)), *(("b", n) for n in (0, 1)),
-                     *(("a", n) for n in (2, 3)), *(("b", n) for n in (2, 3))]  # fmt: skip
+    running = {name: endless(name) for name in "ab"}
+    found = measure.timed_in_turn(running, {"a": 1, "b": 2}, 2)
+    # The first item of each turn is not timed.
+    assert order == [
+        *[("a", n) for n in (0, 1)],
+        *[("b", n) for n in (0, 1, 2)],
+        *[("a", n) for n in (2, 3)],
+        *[("b", n) for n in (3, 4, 5)],
+    ]
     assert [len(seconds) for seconds in found.values()] == [2, 2]
 
 

@@ -1,11 +1,13 @@
 """Measures of a training step: time in turn with a baseline, memory, and operations.
 
 Both steps are compiled in one process and timed in turn, so that a change of the machine's load
-meets both.
+meets both. A turn has one step of the spiking network and T steps of the baseline: they take about
+equally long, and the goal is that the one step takes no longer.
 """
 
 import functools
 import itertools
+import statistics
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -31,10 +33,10 @@ def measured(
       config: of both.
       sets: training and test images; the test images serve to count operations.
       seed: of initial weights and input spikes.
-      turns: timed steps of each network.
+      turns: each with a timed step of the spiking network, and T timed steps of the other.
 
     Returns:
-      Fields of a row. By the name of the network: `seconds` of the timed steps, in order,
+      Fields of a row. By the name of the network: `seconds` of a step in each turn,
       `temp_bytes` (memory that XLA plans beside weights, optimizer state and batch), and
       `step_compile_seconds`. Of the spiking network, by layer: `firing_rate` and `operations`, the
       additions for one example.
@@ -56,7 +58,7 @@ def measured(
     spiking = builds["spiking"](hparams, count)
     found = sj.evaluate(spiking, params["spiking"], jax.random.fold_in(key, 1), *test)
     return {
-        "seconds": timed_in_turn(running, turns),
+        "seconds": timed_in_turn(running, {"spiking": 1, "ann": config.data.num_steps}, turns),
         "temp_bytes": {name: program.temp_bytes for name, program in programs.items()},
         "step_compile_seconds": {name: round(p.seconds, 2) for name, p in programs.items()},
         "firing_rate": found.firing_rate,
@@ -79,20 +81,24 @@ def _updates(
         yield jax.block_until_ready(state)
 
 
-def timed_in_turn(running: Mapping[str, Iterator[Any]], turns: int) -> dict[str, list[float]]:
-    """Time one item of each iterator in every turn, after an item that is not timed.
+def timed_in_turn(
+    running: Mapping[str, Iterator[Any]], counts: Mapping[str, int], turns: int
+) -> dict[str, list[float]]:
+    """Time some items of each iterator in every turn, after an item that is not timed.
 
     Args:
       running: endless iterators by name.
+      counts: number of timed items in a turn, by name.
       turns: number of turns.
 
     Returns:
-      Seconds of each turn, by name.
+      Mean seconds of an item in each turn, by name.
     """
     found: dict[str, list[float]] = {name: [] for name in running}
     for _ in range(turns):
         for name, iterator in running.items():
-            found[name] += timing.sample(functools.partial(_advance, iterator), 1)
+            seconds = timing.sample(functools.partial(_advance, iterator), counts[name])
+            found[name].append(statistics.fmean(seconds))
     return found
 
 

@@ -23,7 +23,7 @@ from experiments.engine.rows import Row
 from experiments.engine.studies import Job, Plan, Variant
 from experiments.studies.cost import measure
 
-TURNS = {"smoke": 2, "quick": 11, "full": 51}  # timed pairs of steps, by budget
+TURNS = {"smoke": 2, "quick": 7, "full": 51}  # by budget; an interval needs six
 
 # T is that of the point; `num_train` sets the updates before the measurement.
 MLP = Config(Data(num_steps=0, num_train=20_000, num_test=500), Model("800-10"), Train(epochs=1))
