@@ -105,8 +105,8 @@ def _table(runs: Frame) -> str:
     first = rows[0]
     turns = ", ".join(map(str, sorted({len(row["seconds"]["ann"]) for row in rows})))
     made = (
-        f"Batches of {first['batch_size']}; medians over {turns} turns, each with one timed step of "
-        f"the spiking network and T of the ANN; rates and operations on {first['num_test']} test "
+        f"Batches of {first['batch_size']}; medians over {turns} turns, each with one timed step "
+        f"of the spiking network and T of the ANN; rates and operations on {first['num_test']} test "
         f"images after {first['num_train'] // first['batch_size']} updates. "
     )
     return f"{tables.markdown(head, lines)}\n\n{made}{tables.origin(runs)}"
