@@ -33,7 +33,7 @@ def row(variant="stbp", **more):
         "jax": "0",
         "commit": "c",
         "date": "2026",
-        "examples": np.arange(6 * 8 * 8).reshape(6, 8, 8).tolist(),
+        "examples": (np.arange(6 * 8 * 8) % 256).reshape(6, 8, 8).tolist(),
         "example_labels": [2, 0, 1, 1, 0, 2],
         "input_spikes": np.ones((STEPS, 25), int).tolist(),
         "spikes_before": np.zeros((STEPS, CLASSES), int).tolist(),

@@ -106,8 +106,9 @@ def _table(runs: Frame) -> str:
     turns = ", ".join(map(str, sorted({len(row["seconds"]["ann"]) for row in rows})))
     made = (
         f"Batches of {first['batch_size']}; medians over {turns} turns, each with one timed step "
-        f"of the spiking network and T of the ANN; rates and operations on {first['num_test']} test "
-        f"images after {first['num_train'] // first['batch_size']} updates. "
+        "of the spiking network and T of the ANN; rates and operations on "
+        f"{first['num_test']} test images after {first['num_train'] // first['batch_size']} "
+        "updates. "
     )
     return f"{tables.markdown(head, lines)}\n\n{made}{tables.origin(runs)}"
 

@@ -13,6 +13,7 @@ from stbp_jax import plots
 
 VARIANTS = ("stbp", "table_1", "pedestrian")
 COLUMNS = 3  # images side by side
+YELLOW, WHITE = (255, 200, 0), (255, 255, 255)
 
 
 def draw(runs: Frame, folder: Path) -> None:
@@ -25,8 +26,9 @@ def draw(runs: Frame, folder: Path) -> None:
             axes.spines[["top", "right"]].set_visible(False)
         images, inputs, *outputs = line
         label = row["example_labels"][0]
-        images.imshow(_side_by_side(np.array(row["examples"])), cmap="gray")
-        images.set(xticks=[], yticks=[], title=f"{row['dataset']}, label {label} at the top left")
+        framed = np.array(row["example_labels"]) == label
+        images.imshow(_side_by_side(np.array(row["examples"], np.uint8), framed))
+        images.set(xticks=[], yticks=[], title=f"{row['dataset']}, yellow: label {label}")
         title = f"input, center {PATCH}x{PATCH}"
         plots.raster(inputs, np.array(row["input_spikes"])).set(title=title, ylabel="pixel")
         for axes, when in zip(outputs, ("before", "after"), strict=True):
@@ -39,11 +41,16 @@ def draw(runs: Frame, folder: Path) -> None:
     figures.save(figure, folder / "spike_trains.png")
 
 
-def _side_by_side(images: np.ndarray) -> np.ndarray:
-    """Join images `[N, H, W]` to one with white lines between them, `COLUMNS` in a line."""
-    framed = np.pad(images, ((0, 0), (1, 1), (1, 1)), constant_values=255)
-    lines = [framed[n : n + COLUMNS] for n in range(0, len(framed), COLUMNS)]
-    return np.concatenate([np.concatenate(list(line), 1) for line in lines])
+def _side_by_side(images: np.ndarray, framed: np.ndarray) -> np.ndarray:
+    """Join images `[N, H, W]` to one of colors, `COLUMNS` in a line; some have a yellow frame."""
+    colors = np.repeat(images[..., None], 3, axis=3)
+    edges = [YELLOW if frame else WHITE for frame in framed]
+    tiles = [
+        np.stack([np.pad(one[..., c], 2, constant_values=edge[c]) for c in range(3)], axis=2)
+        for one, edge in zip(colors, edges, strict=True)
+    ]
+    lines = [tiles[n : n + COLUMNS] for n in range(0, len(tiles), COLUMNS)]
+    return np.concatenate([np.concatenate(line, 1) for line in lines])
 
 
 def table(runs: Frame) -> str:
