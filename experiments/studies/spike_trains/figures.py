@@ -28,7 +28,7 @@ def draw(runs: Frame, folder: Path) -> None:
         label = row["example_labels"][0]
         framed = np.array(row["example_labels"]) == label
         images.imshow(_side_by_side(np.array(row["examples"], np.uint8), framed))
-        images.set(xticks=[], yticks=[], title=f"{row['dataset']}, yellow: label {label}")
+        images.set(xticks=[], yticks=[], title=f"{row['dataset']}\nyellow: label {label}")
         title = f"input, center {PATCH}x{PATCH}"
         plots.raster(inputs, np.array(row["input_spikes"])).set(title=title, ylabel="pixel")
         for axes, when in zip(outputs, ("before", "after"), strict=True):
