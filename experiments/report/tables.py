@@ -111,11 +111,16 @@ def protocol(one: Shown) -> str:
     parts = [
         "short run" if one.short else "",
         str(row["network"]),
-        f"T {row['num_steps']}",
-        f"{epochs} epochs of {row['num_train']:,}" if epochs else "",
+        f"T {_range(one.runs['num_steps'])}",
+        f"{epochs} epoch{'s' * (epochs != 1)} of {row['num_train']:,}" if epochs else "",
         one.target.protocol,
     ]
     return ", ".join(filter(None, parts[:-1])) + (f"; {parts[-1]}" if parts[-1] else "")
+
+
+def _range(numbers: "pd.Series[int]") -> str:
+    low, high = numbers.min(), numbers.max()
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def front(found: Sequence[Shown], words: Mapping[str, str], head: str) -> str:

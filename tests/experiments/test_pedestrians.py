@@ -1,14 +1,11 @@
-"""Daimler's pedestrian patches as studies read them, and the figure of spike trains."""
+"""Daimler's pedestrian patches as studies read them."""
 
 import numpy as np
 import pytest
 
-from experiments.__main__ import main
 from experiments.datasets import pedestrians
 from experiments.datasets.pedestrians import load
-from experiments.engine import rows
 from experiments.engine.config import Config, Data, UsageError
-from experiments.studies.spike_trains import figure
 
 SETS = ("1", "2", "3", "T1", "T2")
 COUNT = 40
@@ -147,18 +144,3 @@ def test_real_patches_go_by_seed(data_dir):
         np.testing.assert_array_equal(one.labels, same.labels)
         assert (one.images != another.images).any()
         assert 0.4 < one.labels.mean() < 0.6
-
-
-@pytest.mark.heavy
-def test_figure_of_a_run(data_dir, tmp_path):
-    run = tmp_path / "run"
-    argv = ["--train.epochs", "1", "--data.num-steps", "6", "--model.layers", "20-10"]
-    assert main(["run", "spike_trains", "--budget", "smoke", *argv, "--out", str(run)]) == 0
-    assert (run / figure.FIGURE).stat().st_size > 1000
-    patch, before, after = figure.trains(run)
-    assert (patch.shape, before.shape, after.shape) == ((6, 25), (6, 10), (6, 10))
-    found = figure.draw(run, tmp_path / "again.png")
-    assert (tmp_path / "again.png").read_bytes() == (run / figure.FIGURE).read_bytes()
-    assert found["output_spikes_after"] == after.sum(0).astype(int).tolist()
-    (row,) = rows.read(run / "row.jsonl")
-    assert row["network"] == "784-20-10"

@@ -1,0 +1,1 @@
+"""The study `cost`; see its README.md."""
