@@ -58,8 +58,10 @@ def _files(runs: Mapping[str, Frame]) -> dict[Path, str]:
     front = rows.STUDIES.parent / "README.md"
     readme = ROOT / "README.md"
     text = between(front, front.read_text(), "answer", tables.answer(paper))
-    text = between(front, text, "paper", tables.front(paper, {}, "paper"))
-    text = between(front, text, "beyond", tables.front(beyond, targets.AIMED, "aim"))
+    text = between(front, text, "paper", tables.front(targets.PAPER, paper, {}, "paper"))
+    text = between(
+        front, text, "beyond", tables.front(targets.BEYOND, beyond, targets.AIMED, "aim")
+    )
     short = f"{tables.answer(paper)}\n\n{tables.short_front(paper)}"
     files = {front: text, readme: between(readme, readme.read_text(), "reproduced", short)}
     for name in studies.NAMES:

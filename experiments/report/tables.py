@@ -123,21 +123,41 @@ def _range(numbers: "pd.Series[int]") -> str:
     return f"{low}" if low == high else f"{low} to {high}"
 
 
-def front(found: Sequence[Shown], words: Mapping[str, str], head: str) -> str:
-    """Return the full table: claim, paper, ours, difference, protocol, verdict."""
+def front(
+    asked: Sequence[Target], found: Sequence[Shown], words: Mapping[str, str], head: str
+) -> str:
+    """Return the full table: claim, paper, ours, difference, protocol, verdict.
+
+    Args:
+      asked: all targets, in order; one without rows has a line that says so.
+      found: those with rows.
+      words: other words for verdicts.
+      head: of the column of the paper's value.
+    """
+    with_rows = {id(one.target): one for one in found}
     lines = [
-        [
-            f"[{one.target.claim}](studies/{one.target.study}/README.md)",
-            reported(one.target),
-            one.ours,
-            one.difference,
-            protocol(one),
-            _in_words(one.verdict, words),
-        ]
-        for one in found
+        _line(with_rows[id(target)], words)
+        if id(target) in with_rows
+        else [_claim(target), reported(target), "-", "", target.protocol, "no rows yet"]
+        for target in asked
     ]
     columns = ("claim", head, "ours", "difference [95 %]", "our protocol", "verdict")
     return markdown(columns, lines)
+
+
+def _claim(target: Target) -> str:
+    return f"[{target.claim}](studies/{target.study}/README.md)"
+
+
+def _line(one: Shown, words: Mapping[str, str]) -> list[str]:
+    return [
+        _claim(one.target),
+        reported(one.target),
+        one.ours,
+        one.difference,
+        protocol(one),
+        _in_words(one.verdict, words),
+    ]
 
 
 def short_front(found: Sequence[Shown]) -> str:
