@@ -193,6 +193,7 @@ def test_a_broken_layer_is_named(name):
         check_layer(layer, (4,))
 
 
+@pytest.mark.heavy
 def test_inputs_are_the_users_choice():
     layer = sj.dense(3, sj.lif(decay=0.5, threshold=64.0, surrogate=sj.rectangular(1.0)))
     with pytest.raises(AssertionError, match="no gradient reaches the parameter"):

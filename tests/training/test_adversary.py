@@ -88,6 +88,7 @@ def against(epsilon):
     return functools.partial(sj.training.adversarial, epsilon=epsilon)
 
 
+@pytest.mark.heavy
 def test_a_run_may_be_swept_over_epsilon_and_learns_to_withstand():
     pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
     train, test = data.load("digits")

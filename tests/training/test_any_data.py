@@ -157,6 +157,7 @@ def gradient(pipeline, batch):
     return loss, metrics, slope
 
 
+@pytest.mark.heavy
 def test_weights_count_examples_several_times_or_not_at_all():
     weights = np.array([0, 1, 2, 3] * (N // 4), np.float32)
     repeated = np.repeat(np.arange(N), weights.astype(int))

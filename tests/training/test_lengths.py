@@ -74,7 +74,7 @@ CASES = {name: (net, {}, LABELS) for name, net in NETWORKS.items()} | {
 }  # fmt: skip
 
 
-SLOW = ("chunked", "beside and around", "hidden spikes")
+SLOW = ("chunked", "beside and around", "hidden spikes", "targets at every step")
 
 
 @pytest.mark.parametrize(
@@ -219,6 +219,7 @@ def test_padding_may_hold_anything(name):
         chex.assert_trees_all_equal(both(number), wanted)
 
 
+@pytest.mark.heavy
 def test_a_whole_run_on_sequences_of_different_lengths():
     pipeline = pipeline_of(sj.serial(HIDDEN, sj.dense(C, sj.leaky_integrator(decay=0.5))))
     train_set = padded(0.0), LABELS, np.array([1, 1, 1, 1, 1, 0], np.float32)

@@ -148,6 +148,7 @@ def test_an_initial_state_from_a_batch(streamed):
     chex.assert_trees_all_equal(numbers(last), numbers(streamed[-1][0]))
 
 
+@pytest.mark.heavy
 def test_grain(streamed):
     grain = pytest.importorskip("grain", reason="pip install stbp_jax[dev]")
     source = grain.MapDataset.source(list(zip(IMAGES, LABELS, strict=True)))
