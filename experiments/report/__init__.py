@@ -57,7 +57,9 @@ def _files(runs: Mapping[str, Frame]) -> dict[Path, str]:
     )
     front = rows.STUDIES.parent / "README.md"
     readme = ROOT / "README.md"
-    text = between(front, front.read_text(), "answer", tables.answer(paper))
+    text = between(
+        front, front.read_text(), "answer", f"{tables.answer(paper)} {tables.quoted(paper)}"
+    )
     text = between(front, text, "paper", tables.front(targets.PAPER, paper, {}, "paper"))
     text = between(
         front, text, "beyond", tables.front(targets.BEYOND, beyond, targets.AIMED, "aim")

@@ -179,21 +179,36 @@ def _in_words(verdict: str, words: Mapping[str, str]) -> str:
     return words.get(first, first) + comma + rest
 
 
+HELD, MISSED = ("reproduced", "surpassed"), ("not reproduced",)
+
+
+def _among(found: Sequence[Shown], words: tuple[str, ...]) -> list[Shown]:
+    return [one for one in found if one.verdict.startswith(words)]
+
+
+def quoted(found: Sequence[Shown]) -> str:
+    """Return the claims that hold and those that do not, each with its numbers."""
+
+    def listed(words: tuple[str, ...]) -> str:
+        return "; ".join(
+            f"{one.target.claim.partition(':')[0]}, {one.ours} (paper: {reported(one.target)})"
+            for one in _among(found, words)
+        )
+
+    return f"Reproduced: {listed(HELD)}. Not reproduced: {listed(MISSED)}."
+
+
 def answer(found: Sequence[Shown]) -> str:
     """Return one sentence that answers whether the code reproduces the paper."""
-
-    def among(*words: str) -> list[Shown]:
-        return [one for one in found if one.verdict.startswith(words)]
-
-    held, missed = among("reproduced", "surpassed"), among("not reproduced")
-    share = len(held) / max(1, len(found) - len(among("stand-in")))
+    held, missed = _among(found, HELD), _among(found, MISSED)
+    share = len(held) / max(1, len(found) - len(_among(found, ("stand-in",))))
     least = {1.0: "Yes", 0.5: "Mostly", 0.25: "In part", 0.0: "Mostly not yet"}
     word = next(word for limit, word in least.items() if share >= limit)
     counts = {
         "reproduced or surpassed": len(held),
         f"not reproduced ({sum(one.short for one in missed)} of these in short runs)": len(missed),
-        "undecided": len(among("undecided", "one seed")),
-        "on stand-in data, which cannot be compared": len(among("stand-in")),
+        "undecided": len(_among(found, ("undecided", "one seed"))),
+        "on stand-in data, which cannot be compared": len(_among(found, ("stand-in",))),
     }
     clauses = [f"{n} {'is' if n == 1 else 'are'} {text}" for text, n in counts.items() if n]
     return (
