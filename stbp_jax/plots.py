@@ -66,6 +66,7 @@ def raster(
         xlabel="step",
         ylabel="unit",
     )
+    axes.locator_params(axis="x", integer=True)
     if spikes.shape[1] <= 20:
         axes.set_yticks(range(spikes.shape[1]))
     return axes
@@ -110,6 +111,7 @@ def membranes(axes: Axes, membrane: Any, *, spikes: Any = None, threshold: Any =
     if threshold is not None:
         axes.axhline(float(threshold), color="0.6", linestyle="--", linewidth=1)
     axes.set(xlim=(-0.5, len(membrane) - 0.5), xlabel="step", ylabel="membrane")
+    axes.locator_params(axis="x", integer=True)
     return axes
 
 
@@ -267,6 +269,7 @@ def learning_curve(axes: Axes, history: History) -> Axes:
     axes.plot(number, train, color="0.6", label="training batches")
     axes.plot(number, test, color="C3", label="test")
     axes.set(xlabel="epoch", **label)
+    axes.locator_params(axis="x", integer=True)
     axes.legend(frameon=False, fontsize="small")
     return axes
 
