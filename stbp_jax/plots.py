@@ -1,7 +1,7 @@
 """Plots of spikes, membranes, surrogates and runs.
 
 Each function draws into given Axes and returns them; the caller makes and saves the figure. The
-module needs matplotlib, `pip install stbp_jax[plots]`.
+module needs matplotlib, `pip install matplotlib`.
 """
 
 from collections.abc import Sequence
