@@ -2,8 +2,9 @@
 
     python3.13 tests/check_wheel.py
 
-The environment has the Python of this program. First it holds the wheel and what the wheel requires;
-each example then installs what the library's own advice names. `make wheel-check` runs this.
+The environment has the Python of this program. At first it holds the wheel and its requirements; then
+scikit-learn joins for the README's example, as the library advises, and Matplotlib for the pages of
+the site. `make wheel-check` runs this.
 """
 
 import os
