@@ -2,9 +2,9 @@
 
     python3.13 tests/check_wheel.py
 
-The environment has the Python of this program. At first it holds the wheel and its requirements; then
-scikit-learn joins for the README's example, as the library advises, and Matplotlib for the pages of
-the site. `make wheel-check` runs this.
+The environment has the Python of this program. At first it holds the wheel and its requirements;
+then scikit-learn joins for the README's example, as the library advises, and Matplotlib for the
+pages of the site. `make wheel-check` runs this.
 """
 
 import os
