@@ -270,6 +270,9 @@ def learning_curve(axes: Axes, history: History) -> Axes:
     axes.plot(number, test, color="C3", label="test")
     axes.set(xlabel="epoch", **label)
     axes.locator_params(axis="x", integer=True)
+    if headline == "accuracy":
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(lambda y, _: f"{y:g}" if f"{y:.0e}"[0] in "25" else "")
     axes.legend(frameon=False, fontsize="small")
     return axes
 
