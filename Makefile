@@ -13,7 +13,7 @@ PYTEST := -m pytest -n 2 --dist loadfile -q
 CORE_TESTS := $(addprefix tests/,neurons layers training sweeps $(patsubst %,test_%.py,surrogates encoders readouts losses metrics))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast test-typed test-heavy test-all test-lowest lint format bench bench-peers bench-examples bench-gpu wheels report reproduce smoke docs clean
+.PHONY: help run test test-fast test-typed test-heavy test-all test-lowest lint format bench bench-peers bench-examples bench-gpu wheels report reproduce smoke docs wheel-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -76,6 +76,9 @@ smoke: $(VENV)/.ready ## run every variant of every study for seconds, recording
 
 docs: $(VENV)/.docs ## build the site in build/docs and execute every page; warnings are errors
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --builder html docs build/docs
+
+wheel-check: ## build wheel and sdist, and run the first examples from the wheel in an empty environment of PYTHON
+	$(PYTHON) tests/check_wheel.py
 
 clean: ## remove the environment and caches; run folders stay
 	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache

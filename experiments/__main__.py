@@ -15,14 +15,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
+from experiments import installation
 
-from experiments import report
-from experiments.engine import folders, rows, runs, studies
-from experiments.engine.config import Config, Data, Model, Train, UsageError, near
-from experiments.engine.rows import Row
-from experiments.engine.studies import BUDGETS, Job
-from experiments.report import frames
+try:
+    import tyro
+
+    from experiments import report
+    from experiments.engine import folders, rows, runs, studies
+    from experiments.engine.config import Config, Data, Model, Train, UsageError, near
+    from experiments.engine.rows import Row
+    from experiments.engine.studies import BUDGETS, Job
+    from experiments.report import frames
+except ModuleNotFoundError as error:
+    installation.end_without(error, __doc__)
 
 Studies = tyro.conf.Positional[tuple[str, ...]]
 
@@ -282,7 +287,7 @@ def main(argv: list[str]) -> int:
     """Run the command line, and return the exit code."""
     name = argv[0] if argv else "--help"
     if name in ("-h", "--help"):
-        print(f"{__doc__}\npython -m experiments COMMAND --help describes a command.")
+        print(installation.help_text(__doc__))
         return 0
     try:
         if name not in COMMANDS:

@@ -1,7 +1,7 @@
 """Plots of spikes, membranes, surrogates and runs.
 
 Each function draws into given Axes and returns them; the caller makes and saves the figure. The
-module needs matplotlib, `pip install stbp_jax[plots]`.
+module needs matplotlib, `pip install matplotlib`.
 """
 
 from collections.abc import Sequence
@@ -66,6 +66,7 @@ def raster(
         xlabel="step",
         ylabel="unit",
     )
+    axes.locator_params(axis="x", integer=True)
     if spikes.shape[1] <= 20:
         axes.set_yticks(range(spikes.shape[1]))
     return axes
@@ -110,6 +111,7 @@ def membranes(axes: Axes, membrane: Any, *, spikes: Any = None, threshold: Any =
     if threshold is not None:
         axes.axhline(float(threshold), color="0.6", linestyle="--", linewidth=1)
     axes.set(xlim=(-0.5, len(membrane) - 0.5), xlabel="step", ylabel="membrane")
+    axes.locator_params(axis="x", integer=True)
     return axes
 
 
@@ -267,6 +269,10 @@ def learning_curve(axes: Axes, history: History) -> Axes:
     axes.plot(number, train, color="0.6", label="training batches")
     axes.plot(number, test, color="C3", label="test")
     axes.set(xlabel="epoch", **label)
+    axes.locator_params(axis="x", integer=True)
+    if headline == "accuracy":
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(lambda y, _: f"{y:g}" if f"{y:.0e}"[0] in "25" else "")
     axes.legend(frameon=False, fontsize="small")
     return axes
 

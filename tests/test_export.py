@@ -355,5 +355,5 @@ def test_what_export_stream_refuses(tmp_path, changed, error, message):
 
 def test_flatbuffers_is_named_where_it_is_missing(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"flatbuffers.*pip install stbp_jax\[export\]"):
+    with pytest.raises(ImportError, match=r"flatbuffers.*pip install flatbuffers"):
         streaming.export_stream(tmp_path / "file.zip", NET, NET_PARAMS, (4,))

@@ -239,8 +239,15 @@ for module in ("bridges.linen", "bridges.nnx", "testing"):
     except ImportError as error:
         print(error)
 """)
-    assert said.count("stbp_jax[flax]") + said.count("stbp_jax[flax],") == 2
-    assert said.count("stbp_jax[testing]") == 1
+    text = " ".join(said)
+    assert text.count("pip install flax") == 2
+    assert text.count("pip install chex") == 1
+
+
+def test_advice_to_install_is_true_before_and_after_a_release():
+    # `pip install stbp_jax[...]` would fail, or fetch another package, before the first release.
+    for file in (*FILES, *sorted((PACKAGE.parent / "experiments").rglob("*.py"))):
+        assert "pip install stbp_jax" not in file.read_text(), file
 
 
 def test_data_imports_without_jax():

@@ -145,6 +145,16 @@ def test_learning_curve_shows_errors_in_percent(axes):
     assert axes.get_yscale() == "log"
 
 
+def test_ticks_are_plain_numbers(axes):
+    plots.learning_curve(axes, history(np.geomspace(0.5, 0.98, 4), np.geomspace(0.5, 0.97, 4)))
+    axes.figure.canvas.draw()
+    written = {tick.get_text() for tick in axes.get_yticklabels(which="both")} - {""}
+    assert written >= {"5", "10", "20", "50"}
+    assert all(set(text) <= set("0125.") for text in written)
+    steps = plots.raster(figure.Figure().subplots(), np.eye(4)).get_xticks()
+    assert all(float(step).is_integer() for step in steps)
+
+
 def test_plots_can_be_drawn(axes):
     # Layout problems, such as a log axis without positive values, only show when it is rendered.
     plots.raster(axes, np.eye(4), label=1)

@@ -1,5 +1,5 @@
 """Networks as modules of other libraries: `linen` and `nnx` of Flax.
 
-Each bridge is imported by its own name, `from stbp_jax.bridges import linen`, and needs
-`pip install stbp_jax[flax]`.
+Each bridge is imported by its own name, `from stbp_jax.bridges import linen`, and needs flax, which
+the extra `flax` installs.
 """

@@ -8,7 +8,7 @@ try:
     from flax import linen
 except ImportError as error:
     raise ImportError(
-        "stbp_jax.bridges.linen needs flax, which is not installed: pip install stbp_jax[flax]"
+        "stbp_jax.bridges.linen needs flax, which is not installed: pip install flax"
     ) from error
 
 from stbp_jax import arguments

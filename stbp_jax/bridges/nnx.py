@@ -9,7 +9,7 @@ try:
 except ImportError as error:
     raise ImportError(
         "stbp_jax.bridges.nnx needs flax.nnx, which does not import here: pip install "
-        "stbp_jax[flax], in a release that fits this release of jax"
+        "flax, in a release that fits this release of jax"
     ) from error
 
 from stbp_jax import arguments

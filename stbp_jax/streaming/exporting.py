@@ -89,7 +89,7 @@ def export_stream(
     """
     if importlib.util.find_spec("flatbuffers") is None:
         raise ImportError(
-            "export_stream needs flatbuffers, which is not installed: pip install stbp_jax[export]"
+            "export_stream needs flatbuffers, which is not installed: pip install flatbuffers"
         )
     arguments.instance("network", network, Layer, "a Layer, such as dense(10)")
     arguments.instance("readout", readout, Neuron | None, "a Neuron, such as running_rate()")

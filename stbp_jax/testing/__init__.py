@@ -1,7 +1,7 @@
 """Checks that hold a user's own neurons, layers and surrogates to the contracts of the library.
 
 Each check is one call in a test: it raises an AssertionError that names what is wrong. The checks
-need chex, `pip install stbp_jax[testing]`. `trees` holds their tools.
+need chex, `pip install chex`. `trees` holds their tools.
 
     def test_my_parts():
         check_surrogate(my_surrogate(0.5))
@@ -13,7 +13,7 @@ try:
     import chex  # noqa: F401
 except ImportError as error:
     raise ImportError(
-        "stbp_jax.testing needs chex, which is not installed: pip install stbp_jax[testing]"
+        "stbp_jax.testing needs chex, which is not installed: pip install chex"
     ) from error
 
 from stbp_jax.testing.layers import check_layer

@@ -1,5 +1,9 @@
 """The command line: what it prints, exit codes, wrong usage."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from experiments import __main__ as command_line
@@ -200,3 +204,31 @@ def test_smoke_runs_are_no_results(fake, tmp_path):
     assert len(list(rows.read(file))) == 3
     with pytest.raises(UsageError, match="not to the budget smoke"):
         rows.merge(file)
+
+
+# A plain installation ----------------------------------------------------------------------------
+
+WITHOUT = """
+import runpy, sys
+sys.modules[{missing!r}] = None
+sys.argv = ["experiments", *{words!r}]
+runpy.run_module("experiments", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [("tyro", []), ("matplotlib", ["--help"]), ("tqdm", ["run", "digits"])],
+    ids=["none", "help", "run"],
+)
+def test_a_plain_installation_has_help_and_advice(missing, words):
+    code = WITHOUT.format(missing=missing, words=words)
+    env = os.environ | {"PYTHONPATH": str(provenance.ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120
+    )
+    said = done.stderr if words[:1] == ["run"] else done.stdout
+    assert f'{missing}, which is not installed: pip install -e ".[experiments]"' in said
+    assert done.returncode == (1 if words[:1] == ["run"] else 0)
+    assert ("run | compare | reproduce" in said) == (words[:1] != ["run"])
+    assert "Traceback" not in done.stderr

@@ -150,7 +150,7 @@ def test_an_initial_state_from_a_batch(streamed):
 
 @pytest.mark.heavy
 def test_grain(streamed):
-    grain = pytest.importorskip("grain", reason="pip install stbp_jax[dev]")
+    grain = pytest.importorskip("grain", reason="pip install grain")
     source = grain.MapDataset.source(list(zip(IMAGES, LABELS, strict=True)))
     batches = source.seed(0).shuffle().repeat().batch(5).to_iter_dataset()
     whole = [numbers(state) for state, _ in run(batches)]

@@ -121,7 +121,7 @@ def _opened(path: Path) -> Iterator[Any]:
         import h5py
     except ImportError as error:
         raise ImportError(
-            "HDF5 files need h5py, which is not installed: pip install stbp_jax[data]"
+            "HDF5 files need h5py, which is not installed: pip install h5py"
         ) from error
     if not path.is_file():
         fault = "is a folder" if path.is_dir() else "does not exist"

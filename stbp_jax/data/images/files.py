@@ -167,7 +167,7 @@ def _decode(entry: _Entry) -> NDArray[Any]:
         from PIL import Image
     except ImportError as error:
         raise ImportError(
-            "image files need Pillow, which is not installed: pip install stbp_jax[data]"
+            "image files need Pillow, which is not installed: pip install pillow"
         ) from error
     try:
         with Image.open(io.BytesIO(entry.read())) as image:

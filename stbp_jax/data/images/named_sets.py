@@ -217,8 +217,7 @@ def _digits() -> Pair:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise ImportError(
-            "data set 'digits' needs scikit-learn, which is not installed: "
-            "pip install stbp_jax[data]"
+            "data set 'digits' needs scikit-learn, which is not installed: pip install scikit-learn"
         ) from error
     images, labels = load_digits(return_X_y=True)
     images = (images.reshape(-1, 8, 8).astype(np.int64) * 255 + 8) // 16  # 0..16 to 0..255

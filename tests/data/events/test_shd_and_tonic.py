@@ -180,7 +180,7 @@ def test_no_shd_file(h5py, tmp_path):
 
 def test_shd_without_h5py(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(ImportError, match=r"h5py, .*pip install stbp_jax\[data\]"):
+    with pytest.raises(ImportError, match=r"h5py, .*pip install h5py"):
         data.read_shd(tmp_path / "shd.h5")
 
 

@@ -51,7 +51,7 @@ class TestDigits:
 
     def test_without_scikit_learn(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-        with pytest.raises(ImportError, match=r"scikit-learn.*pip install stbp_jax\[data\]"):
+        with pytest.raises(ImportError, match=r"scikit-learn.*pip install scikit-learn"):
             data.load("digits")
 
 

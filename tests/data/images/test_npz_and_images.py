@@ -194,5 +194,5 @@ class TestImageFiles:
     def test_without_pillow(self, tmp_path, monkeypatch):
         path = write_zip(tmp_path / "b.zip", image_files())
         monkeypatch.setitem(sys.modules, "PIL", None)
-        with pytest.raises(ImportError, match=r"Pillow.*pip install stbp_jax\[data\]"):
+        with pytest.raises(ImportError, match=r"Pillow.*pip install pillow"):
             data.load("bugs", path=path)
