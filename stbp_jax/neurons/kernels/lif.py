@@ -39,10 +39,10 @@ def lif_pallas(
     cross the reset unless it is wrapped in `detach_reset` or `detach_time`. In bfloat16 the kernel
     rounds once per step, not after each operation.
 
-    On 64 x 16384 neurons and 32 steps it takes less than half of the time of `lif_unroll` on an H200
-    (`experiments/benchmarks`); a whole training step has not been timed. The gradients of decay and threshold are one
-    pull-back over the trajectory outside the kernel; XLA removes it if they are not used. Lowering
-    through Triton emits JAX's DeprecationWarning from 0.11 on.
+    For 64 x 16384 neurons and 32 steps it takes less than half of the time of `lif_unroll` on an
+    H200 (`experiments/benchmarks`); a whole training step has not been timed. The gradients of
+    decay and threshold are one pull-back over the trajectory outside the kernel; XLA removes it if
+    they are not used. Lowering through Triton emits JAX's DeprecationWarning from 0.11 on.
 
     Args:
       reset: leak and reset; must not close over arrays.
