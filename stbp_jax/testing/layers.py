@@ -13,6 +13,10 @@ from stbp_jax.readouts import rate
 from stbp_jax.testing import forms, trees
 
 _STEPS, _BATCH, _RESTART = 4, 2, 2
+_LATER = (
+    "outputs must not depend on later inputs; a synapse sees T folded into B, so that a function "
+    "over axis 0, such as a mean, mixes examples and steps"
+)
 
 
 class _Case(NamedTuple):
@@ -113,6 +117,9 @@ def _check_form(
             f"does, got {list(announced)}"
         )
     forms.check_leads_with_batch(state, batch)
+    if not jax.tree.leaves(params):  # the dtype of such a state follows no parameter
+        floats = [s.dtype for s in jax.tree.leaves(state) if jnp.issubdtype(s.dtype, jnp.inexact)]
+        dtype = jnp.result_type(dtype, *floats)
     x = jax.ShapeDtypeStruct((batch, *shape), dtype)
     xs = jax.ShapeDtypeStruct((_STEPS, batch, *shape), dtype)
     after, y = jax.eval_shape(layer.step, params, state, x)
@@ -224,7 +231,7 @@ def _check_future(c: _Case, outs: Any, unroll: Any) -> None:
     xs, wanted = trees.host((c.xs, outs))
     later = np.concatenate([xs[:_RESTART], -xs[_RESTART:]])
     (_, found), _, _ = unroll(c.params, c.state, later)
-    _compare(c, found[:_RESTART], wanted[:_RESTART], "outputs must not depend on later inputs")
+    _compare(c, found[:_RESTART], wanted[:_RESTART], _LATER)
     mask = np.arange(_STEPS)[:, None] < np.full(_BATCH, _RESTART)
     padded, plain = (rate(jnp.asarray(one), mask=jnp.asarray(mask)) for one in (found, wanted))
     _compare(c, padded, plain, "scores under a mask must not depend on padded steps")

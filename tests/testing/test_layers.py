@@ -46,6 +46,7 @@ def own_layer(neuron=OWN):
 def test_a_users_layer_passes():
     check_layer(own_layer(), (4,))
     check_layer(sj.serial(own_layer(), sj.dropout(0.5)), (4,), key=jax.random.key(0))
+    check_layer(sj.layers.spiking(sj.layers.identity, sj.lif(decay=0.5)), (4,))  # no parameters
 
 
 def around(before=lambda xs: xs, after=lambda ys: ys, schedule="unroll", layer=DENSE):
