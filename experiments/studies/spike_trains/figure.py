@@ -12,7 +12,7 @@ import matplotlib
 import numpy as np
 
 import stbp_jax as sj
-from experiments.engine import folders, runs
+from experiments.engine import folders, programs
 from stbp_jax import plots
 
 matplotlib.use("Agg")
@@ -34,7 +34,7 @@ def trains(run: Path) -> tuple[Spikes, Spikes, Spikes]:
       Input of the center patch `[T, 25]`, row by row, and the output layer's spikes before and
       after training, `[T, C]` each.
     """
-    program = runs.prepared(folders.read_job(run))
+    program = programs.prepared(folders.read_job(run))
     (seed,), (hparams,), ((train, _, test),) = program.seeds, program.points, program.sets
     before = sj.training.init_state(
         program.build, program.train_config, jax.random.key(seed), hparams, train
