@@ -181,8 +181,9 @@ def test_a_sweep(folder):
     lines[1]["non_finite_updates"] = np.array([[0, 3], [0, 0], [0, 0]])
     path = folder("sweep", lines, seeds=(0, 4), points=points, measured=None)
     text, found = report(path)
-    assert "60.00 ± 14.14" in text
-    assert "+30.00" in text
+    assert "60.00 ± 0.00" in text
+    assert "+40.00" in text
+    assert "1 of 2" in text
     assert "3 updates were not finite, the first in epoch 2" in text
     assert "the best mean is 90.00 percent at width 1." in found.named("svg")[0]["aria-label"]
 

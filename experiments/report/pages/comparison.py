@@ -39,8 +39,9 @@ class Experiment(NamedTuple):
 
     @property
     def accuracies(self) -> "pd.Series[float]":
-        """Test accuracies of the last epoch in percent, by seed."""
-        return pd.Series({cell.seed: cell.accuracy for cell in self.cells}, dtype=float)
+        """Test accuracies of the last epoch in percent, by seed, without diverged runs."""
+        sound = {cell.seed: cell.accuracy for cell in self.cells if not cell.diverged}
+        return pd.Series(sound, dtype=float).dropna()
 
     @property
     def epochs(self) -> str:
@@ -51,8 +52,8 @@ class Experiment(NamedTuple):
 
     @property
     def diverged(self) -> int:
-        """Number of seeds with updates that are not finite."""
-        return sum(bool(cell.series("non_finite_updates").sum()) for cell in self.cells)
+        """Number of seeds whose run has diverged."""
+        return sum(cell.diverged for cell in self.cells)
 
 
 def experiments(cells: Iterable[Cell]) -> list[Experiment]:
@@ -124,8 +125,8 @@ def accuracy_table(groups: Sequence[Experiment]) -> str:
     return markup.table(
         [*head, "diverged"],
         lines,
-        caption="Accuracy of the last epoch, mean ± standard deviation over seeds; differences are "
-        "paired by seed.",
+        caption="Accuracy of the last epoch, mean ± standard deviation over seeds without diverged "
+        "runs; differences are paired by seed.",
     )
 
 

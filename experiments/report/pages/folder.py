@@ -59,6 +59,12 @@ class Cell(NamedTuple):
         return 100 * float(found[-1]) if len(found) else float("nan")
 
     @property
+    def diverged(self) -> bool:
+        """Whether the last epoch has an update or a loss that is not finite, as in `summarize`."""
+        lost, loss = self.series("non_finite_updates"), self.series("loss")
+        return bool(len(loss)) and (lost[-1] > 0 or not np.isfinite(loss[-1]))
+
+    @property
     def settings(self) -> Row:
         """All settings but the seed, and where the run took place, by their names."""
         run = self.run
