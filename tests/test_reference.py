@@ -92,7 +92,7 @@ def test_every_public_name_is_described_once(tmp_path):
     for name, module in modules():
         for one in public(module):
             thing = getattr(module, one)
-            if inspect.isfunction(thing) or inspect.isclass(thing):
+            if thing is not Any and (inspect.isfunction(thing) or inspect.isclass(thing)):
                 homes.setdefault(id(thing), []).append(f"{name}.{one}")
     assert not [names for names in homes.values() if len(names) > 1]
     # The flat names are those of the modules, and have no entries of their own.
