@@ -1,5 +1,9 @@
 """Settings of the site, which `make docs` builds; every page is executed."""
 
+import ast
+import importlib
+import inspect
+import itertools
 import re
 import sys
 from collections.abc import Callable
@@ -7,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from sphinx.pycode import ModuleAnalyzer
 
 import stbp_jax
 
@@ -60,6 +66,25 @@ html_theme_options: dict[str, Any] = {
 html_show_sourcelink = False
 
 
+def find_docstrings_of_data() -> None:
+    """Give autodoc the docstrings of the data that packages export, such as types of functions.
+
+    It looks for them in the `__init__.py` of a package alone, and they are where the data are.
+    """
+    for init in Path(stbp_jax.__file__).parent.glob("*/__init__.py"):
+        package = f"stbp_jax.{init.parent.name}"
+        exported = getattr(importlib.import_module(package), "__all__", ())
+        analyzer = ModuleAnalyzer.for_module(package)  # Sphinx keeps it
+        analyzer.analyze()
+        for file in init.parent.rglob("*.py"):
+            for one, after in itertools.pairwise(ast.parse(file.read_text()).body):
+                match one, after:
+                    case ast.Assign([ast.Name(name)]), ast.Expr(ast.Constant(str(text))):
+                        if name in exported:
+                            lines = inspect.cleandoc(text).splitlines()
+                            analyzer.attr_docs["", name] = [*lines, ""]
+
+
 def skip_fields(app: Any, what: str, name: str, found: Any, skip: bool, options: Any) -> bool:
     """Leave out the fields of a NamedTuple, which its docstring describes."""
     return skip or type(found).__name__ in ("_tuplegetter", "wrapper_descriptor")
@@ -89,7 +114,8 @@ def link_to_repository(app: Any, page: str, source: list[str]) -> None:
 
 
 def setup(app: Any) -> None:
-    """Connect the functions above to Sphinx."""
+    """Prepare autodoc, and connect the functions above to Sphinx."""
+    find_docstrings_of_data()
     connect: Callable[..., Any] = app.connect
     connect("source-read", link_to_repository)
     connect("autodoc-skip-member", skip_fields)

@@ -2,7 +2,7 @@
 
 Exit codes: 0 done, or out of minutes; 1 a run failed, or a page is out of date; 2 wrong usage; 130
 interrupted. `run --resume FOLDER` resumes an interrupted run, and `reproduce` resumes with the same
-command.
+command. Every run folder has a page, `report.html`; `compare RUN RUN ...` makes one of several.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from experiments import installation
@@ -21,11 +22,12 @@ try:
     import tyro
 
     from experiments import report
-    from experiments.engine import folders, rows, runs, studies
+    from experiments.engine import folders, rows, runs, studies, tensorboard
     from experiments.engine.config import Config, Data, Model, Train, UsageError, near
     from experiments.engine.rows import Row
     from experiments.engine.studies import BUDGETS, Job
-    from experiments.report import frames
+    from experiments.engine.tensorboard import Follow
+    from experiments.report import frames, pages
 except ModuleNotFoundError as error:
     installation.end_without(error, __doc__)
 
@@ -36,9 +38,9 @@ Studies = tyro.conf.Positional[tuple[str, ...]]
 class Run:
     """Train one variant of a study and write a run folder.
 
-    The folder holds config.json, metrics.jsonl, row.jsonl, params.npz, learning_curve.png,
-    surrogates.png and raster.png. The defaults of data, model and train come from the variant's
-    plan at the budget.
+    The folder holds report.html, a page to open in a browser, and its sources: config.json,
+    metrics.jsonl, row.jsonl, params.npz, measured.npz and pictures. The defaults of data, model
+    and train come from the variant's plan at the budget.
     """
 
     study: tyro.conf.Positional[str]
@@ -56,18 +58,24 @@ class Run:
     """run folder; a new folder below runs/ by default"""
     record: bool = False
     """also append the rows to the study's results"""
+    tensorboard: bool = False
+    """also write the metrics of each epoch for TensorBoard, into the folder tensorboard of the run
+    folder; needs tensorboardX"""
 
 
 def _run(argv: list[str]) -> int:
     resume = argparse.ArgumentParser(add_help=False)
     resume.add_argument("--resume", type=Path)
+    resume.add_argument("--tensorboard", action="store_true")
     resumed, rest = resume.parse_known_args(argv)
     if resumed.resume:
         if rest:
-            raise UsageError(f"--resume FOLDER takes no other arguments, got {' '.join(rest)}")
-        begun = folders.read_job(resumed.resume)
+            raise UsageError(
+                f"--resume FOLDER takes no other arguments but --tensorboard, got {' '.join(rest)}"
+            )
+        begun, follow = folders.read_job(resumed.resume), _follow(resumed.tensorboard)
         print(_heading(begun), flush=True)
-        return _finish([(begun, resumed.resume)], resumed.resume, record=False)
+        return _finish([(begun, resumed.resume)], resumed.resume, record=False, follow=follow)
 
     named = argparse.ArgumentParser(add_help=False)
     named.add_argument("study", nargs="?", default=studies.NAMES[0])
@@ -92,31 +100,50 @@ def _run(argv: list[str]) -> int:
     job = job._replace(
         seeds=list(range(args.seeds)), config=Config(args.data, args.model, args.train)
     )
+    follow = _follow(args.tensorboard)
     out = folders.new(Path("runs"), job.study) if args.out is None else folders.writable(args.out)
     print(_heading(job), flush=True)
     parts = studies.programs(job)
     pairs = [(one, out if len(parts) == 1 else out / f"seed{one.seeds[0]}") for one in parts]
-    return _finish(pairs, out, record=args.record)
+    return _finish(pairs, out, record=args.record, follow=follow)
 
 
-def _finish(pairs: list[tuple[Job, Path]], out: Path, *, record: bool) -> int:
+def _follow(asked: bool) -> Follow:
+    return tensorboard.writer() if asked else tensorboard.nobody
+
+
+def _finish(pairs: list[tuple[Job, Path]], out: Path, *, record: bool, follow: Follow) -> int:
     """Run each job in its folder, then print the accuracy and the files."""
     made: list[Row] = []
     for job, folder in pairs:
+        train = job.chosen.run or partial(runs.train, follow=follow)
         try:
-            found = (job.chosen.run or runs.train)(job, folder, runs.FOREVER)
+            found = train(job, folder, runs.FOREVER)
         except KeyboardInterrupt:
+            _page(folder)
             print(f"interrupted; python -m experiments run --resume {folder} resumes it")
             return 130
+        _page(folder)
         made += found
         for row in found if record else ():
             rows.append(rows.home(job.study, row["dataset"]), row)
     if made:
         print(frames.accuracies(made))
+    if len(pairs) > 1:
+        pages.write_comparison(pages.found_in([out]), out / pages.PAGE)
     print(f"run folder {out}")
-    for picture in sorted(out.rglob("*.png")):
-        print(f"  {picture.relative_to(out)}")
+    for file in sorted([*out.rglob(pages.PAGE), *out.rglob("*.png")]):
+        print(f"  {file.relative_to(out)}")
     return 0
+
+
+def _page(folder: Path) -> None:
+    """Write the page of a run folder; an error costs the page alone."""
+    try:
+        if (folder / folders.JOB).exists():
+            pages.write_report(folder)
+    except Exception:
+        traceback.print_exc()
 
 
 def _heading(job: Job) -> str:
@@ -172,8 +199,9 @@ def _reproduce(argv: list[str]) -> int:
         for one in [job] if args.together else studies.programs(job):
             if time.monotonic() >= until:
                 break
+            folder = _own_folder(one, below)
             try:
-                found = (one.chosen.run or runs.train)(one, _own_folder(one, below), until)
+                found = (one.chosen.run or runs.train)(one, folder, until)
             except KeyboardInterrupt:
                 print("interrupted; the same command resumes")
                 return 130
@@ -183,6 +211,7 @@ def _reproduce(argv: list[str]) -> int:
                 break
             for row in found:
                 rows.append(_target(args, row), row)
+            _page(folder)
             if found:
                 name = f"{one.study}/{one.variant} seed {', '.join(map(str, one.seeds))}"
                 print(f"{name}: {found[-1]['wall_seconds']:.0f} s", flush=True)
@@ -231,18 +260,36 @@ def _missing_text(wanted: list[Job], budget: str) -> str:
 
 @dataclass
 class Compare:
-    """Compare variants of a study, seed by seed, from its recorded rows."""
+    """Compare run folders on a page, or variants of a study by their recorded rows.
 
-    study: tyro.conf.Positional[str]
-    variants: Studies = ()
-    """variants; each is compared with the first; all by default"""
+    `compare RUN RUN ...` writes a page with the accuracies, the settings that differ, and all
+    curves in one chart. A folder may hold one run, a sweep, or several runs in folders below it.
+    `compare STUDY VARIANT ...` prints the difference of each variant from the first, seed by seed.
+    """
+
+    what: tyro.conf.Positional[tuple[str, ...]]
+    """run folders; or a study, then its variants, all by default"""
     budget: str = "quick"
-    """quick, long or full"""
+    """quick, long or full, for the variants of a study"""
+    out: Path = Path("runs/compare.html")
+    """the page; a page of that name is replaced"""
 
 
 def _compare(argv: list[str]) -> int:
     args = tyro.cli(Compare, args=argv, prog="python -m experiments compare")
-    print(frames.comparison(args.study, args.variants, args.budget))
+    if not args.what:
+        raise UsageError("compare needs run folders, or a study and its variants")
+    first, *others = args.what
+    if first in studies.NAMES and not pages.is_run(Path(first)):
+        print(frames.comparison(first, others, args.budget))
+        return 0
+    paths = [Path(name) for name in args.what]
+    if not any(path.exists() for path in paths):
+        raise UsageError(
+            f"{first} is neither a run folder nor a study.{near(first, studies.NAMES)}"
+        )
+    pages.write_comparison(pages.found_in(paths), args.out)
+    print(f"page {args.out}")
     return 0
 
 

@@ -48,6 +48,10 @@ def elastic(
       ValueError: `images` has a wrong rank or no pixels, `sigma` is not positive, `alpha` is
         negative, or one of the two is not a scalar. Traced numbers are not checked.
 
+    >>> images = jnp.zeros((2, 8, 8)).at[:, 3:5].set(1.0)
+    >>> elastic(jax.random.key(0), images, alpha=2.0).shape
+    (2, 8, 8)
+
     Source: Simard, Steinkraus, Platt 2003, with its defaults for MNIST.
     """
     arguments.key("key", key)

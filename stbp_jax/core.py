@@ -21,14 +21,21 @@ from jaxtyping import Bool, Float, Key, Shaped, UInt32
 from stbp_jax import arguments, meshes, reprs
 
 Array = jax.Array
+"""An array of JAX."""
 PyTree = Any
+"""Arrays in nested tuples, dicts and other containers that JAX knows."""
 Params = Any
+"""A pytree of learned arrays; `()` when nothing is learned."""
 State = Any
+"""A pytree of arrays that lead with B, carried from step to step."""
 Shape = tuple[int, ...]
+"""The shape of an array."""
 Shapes = Any
 """A `Shape`, or a pytree of shapes where a layer takes or gives a pytree of arrays."""
 Step = Callable[..., tuple[State, Array]]
+"""`(params, state, x) -> (state, y)`, one time step."""
 Unroll = Callable[..., tuple[State, Array]]
+"""`(params, state, xs [T, B, ...], is_first=None) -> (state, ys [T, B, ...])`, all steps."""
 
 AnyArray = jax.Array | np.ndarray
 """An array of JAX, traced or not, or of NumPy."""
@@ -55,6 +62,12 @@ class Neuron(NamedTuple):
       spiking: whether the outputs are spikes; a neuron that does not spike has no statistics.
       constants: `() -> dict` from names to the numbers and function names that shape the forward
         pass, which `save` stores, and to the surrogate, which `save` omits; None if unknown.
+
+    >>> from stbp_jax import lif
+    >>> neuron = lif(threshold=0.5)
+    >>> state = neuron.initial_state((1, 2), jnp.float32)
+    >>> neuron.step((), state, jnp.array([[0.4, 0.6]]))[1]
+    Array([[0., 1.]], dtype=float32)
     """
 
     init: Callable[[Array, Shape], Params]
@@ -99,6 +112,13 @@ class LayerStats(NamedTuple):
       operations: scalar, synaptic operations per example: the synapses that each non-zero input
         drives, summed over inputs and steps; NaN if the synapse has no `fan_out`. Recurrent
         synapses are not counted.
+
+    >>> from stbp_jax import apply_with_stats, dense, lif
+    >>> net = dense(3, lif())
+    >>> params, _ = net.init(jax.random.key(0), (2,))
+    >>> _, _, (stats,) = apply_with_stats(net, params, jnp.ones((4, 5, 2)))
+    >>> stats.firing_rate.shape, float(stats.operations)
+    ((3,), 24.0)
     """
 
     firing_rate: Array
@@ -108,6 +128,7 @@ class LayerStats(NamedTuple):
 
 _UNKNOWN: Any = np.float32(np.nan)
 MISSING = LayerStats(_UNKNOWN, _UNKNOWN, _UNKNOWN)
+"""The entry of a layer that reports no statistics: all NaN."""
 
 
 class Layer(NamedTuple):
@@ -132,6 +153,15 @@ class Layer(NamedTuple):
       constants: `() -> dict`, as in `Neuron`.
       layers: the layers of a `serial`, in order, for `summary`; `params` is then a tuple with one
         entry for each of them. `()` for a single layer.
+
+    >>> from stbp_jax import dense, lif
+    >>> layer = dense(3, lif())
+    >>> params, shape = layer.init(jax.random.key(0), (2,))
+    >>> shape
+    (3,)
+    >>> state, _ = layer.initial_state(params, (5, 2))
+    >>> layer.step(params, state, jnp.ones((5, 2)))[1].shape
+    (5, 3)
     """
 
     init: Callable[[Array, Shapes], tuple[Params, Shapes]]
@@ -192,6 +222,10 @@ def scan(
 
     Returns:
       `(params, state, xs [T, ...], is_first=None) -> (state, ys [T, ...])`.
+
+    >>> unroll = scan(lambda params, state, x: (state + x, state + x))
+    >>> unroll((), jnp.zeros(1), jnp.ones((3, 1)))[1].ravel()
+    Array([1., 2., 3.], dtype=float32)
     """
 
     def unroll(

@@ -18,7 +18,11 @@ from stbp_jax.core import Array, KeyArray, Numbers, Shape
 
 
 class Weights(NamedTuple):
-    """The learned arrays of a synapse: `kernel [*in, out]`, and `bias [out]` or None."""
+    """The learned arrays of a synapse: `kernel [*in, out]`, and `bias [out]` or None.
+
+    >>> jax.tree.map(jnp.shape, Weights(jnp.ones((2, 3)), jnp.zeros(3)))
+    Weights(kernel=(2, 3), bias=(3,))
+    """
 
     kernel: Array
     bias: Array | None = None
@@ -76,7 +80,11 @@ def _checked(shape: Any, dtype: Any) -> tuple[int, ...]:
 
 
 def plus_bias(y: Float[Array, "*batch out"], weights: Weights) -> Float[Array, "*batch out"]:
-    """Add the bias along the last axis of `y [..., out]`; return `y` if there is no bias."""
+    """Add the bias along the last axis of `y [..., out]`; return `y` if there is no bias.
+
+    >>> plus_bias(jnp.zeros(2), Weights(jnp.ones((3, 2)), jnp.array([1.0, 2.0])))
+    Array([1., 2.], dtype=float32)
+    """
     if weights.bias is None:
         return y
     return y + weights.bias.reshape((1,) * (y.ndim - 1) + (-1,))

@@ -54,6 +54,7 @@ def _mean_over_steps(xs: AnyArray, mask: Any) -> Array:
 
 
 Scores = Float[AnyArray, "*batch C"]
+"""The score of each class, for each example or for each step of each example."""
 Labels = Integer[AnyArray, "*batch"] | Sequence[Any]
 """The class of each example, or of each step of each example."""
 

@@ -17,7 +17,8 @@ from stbp_jax.core import AnyArray
 from stbp_jax.surrogates import Surrogate
 from stbp_jax.training import History
 
-Axes = Any  # matplotlib.axes.Axes, which the library does not need to import
+Axes = Any
+"""`matplotlib.axes.Axes`, which the library does not need to import."""
 
 
 def raster(
@@ -41,6 +42,9 @@ def raster(
         integer.
       ValueError: `spikes` has a wrong rank, no steps, no units or NaN, or `label` is not the index
         of a unit.
+
+    >>> from matplotlib.figure import Figure
+    >>> axes = raster(Figure().subplots(), np.eye(5, 3), label=2)
 
     Source: Wu et al. 2018, Fig. 4.
     """
@@ -88,6 +92,9 @@ def membranes(axes: Axes, membrane: Any, *, spikes: Any = None, threshold: Any =
       TypeError: `axes` are not Axes, `membrane` or `spikes` is not an array of numbers, or
         `threshold` is not a number.
       ValueError: `membrane` has a wrong rank, no steps or no units, or `spikes` has another shape.
+
+    >>> from matplotlib.figure import Figure
+    >>> axes = membranes(Figure().subplots(), np.linspace(0, 1, 10).reshape(5, 2), threshold=0.5)
     """
     membrane = _numbers("membrane", membrane).astype(np.float64)
     if membrane.ndim != 2 or not membrane.size:
@@ -206,6 +213,10 @@ def curves(axes: Axes, surrogates: Sequence[Surrogate], *, extent: float = 3.0) 
         number.
       ValueError: there is no surrogate, a surrogate is a stack of several, or `extent` is not
         positive and finite.
+
+    >>> import stbp_jax as sj
+    >>> from matplotlib.figure import Figure
+    >>> axes = curves(Figure().subplots(), [sj.rectangular(1.0), sj.gaussian(0.4)])
 
     Source: Wu et al. 2018, Fig. 3.
     """

@@ -35,6 +35,9 @@ class Preset(NamedTuple):
       decay_epochs: epochs between two changes of the learning rate.
       batch_size: examples in an update.
       epochs: epochs in a run.
+
+    >>> code.mnist_mlp.neuron()
+    lif(decay=0.5, threshold=0.3, ...)
     """
 
     num_steps: int
@@ -92,7 +95,11 @@ class Preset(NamedTuple):
 
 
 class Paper(NamedTuple):
-    """The settings of Wu et al. 2018, Table 1, one for each data set."""
+    """The settings of Wu et al. 2018, Table 1, one for each data set.
+
+    >>> paper.mnist.num_steps, paper.mnist.threshold
+    (30, 1.5)
+    """
 
     mnist: Preset
     pedestrian: Preset
@@ -100,7 +107,11 @@ class Paper(NamedTuple):
 
 
 class Code(NamedTuple):
-    """The settings of the authors' released code, one for each script."""
+    """The settings of the authors' released code, one for each script.
+
+    >>> code.mnist_mlp.num_steps, code.mnist_mlp.learning_rate
+    (8, 0.0005)
+    """
 
     mnist_cnn: Preset
     mnist_mlp: Preset
@@ -145,6 +156,7 @@ paper = Paper(
         init=fan_in_normalized(),  # no departure: gain 1, rates of 0.13 and 0.22
     ),
 )
+"""The settings of the paper, for each of its networks."""
 
 _CODE_CNN = Preset(
     num_steps=20,
@@ -183,3 +195,4 @@ code = Code(
         batch_size=40,
     ),
 )
+"""The settings of the authors' released code, for each of its networks."""

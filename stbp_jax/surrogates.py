@@ -79,6 +79,12 @@ class Surrogate:
       family: the shape of the curve; static. Its functions may close over traced numbers.
       spike: `(derivative, v) -> H(v)`, with the derivative that its first argument is; static.
         `forward_mode` replaces it.
+
+    >>> spike = rectangular(1.0)
+    >>> spike(jnp.array([-0.2, 0.2]))
+    Array([0., 1.], dtype=float32)
+    >>> float(jax.grad(spike)(0.2)), float(jax.grad(spike)(0.7))
+    (1.0, 0.0)
     """
 
     width: Any

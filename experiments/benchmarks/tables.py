@@ -108,6 +108,51 @@ def ratios(rows: list[Row]) -> str:
     return "\n".join(f"- {line}." for line in lines)
 
 
+def overview(rows: Iterable[Row]) -> str:
+    """Table with a line for each device and workload: the default, the fastest peer, the floor.
+
+    Only rows of the default's session count, as in `ratios`.
+    """
+    known = VARIANTS.keys() | {"bare lax.scan"} | FLOORS.keys()
+    lines = [
+        "| device | workload | default (ms) | fastest exact variant (ms) | fastest peer (ms) "
+        "| peer / default | default / floor |",
+        "|---|---|---:|---|---|---:|---:|",
+    ]
+    for device, workloads in newest(rows).items():
+        for name in sorted(workloads, key=_order):
+            own = workloads[name]
+            default = next((row for row in own if row["implementation"] == DEFAULT), None)
+            if default is None:
+                continue
+            session = [row for row in own if row["date"] == default["date"]]
+            exact = [
+                row
+                for row in session
+                if row["implementation"] in VARIANTS and VARIANTS[row["implementation"]].exact
+            ]
+            peers = [row for row in session if row["implementation"] not in known]
+            floors = [_median(row) for row in session if row["implementation"] in FLOORS]
+            base, best = _median(default), min(exact, key=_median)
+            peer = min(peers, key=_median) if peers else None
+            cells = [
+                device,
+                f"`{name}`",
+                _ms(base),
+                f"{best['implementation'].removeprefix('stbp_jax ')}, {_ms(_median(best))}",
+                "–" if peer is None else f"{peer['implementation']}, {_ms(_median(peer))}",
+                "–" if peer is None else f"{_median(peer) / base:.2f}",
+                f"{base / max(floors):.2f}" if floors else "–",
+            ]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def recorded(part: str = "") -> list[Row]:
+    """Return the recorded rows of times, or those of a `part` such as `memory`."""
+    return _rows(HERE / "results" / part)
+
+
 def _median(row: Row) -> float:
     return timing.spread(row["samples_seconds"])[1]
 
@@ -184,7 +229,7 @@ def _rows(folder: Path) -> list[Row]:
 def main(argv: list[str]) -> int:
     """Render the page, or only compare it with the rows."""
     text = PAGE.read_text()
-    wanted = page(text, _rows(HERE / "results"), _rows(HERE / "results" / "memory"))
+    wanted = page(text, recorded(), recorded("memory"))
     if wanted == text:
         return 0
     if "--check" in argv:

@@ -48,6 +48,9 @@ def convolve(
         not fit.
       TypeError: `x` and `kernel` are not arrays of numbers, or differ in dtype; `stride` is not a
         static integer or two; `matmul` is not callable.
+
+    >>> convolve(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 2)), "valid").shape
+    (1, 2, 2, 2)
     """
     _check(x, kernel, padding)
     strides = check_stride(stride)

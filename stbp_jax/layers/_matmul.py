@@ -51,6 +51,9 @@ def full_matmul(x: Inputs, kernel: Float[AnyArray, "in out"]) -> Float[Array, "*
 
     Returns:
       `[..., out]`, in the kernel's dtype.
+
+    >>> full_matmul(jnp.array([True, False]), jnp.array([[1.0, 2.0], [3.0, 4.0]]))
+    Array([1., 2.], dtype=float32)
     """
     x, kernel = _operands(x, kernel)
     return x @ kernel

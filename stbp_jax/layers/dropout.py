@@ -27,6 +27,15 @@ def dropout(rate: Numbers) -> Layer:
       ValueError: `rate` is outside [0, 1) or not a scalar; more than one key is given.
       TypeError: `rate` is not a float, the key is not a random key, or the inputs are not real
         numbers.
+
+    >>> import stbp_jax as sj
+    >>> layer = dropout(0.5)
+    >>> xs = jnp.ones((2, 1, 100))
+    >>> outs = sj.apply(layer, (), xs, key=jax.random.key(0))[1]
+    >>> sorted(set(outs.ravel().tolist()))
+    [0.0, 2.0]
+    >>> bool((sj.apply(layer, (), xs)[1] == xs).all())
+    True
     """
     arguments.number("rate", rate, "in [0, 1)", lambda r: (r >= 0) & (r < 1))
     arguments.scalar("rate", rate)

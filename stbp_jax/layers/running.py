@@ -85,6 +85,13 @@ def apply_with_stats(
 
     Raises:
       TypeError, ValueError: as `apply`.
+
+    >>> import stbp_jax as sj
+    >>> net = sj.serial(sj.dense(4, sj.lif()), sj.dense(2, sj.lif()))
+    >>> params, _ = net.init(jax.random.key(0), (8,))
+    >>> _, outs, stats = apply_with_stats(net, params, jnp.ones((5, 3, 8)))
+    >>> outs.shape, [layer.firing_rate.shape for layer in stats]
+    ((5, 3, 2), [(4,), (2,)])
     """
     state = _start(network, params, xs, key, state, is_first)
     if mask is not None:

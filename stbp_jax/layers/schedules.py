@@ -23,6 +23,13 @@ def stepwise(layer: Layer) -> Layer:
 
     Raises:
       TypeError: `layer` is not a `Layer`.
+
+    >>> import stbp_jax as sj
+    >>> net = sj.dense(2, sj.lif())
+    >>> params, _ = net.init(jax.random.key(0), (3,))
+    >>> xs = jax.random.normal(jax.random.key(1), (4, 1, 3))
+    >>> bool((sj.apply(net, params, xs)[1] == sj.apply(stepwise(net), params, xs)[1]).all())
+    True
     """
     arguments.instance("layer", layer, Layer, "a Layer, such as dense(10)")
 

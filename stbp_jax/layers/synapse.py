@@ -45,6 +45,12 @@ class Synapse(NamedTuple):
       constants: `() -> dict`, as in `Neuron`.
       over_time: `(params, xs [T, B, *in]) -> ys [T, B, *out]`, `apply` at all steps, for batches
         on a mesh; None for `jax.vmap` of `apply` over T.
+
+    >>> import stbp_jax as sj
+    >>> double = Synapse(lambda key, shape: ((), shape), lambda params, x: 2 * x)
+    >>> params, _ = pointwise(double).init(jax.random.key(0), (1,))
+    >>> sj.apply(pointwise(double), params, jnp.ones((3, 1, 1)))[1].ravel()
+    Array([2., 2., 2.], dtype=float32)
     """
 
     init: Callable[[Array, Shape], tuple[Params, Shape]]
@@ -61,7 +67,13 @@ class Synapse(NamedTuple):
 
 
 class LayerParams(NamedTuple):
-    """The parameters of a layer: those of its synapse and those of its neuron."""
+    """The parameters of a layer: those of its synapse and those of its neuron.
+
+    >>> import stbp_jax as sj
+    >>> params, _ = sj.dense(2, sj.lif()).init(jax.random.key(0), (3,))
+    >>> jax.tree.map(jnp.shape, params)
+    LayerParams(synapse=Weights(kernel=(3, 2), bias=(2,)), neuron=())
+    """
 
     synapse: Params
     neuron: Params
@@ -79,6 +91,9 @@ def varying_input(xs: Shaped[AnyArray, "T B *in"]) -> Shaped[Any, "T B *in"]:
 
     Returns:
       `xs`, all of its steps.
+
+    >>> varying_input(jnp.ones((5, 2, 3))).shape
+    (5, 2, 3)
     """
     return xs
 
@@ -150,6 +165,12 @@ def pointwise(synapse: Synapse, *, inputs: Inputs = varying_input) -> Layer:
 
     Returns:
       A `Layer` with `LayerParams` that hold the synapse's parameters; its state is `()`.
+
+    >>> import stbp_jax as sj
+    >>> layer = pointwise(identity)
+    >>> params, _ = layer.init(jax.random.key(0), (4,))
+    >>> sj.apply(layer, params, jnp.ones((3, 2, 4)))[1].shape
+    (3, 2, 4)
     """
 
     def init(key: Array, shape: Shape) -> tuple[LayerParams, Shape]:
@@ -195,6 +216,12 @@ def spiking(synapse: Synapse, neuron: Neuron, *, inputs: Inputs = varying_input)
 
     Returns:
       A `Layer` with `LayerParams`; its state is the neuron's.
+
+    >>> import stbp_jax as sj
+    >>> layer = spiking(identity, sj.lif(threshold=0.5))
+    >>> params, _ = layer.init(jax.random.key(0), (2,))
+    >>> sj.apply(layer, params, jnp.array([[[0.2, 0.8]]]))[1]
+    Array([[[0., 1.]]], dtype=float32)
     """
 
     def init(key: Array, shape: Shape) -> tuple[LayerParams, Shape]:

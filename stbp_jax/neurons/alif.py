@@ -36,7 +36,12 @@ class ALIFConstants(NamedTuple):
 
 
 class ALIFState(NamedTuple):
-    """Membrane uᵗ, spikes oᵗ and adaptation aᵗ of one step, each `[B, *units]`."""
+    """Membrane uᵗ, spikes oᵗ and adaptation aᵗ of one step, each `[B, *units]`.
+
+    >>> import jax
+    >>> jax.tree.map(jnp.shape, alif().initial_state((5, 3), jnp.float32))
+    ALIFState(membrane=(5, 3), spikes=(5, 3), adaptation=(5, 3))
+    """
 
     membrane: Array
     spikes: Array

@@ -32,6 +32,9 @@ def per_layer(decay: Numbers) -> DecayInit:
 
     Raises:
       ValueError: `decay` is outside (0, 1).
+
+    >>> round(float(per_layer(0.5)(jax.random.key(0), (3,))), 3)
+    0.5
     """
     arguments.open_unit_interval("decay", decay)
     return lambda key, units: jnp.full((), decay, jnp.result_type(float))
@@ -49,6 +52,10 @@ def per_neuron(low: Numbers, high: Numbers) -> DecayInit:
 
     Raises:
       ValueError: `low` or `high` is outside (0, 1); `high` is below `low`.
+
+    >>> decays = per_neuron(0.2, 0.9)(jax.random.key(0), (3,))
+    >>> decays.shape, bool(((0.2 <= decays) & (decays <= 0.9)).all())
+    ((3,), True)
 
     Source: Perez-Nieves et al. 2021, neural heterogeneity.
     """

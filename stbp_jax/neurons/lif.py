@@ -47,6 +47,10 @@ class LIFConstants(NamedTuple):
       decay: τ in [0, 1], the fraction of the membrane that remains after one step.
       threshold: Vth > 0, in units of the membrane.
       surrogate: the spike function.
+
+    >>> from stbp_jax import rectangular
+    >>> LIFConstants(decay=0.2, threshold=0.5, surrogate=rectangular(1.0)).decay
+    0.2
     """
 
     decay: Any
@@ -55,7 +59,11 @@ class LIFConstants(NamedTuple):
 
 
 class LIFState(NamedTuple):
-    """Membrane uᵗ and spikes oᵗ of one step, each `[B, *units]`."""
+    """Membrane uᵗ and spikes oᵗ of one step, each `[B, *units]`.
+
+    >>> jax.tree.map(jnp.shape, lif().initial_state((5, 3), jnp.float32))
+    LIFState(membrane=(5, 3), spikes=(5, 3))
+    """
 
     membrane: Array
     spikes: Array
@@ -74,6 +82,13 @@ def keep_membranes(primitive: Any, *avals: Any, **params: Any) -> Any:
 
     Returns:
       Whether to store the result of the primitive.
+
+    >>> import stbp_jax as sj
+    >>> net = sj.dense(2, sj.lif())
+    >>> lean = sj.chunked(net, 2, policy=keep_membranes)
+    >>> params, _ = net.init(jax.random.key(0), (3,))
+    >>> sj.apply(lean, params, jnp.ones((4, 1, 3)))[1].shape
+    (4, 1, 2)
     """
     return jax.checkpoint_policies.save_only_these_names(MEMBRANE)(primitive, *avals, **params)
 
@@ -145,6 +160,12 @@ def lif_scan(
       TypeError: `is_first` is not an array of bool.
       ValueError: T = 0, a state of another shape than one time slice, or `is_first` of another
         shape than `[T, B]`.
+
+    >>> from stbp_jax import hard_reset, rectangular
+    >>> constants = LIFConstants(0.5, 1.0, rectangular(1.0))
+    >>> rest = LIFState(jnp.zeros((1, 1)), jnp.zeros((1, 1)))
+    >>> lif_scan(hard_reset, constants, rest, jnp.full((4, 1, 1), 0.6))[1].ravel()
+    Array([0., 0., 1., 0.], dtype=float32)
     """
 
     def step(params: Params, state: LIFState, current: Array) -> tuple[LIFState, Array]:
@@ -201,6 +222,12 @@ def lif_unroll(
       TypeError: `is_first` is not an array of bool; `block` is not an integer.
       ValueError: T = 0, a state of another shape than one time slice, `is_first` of another shape
         than `[T, B]`, or `block` below 1.
+
+    >>> from stbp_jax import hard_reset, rectangular
+    >>> constants = LIFConstants(0.5, 1.0, rectangular(1.0))
+    >>> rest = LIFState(jnp.zeros((1, 1)), jnp.zeros((1, 1)))
+    >>> lif_unroll(hard_reset, constants, rest, jnp.full((4, 1, 1), 0.6))[1].ravel()
+    Array([0., 0., 1., 0.], dtype=float32)
 
     Source: Wu et al. 2018, equations (10)-(20), with their errata corrected.
     """

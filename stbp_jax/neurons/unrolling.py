@@ -34,6 +34,7 @@ from stbp_jax.neurons.recursion import (
 
 # The `checkpoint_name` of what the backward pass stores, for policies of `jax.checkpoint`.
 MEMBRANE = "membrane"
+"""The name under which unrolls save membranes, for policies of `jax.checkpoint`."""
 
 
 def unroll(

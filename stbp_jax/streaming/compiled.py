@@ -46,7 +46,11 @@ class Stream(NamedTuple):
 
 
 def any_event(counts: Real[AnyArray, "*shape"]) -> Float[Array, "*shape"]:
-    """1 for each address with at least one event, else 0, as `event_spikes`."""
+    """1 for each address with at least one event, else 0, as `event_spikes`.
+
+    >>> any_event(np.array([0, 3]))
+    Array([0., 1.], dtype=float32)
+    """
     return (jnp.asarray(counts) > 0).astype(jnp.result_type(float))
 
 

@@ -71,7 +71,11 @@ def margin_rule(least: float) -> Rule:
 
 
 def no_early_exit(scores: Real[np.ndarray, " C"]) -> bool:
-    """Rule that never decides before the last bin."""
+    """Rule that never decides before the last bin.
+
+    >>> no_early_exit(np.array([0.9, 0.1]))
+    False
+    """
     return False
 
 

@@ -40,6 +40,24 @@ def summarize(
       ValueError: the number of points is not H, a point has an entry that the summary adds, or the
         history has no points, seeds or epochs.
       TypeError: a point is not a dict.
+
+    >>> import jax
+    >>> import optax
+    >>> import stbp_jax as sj
+    >>> def build(hparams, num_updates):
+    ...     return sj.Pipeline(
+    ...         encode=lambda key, inputs: sj.bernoulli(key, inputs, num_steps=3),
+    ...         network=sj.dense(2, sj.lif()),
+    ...         readout=sj.rate,
+    ...         loss=sj.half_squared_error,
+    ...         optimizer=optax.adam(hparams["learning_rate"]),
+    ...     )
+    >>> data = np.full((20, 3), 0.5, np.float32), np.arange(20) % 2
+    >>> train = sj.make_train(build, sj.TrainConfig(epochs=2, batch_size=10))
+    >>> points, listed = sj.grid(learning_rate=[0.1, 0.01])
+    >>> history = sj.sweep(train, jax.random.split(jax.random.key(0), 2), points, data, data)
+    >>> [row["learning_rate"] for row in summarize(history, listed)]
+    [0.1, 0.01]
     """
     headline = np.asarray(history.test.headline, np.float64)
     if headline.ndim != 3 or len(points) != len(headline):

@@ -86,6 +86,22 @@ def sweep(
       ValueError: the leaves of `points` have no axis H or differ in H; there are no points or no
         keys; the sets lack the axis of seeds; a 32-bit computation would change a 64-bit number;
         `chunk` is below 1.
+
+    >>> import optax
+    >>> import stbp_jax as sj
+    >>> def build(hparams, num_updates):
+    ...     return sj.Pipeline(
+    ...         encode=lambda key, inputs: sj.bernoulli(key, inputs, num_steps=3),
+    ...         network=sj.dense(2, sj.lif()),
+    ...         readout=sj.rate,
+    ...         loss=sj.half_squared_error,
+    ...         optimizer=optax.adam(hparams),
+    ...     )
+    >>> data = np.full((20, 3), 0.5, np.float32), np.arange(20) % 2
+    >>> train = sj.make_train(build, sj.TrainConfig(epochs=2, batch_size=10))
+    >>> keys = jax.random.split(jax.random.key(0), 2)
+    >>> sweep(train, keys, jnp.array([0.1, 0.01, 0.001]), data, data).loss.shape
+    (3, 2, 2)
     """
     chunk = _checked(train, keys, points, (train_set, test_set), sets_axis, chunk)
     where = placement(points, keys)
@@ -200,6 +216,25 @@ def sweep_epochs(
     Raises:
       TypeError, ValueError: as in `sweep` and `make_train`, or `states` belong to other points,
         seeds or sizes. The errors come before anything is computed.
+
+    >>> import optax
+    >>> import stbp_jax as sj
+    >>> def build(hparams, num_updates):
+    ...     return sj.Pipeline(
+    ...         encode=lambda key, inputs: sj.bernoulli(key, inputs, num_steps=3),
+    ...         network=sj.dense(2, sj.lif()),
+    ...         readout=sj.rate,
+    ...         loss=sj.half_squared_error,
+    ...         optimizer=optax.adam(hparams),
+    ...     )
+    >>> data = np.full((20, 3), 0.5, np.float32), np.arange(20) % 2
+    >>> config = sj.TrainConfig(epochs=2, batch_size=10)
+    >>> keys = jax.random.split(jax.random.key(0), 2)
+    >>> rates = jnp.array([0.1, 0.01, 0.001])
+    >>> for _, history in sweep_epochs(build, config, keys, rates, data, data):
+    ...     print(history.loss.shape)
+    (3, 2)
+    (3, 2)
     """
     sets = train_set, test_set
     chunk = _checked(make_train(build, config), keys, points, sets, sets_axis, chunk)

@@ -76,6 +76,17 @@ def load(path: str | os.PathLike[str], network: Layer, like: Params) -> Params:
         parameters have other names, shapes or dtypes; or it was saved with other constants. The
         message names the first difference.
       OSError: the file cannot be read.
+
+    >>> import pathlib, tempfile
+    >>> import stbp_jax as sj
+    >>> net = sj.dense(2, sj.lif())
+    >>> params, _ = net.init(jax.random.key(0), (3,))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "params.npz")
+    ...     sj.save(path, net, params)
+    ...     same = load(path, net, params)
+    >>> bool((same.synapse.kernel == params.synapse.kernel).all())
+    True
     """
     arguments.instance("network", network, Layer, "a Layer, such as dense(10)")
     places, tree = jax.tree_util.tree_flatten_with_path(like)

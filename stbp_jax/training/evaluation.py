@@ -59,6 +59,24 @@ def evaluate(
       TypeError: an argument has a wrong type, such as a leaf that is not an array.
       ValueError: there are no examples, the arrays have different lengths, weights are negative or
         all 0, or the encoder, network, loss or a metric raises it.
+
+    >>> import numpy as np
+    >>> import optax
+    >>> import stbp_jax as sj
+    >>> def build(hparams, num_updates):
+    ...     return sj.Pipeline(
+    ...         encode=lambda key, inputs: sj.bernoulli(key, inputs, num_steps=3),
+    ...         network=sj.dense(2, sj.lif()),
+    ...         readout=sj.rate,
+    ...         loss=sj.half_squared_error,
+    ...         optimizer=optax.adam(hparams),
+    ...     )
+    >>> data = np.full((20, 3), 0.5, np.float32), np.arange(20) % 2
+    >>> pipeline = build(0.1, 1)
+    >>> params, _ = pipeline.network.init(jax.random.key(0), (3,))
+    >>> found = evaluate(pipeline, params, jax.random.key(1), *data)
+    >>> list(found.metrics), found.firing_rate.shape
+    (['accuracy'], (1,))
     """
     check_pipeline(pipeline)
     arguments.key("key", key)
@@ -104,6 +122,25 @@ def merge_evaluations(evaluations: Sequence[Evaluation]) -> Evaluation:
       TypeError: an entry is not an `Evaluation`.
       ValueError: there are no evaluations, or they have different metrics or layers, or no rates of
         units, as in a `History`.
+
+    >>> import numpy as np
+    >>> import optax
+    >>> import stbp_jax as sj
+    >>> def build(hparams, num_updates):
+    ...     return sj.Pipeline(
+    ...         encode=lambda key, inputs: sj.bernoulli(key, inputs, num_steps=3),
+    ...         network=sj.dense(2, sj.lif()),
+    ...         readout=sj.rate,
+    ...         loss=sj.half_squared_error,
+    ...         optimizer=optax.adam(hparams),
+    ...     )
+    >>> data = np.full((20, 3), 0.5, np.float32), np.arange(20) % 2
+    >>> pipeline = build(0.1, 1)
+    >>> params, _ = pipeline.network.init(jax.random.key(0), (3,))
+    >>> parts = [tuple(x[i::2] for x in data) for i in (0, 1)]
+    >>> halves = [evaluate(pipeline, params, jax.random.key(1), *part) for part in parts]
+    >>> float(merge_evaluations(halves).counts.examples)
+    20.0
     """
     evaluations = list(evaluations)
     if not evaluations:

@@ -71,6 +71,24 @@ def train_epochs(
       TypeError, ValueError: as in `make_train`, or `state` belongs to a run with other sizes. The
         errors come before anything is computed. An iterator without `updates_per_epoch` or without
         a batch raises ValueError, and so does the epoch in which it ends.
+
+    >>> import numpy as np
+    >>> import optax
+    >>> import stbp_jax as sj
+    >>> def build(hparams, num_updates):
+    ...     return sj.Pipeline(
+    ...         encode=lambda key, inputs: sj.bernoulli(key, inputs, num_steps=3),
+    ...         network=sj.dense(2, sj.lif()),
+    ...         readout=sj.rate,
+    ...         loss=sj.half_squared_error,
+    ...         optimizer=optax.adam(hparams),
+    ...     )
+    >>> data = np.full((20, 3), 0.5, np.float32), np.arange(20) % 2
+    >>> config = TrainConfig(epochs=2, batch_size=10)
+    >>> for state, history in train_epochs(build, config, jax.random.key(0), 0.1, data, data):
+    ...     print(int(state.step), history.loss.shape)
+    2 ()
+    4 ()
     """
     config = checked(build, config)
     stream = is_stream(train_set)

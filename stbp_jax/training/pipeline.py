@@ -60,6 +60,17 @@ class Pipeline(NamedTuple):
       eval_params: `(opt_state, params) -> params` for evaluation, such as
         `optax.contrib.schedule_free_eval_params`, or the moving average that an optimizer keeps.
         None for the parameters themselves.
+
+    >>> import stbp_jax as sj
+    >>> pipeline = Pipeline(
+    ...     encode=lambda key, images: sj.bernoulli(key, images, num_steps=8),
+    ...     network=sj.serial(sj.flatten(), sj.dense(10, sj.lif())),
+    ...     readout=sj.rate,
+    ...     loss=sj.half_squared_error,
+    ...     optimizer=optax.adam(1e-3),
+    ... )
+    >>> pipeline.metrics[0][0]
+    'accuracy'
     """
 
     encode: Callable[[Array, Any], Array]
@@ -94,6 +105,9 @@ class TrainConfig(NamedTuple):
         other spikes.
       updates_per_epoch: updates in an epoch; None for a pass over the training set. An iterator of
         batches needs it.
+
+    >>> TrainConfig(epochs=30).batch_size
+    100
     """
 
     epochs: int
@@ -110,6 +124,21 @@ class TrainState(NamedTuple):
       opt_state: state of the optimizer.
       key: random key of the run's updates. It never changes; each update folds `step` into it.
       step: number of completed updates, int32.
+
+    >>> import stbp_jax as sj
+    >>> def build(hparams, num_updates):
+    ...     return sj.Pipeline(
+    ...         encode=lambda key, inputs: sj.bernoulli(key, inputs, num_steps=3),
+    ...         network=sj.dense(2, sj.lif()),
+    ...         readout=sj.rate,
+    ...         loss=sj.half_squared_error,
+    ...         optimizer=optax.adam(hparams),
+    ...     )
+    >>> data = np.full((20, 3), 0.5, np.float32), np.arange(20) % 2
+    >>> config = TrainConfig(epochs=1, batch_size=10)
+    >>> state = sj.training.init_state(build, config, jax.random.key(0), 0.1, data)
+    >>> int(state.step), jax.tree.map(np.shape, state.params.synapse)
+    (0, Weights(kernel=(3, 2), bias=(2,)))
     """
 
     params: Params

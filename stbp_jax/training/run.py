@@ -64,6 +64,23 @@ def init_state(
 
     Raises:
       TypeError, ValueError: as in `make_train`.
+
+    >>> import numpy as np
+    >>> import optax
+    >>> import stbp_jax as sj
+    >>> def build(hparams, num_updates):
+    ...     return sj.Pipeline(
+    ...         encode=lambda key, inputs: sj.bernoulli(key, inputs, num_steps=3),
+    ...         network=sj.dense(2, sj.lif()),
+    ...         readout=sj.rate,
+    ...         loss=sj.half_squared_error,
+    ...         optimizer=optax.adam(hparams),
+    ...     )
+    >>> data = np.full((20, 3), 0.5, np.float32), np.arange(20) % 2
+    >>> config = TrainConfig(epochs=1, batch_size=10)
+    >>> state = init_state(build, config, jax.random.key(0), 0.1, data)
+    >>> int(state.step)
+    0
     """
     config = checked(build, config)
     name = "train_set" if config.updates_per_epoch is None else "batch"
@@ -197,6 +214,23 @@ def make_train(
         them if the key is not a random key, `build` refuses the hyper-parameters, a field of the
         `Pipeline` has a wrong type, or the sets do not fit the network, the batch size or each
         other.
+
+    >>> import numpy as np
+    >>> import optax
+    >>> import stbp_jax as sj
+    >>> def build(hparams, num_updates):
+    ...     return sj.Pipeline(
+    ...         encode=lambda key, inputs: sj.bernoulli(key, inputs, num_steps=3),
+    ...         network=sj.dense(2, sj.lif()),
+    ...         readout=sj.rate,
+    ...         loss=sj.half_squared_error,
+    ...         optimizer=optax.adam(hparams),
+    ...     )
+    >>> data = np.full((20, 3), 0.5, np.float32), np.arange(20) % 2
+    >>> train = jax.jit(make_train(build, TrainConfig(epochs=2, batch_size=10)))
+    >>> state, history = train(jax.random.key(0), 0.1, data, data)
+    >>> int(state.step), history.loss.shape, history.test.firing_rate.shape
+    (4, (2,), (2, 1))
     """
     config = checked(build, config)
     parts = parts_of_run(build, config)
@@ -232,6 +266,10 @@ def num_updates(config: TrainConfig, train_set: Any) -> int:
 
     Raises:
       TypeError, ValueError: `train_set` is not a set of arrays, or is smaller than a batch.
+
+    >>> import numpy as np
+    >>> num_updates(TrainConfig(epochs=2, batch_size=10), (np.zeros((35, 4)), np.zeros(35, int)))
+    6
     """
     if config.updates_per_epoch is not None:
         return config.epochs * config.updates_per_epoch

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from experiments import __main__ as command_line
-from experiments.engine import folders, provenance, rows, runs, studies
+from experiments.engine import folders, programs, provenance, rows, runs, studies
 from experiments.engine.config import UsageError
 
 main = command_line.main
@@ -26,6 +26,9 @@ def test_a_run_says_what_it_does_and_where_it_is(tmp_path, capsys):
     found = [next(rows.read(tmp_path / "a" / f"seed{seed}" / "row.jsonl")) for seed in (0, 1)]
     assert [row["seed"] for row in found] == [0, 1]
     assert found[0]["firing_rate"] != found[1]["firing_rate"]
+    for page in ("report.html", "seed0/report.html", "seed1/report.html"):
+        assert page in out
+        assert (tmp_path / "a" / page).exists()
     assert run(tmp_path / "a" / "seed0", "--train.epochs", "1") == 2
     assert "holds a run that has ended" in capsys.readouterr().err
 
@@ -122,7 +125,7 @@ def fake(monkeypatch, tmp_path):
     plans = {"full": studies.Plan(3, config), "quick": studies.Plan(2, config)}
     dear = {"full": studies.Plan(1, config)}
     variants = {
-        name: studies.Variant(name, of, runs.load_named, None, run=train)
+        name: studies.Variant(name, of, programs.load_named, None, run=train)
         for name, of in (("a", plans), ("b", plans), ("dear", dear))
     }
     study = studies.Study("digits", "", "", variants)

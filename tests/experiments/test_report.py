@@ -12,7 +12,7 @@ from experiments import report
 from experiments.engine import rows, studies
 from experiments.engine.config import Config, UsageError
 from experiments.engine.models import build
-from experiments.engine.runs import load_named
+from experiments.engine.programs import load_named
 from experiments.engine.studies import Plan, Study, Variant
 from experiments.report import figures, frames, tables, targets
 from experiments.report.targets import Target

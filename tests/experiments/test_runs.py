@@ -1,13 +1,14 @@
 """Jobs and their rows: lone runs and sweeps, folders, and resumed runs."""
 
 import time
+from contextlib import nullcontext
 
 import jax
 import numpy as np
 import pytest
 
 import stbp_jax as sj
-from experiments.engine import folders, models, rows, runs, studies
+from experiments.engine import folders, models, programs, rows, runs, studies
 from experiments.engine.config import Config, UsageError
 from experiments.engine.runs import variant
 from experiments.engine.studies import Job, Plan
@@ -48,8 +49,8 @@ def test_a_lone_run_leaves_a_folder_and_goes_on_bit_for_bit(job, tmp_path):
     (whole,) = runs.train(job(), tmp_path / "whole")
     names = {path.name for path in (tmp_path / "whole").iterdir()}
     assert names == {
-        "config.json", "metrics.jsonl", "params.npz", "row.jsonl", "learning_curve.png",
-        "surrogates.png", "raster.png",
+        "config.json", "metrics.jsonl", "params.npz", "measured.npz", "row.jsonl",
+        "learning_curve.png", "surrogates.png", "raster.png",
     }  # fmt: skip
     epochs = list(rows.read_lines(tmp_path / "whole" / "metrics.jsonl"))
     assert [epoch["epoch"] for epoch in epochs] == [1, 2]
@@ -60,14 +61,23 @@ def test_a_lone_run_leaves_a_folder_and_goes_on_bit_for_bit(job, tmp_path):
     )
     assert (whole["network"], whole["num_train"], whole["num_test"]) == ("64-16-10", 60, 100)
 
+    with np.load(tmp_path / "whole" / "measured.npz") as measured:
+        counts = measured["confusion"]
+        assert counts.sum() == 100
+        assert counts.trace() == pytest.approx(100 * whole["test_accuracy_last"])
+        rates = [measured[f"rates_{i}"].mean() for i in range(2)]
+    np.testing.assert_allclose(rates, whole["firing_rate"], rtol=1e-5)
+
     part = tmp_path / "part"
+    seen = []
     assert runs.train(job(), part, time.monotonic()) == []  # one epoch, then out of time
     assert (part / "state.npz").exists()
     assert (part / "raster.png").exists()
     # A kill between the two files leaves a line of metrics too many.
     rows.append(part / "metrics.jsonl", {"epoch": 2, "seconds": 1.0})
-    (resumed,) = runs.train(job(), part)
+    (resumed,) = runs.train(job(), part, follow=lambda folder: nullcontext(seen.append))
     assert alike(whole, resumed)
+    assert [epoch["epoch"] for epoch in seen] == [1, 2]
     with np.load(part / "params.npz") as one, np.load(tmp_path / "whole" / "params.npz") as other:
         assert all((one[name] == other[name]).all() for name in one.files)
     with pytest.raises(UsageError, match="has ended"):
@@ -118,8 +128,8 @@ def test_an_interrupt_leaves_a_folder_that_goes_on(job, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(
-            runs,
-            "_epochs",
+            programs,
+            "epochs",
             lambda program, state: interrupted(
                 program.build, program.train_config, *_lone(program), state=state
             ),
@@ -134,6 +144,14 @@ def test_an_interrupt_leaves_a_folder_that_goes_on(job, tmp_path, monkeypatch):
 def _lone(program):
     train, _, test = program.sets[0]
     return jax.random.key(program.seeds[0]), program.points[0], train, test
+
+
+def test_a_diverged_run_ends(job, tmp_path):
+    with pytest.warns(UserWarning, match="were not finite"):
+        (row,) = runs.train(job(CONFIG.but(learning_rate=3e38, validation=0)), tmp_path)
+    assert row["test_accuracy_last"] == 0
+    with np.load(tmp_path / "measured.npz") as measured:
+        assert measured["confusion"].sum() == 0
 
 
 def test_an_ann_does_not_spike(job, tmp_path):

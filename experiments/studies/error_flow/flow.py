@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import stbp_jax as sj
-from experiments.engine import folders, runs
+from experiments.engine import folders, programs
 from experiments.engine.models import SDBP, STBP, HParams
 from experiments.engine.rows import Row
 from stbp_jax.initializers import plus_bias
@@ -32,7 +32,7 @@ def measure(run: Path) -> Row:
       `{"error_flow": {method: {"error" | "space" | "time": [L, T]}}}`, Euclidean norms over the
       units of a layer.
     """
-    program = runs.prepared(folders.read_job(run))
+    program = programs.prepared(folders.read_job(run))
     (seed,), (hparams,), ((train, _, test),) = program.seeds, program.points, program.sets
     like = sj.training.init_state(
         program.build, program.train_config, jax.random.key(seed), hparams, train

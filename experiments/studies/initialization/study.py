@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import stbp_jax as sj
-from experiments.engine import folders, models, provenance, runs
+from experiments.engine import folders, models, programs, provenance
 from experiments.engine import rows as result_rows
 from experiments.engine.config import Config, Data, Model, Train
 from experiments.engine.models import HParams
@@ -53,7 +53,7 @@ def run(job: Job, folder: Path, until: float) -> list[Row]:
     Returns:
       One row for each point and seed.
     """
-    program, source = runs.prepared(job), provenance.provenance()
+    program, source = programs.prepared(job), provenance.provenance()
     config, points = job.config, program.points
     images, labels = (array[: config.train.batch_size] for array in program.sets[0][0])
     with folders.claimed(folder, job, source):
@@ -130,7 +130,7 @@ VARIANTS = {
     "map": Variant(
         "firing rates and gradients over gain and bias, before any update",
         {name: Plan(3, FULL, _points(FULL)) for name in ("full", "quick")},
-        runs.load_named,
+        programs.load_named,
         models.build,
         run=run,
     )

@@ -21,7 +21,7 @@ import numpy as np
 import optax
 
 import stbp_jax as sj
-from experiments.engine import models, runs
+from experiments.engine import models, programs
 from experiments.engine.config import Config, Data, Model, Train, UsageError
 from experiments.engine.models import HParams
 from experiments.engine.notation import Dense
@@ -127,7 +127,7 @@ def _variant(about: str, hidden: Hidden, horizon: int = STEPS) -> Variant:
             "long": plan(3, FULL),
             "full": plan(3, FULL),
         },
-        runs.load_named,
+        programs.load_named,
         functools.partial(build, hidden=hidden, horizon=horizon),
     )
 

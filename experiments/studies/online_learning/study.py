@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import optax
 
 import stbp_jax as sj
-from experiments.engine import models, runs
+from experiments.engine import models, programs
 from experiments.engine.config import Config, Data, Model, Train, UsageError
 from experiments.engine.models import HParams
 from experiments.engine.notation import Dense
@@ -177,7 +177,7 @@ def _variant(about: str, network: Any, steps: int) -> Variant:
             "long": Plan(3, FULL),
             "full": Plan(3, FULL),
         },
-        runs.load_named,
+        programs.load_named,
         functools.partial(build, **recipe | {"steps": min(steps, STEPS)}),
         functools.partial(extend, **recipe),
     )

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 import stbp_jax as sj
-from experiments.engine import models, runs
+from experiments.engine import models, programs
 from experiments.engine.config import Config, Data, Model, Train
 from experiments.engine.models import HParams
 from experiments.engine.notation import Dense
@@ -52,7 +52,7 @@ def as_printed(config: Config, hparams: HParams) -> sj.Layer:
 
 def extend(job: Job, folder: Path, rows: list[Row]) -> list[Row]:
     """Add the cosine of the printed and the exact gradient to the rows, before training."""
-    program = runs.prepared(job)
+    program = programs.prepared(job)
     train = program.sets[0][0]
     batch = tuple(jnp.asarray(array[: job.config.train.batch_size]) for array in train)
     measure = jax.jit(cosines(job.config))
@@ -98,6 +98,8 @@ PLANS = {
 }
 
 VARIANTS = {
-    "exact": Variant("the exact recursion", PLANS, runs.load_named, models.build),
-    "printed": Variant("the equations as printed", PLANS, runs.load_named, build, extend=extend),
+    "exact": Variant("the exact recursion", PLANS, programs.load_named, models.build),
+    "printed": Variant(
+        "the equations as printed", PLANS, programs.load_named, build, extend=extend
+    ),
 }

@@ -35,6 +35,9 @@ class Cochlea(NamedTuple):
         high thresholds to loud ones alone.
       leak: membrane time constant of the neurons, seconds.
       refractory: time after a spike in which a neuron stays at rest, seconds.
+
+    >>> Cochlea(channels=32).shape
+    (32, 3)
     """
 
     rate: int = 8000

@@ -14,6 +14,9 @@ class Dataset(NamedTuple):
     Attributes:
       images: `[N, H, W]` gray or `[N, H, W, C]` color, uint8 in 0..255.
       labels: `[N]`, int32, class indices from 0.
+
+    >>> Dataset(np.zeros((2, 8, 8), np.uint8), np.array([0, 1], np.int32)).images.shape
+    (2, 8, 8)
     """
 
     images: NDArray[np.uint8]

@@ -1,0 +1,142 @@
+"""The reference has every public name once, and its docstring has an example that runs."""
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import stbp_jax
+
+ROOT = Path(__file__).parent.parent
+# Public modules that `import stbp_jax` does not load.
+BEYOND = ("bridges.linen", "bridges.nnx", "neurons.kernels", "testing")
+
+DESCRIBED = re.findall(
+    r"^\.\. automodule:: stbp_jax\.(\S+)",
+    "\n".join(page.read_text() for page in (ROOT / "docs" / "reference").glob("*.md")),
+    re.MULTILINE,
+)
+OPTIONAL = {"bridges.linen": "flax", "bridges.nnx": "flax", "testing": "chex"}
+
+
+def public(module):
+    """The public names of a module: its `__all__`, or what its file defines."""
+    if hasattr(module, "__all__"):
+        return list(module.__all__)
+    names = []
+    for node in ast.parse(Path(module.__file__).read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.append(node.name)
+        elif isinstance(node, ast.Assign):
+            names += [target.id for target in node.targets if isinstance(target, ast.Name)]
+    return [name for name in names if not name.startswith("_")]
+
+
+def loaded(name):
+    """The public module `stbp_jax.NAME`, without its library if that is missing."""
+    try:
+        return importlib.import_module(f"stbp_jax.{name}")
+    except ImportError:
+        assert name in OPTIONAL
+        pytest.skip(f"{OPTIONAL[name]} is not installed")
+
+
+def modules():
+    for name in DESCRIBED:
+        if name not in OPTIONAL or importlib.util.find_spec(OPTIONAL[name]):
+            yield name, importlib.import_module(f"stbp_jax.{name}")
+
+
+def test_every_public_module_has_a_page():
+    flat = [name for name in stbp_jax.__all__ if inspect.ismodule(getattr(stbp_jax, name))]
+    assert sorted(DESCRIBED) == sorted([*flat, *BEYOND])
+
+
+# The objects of a build of the reference alone; nothing is executed and no page is written.
+BUILD = """
+import io, json, sys
+from sphinx.application import Sphinx
+warnings = io.StringIO()
+settings = {"root_doc": "reference/index", "include_patterns": ["reference/**"],
+            "nb_execution_mode": "off"}
+app = Sphinx(sys.argv[1], sys.argv[1], sys.argv[2], sys.argv[2], "dummy", settings, None, warnings)
+app.build()
+objects = app.env.domains["py"].objects
+print(json.dumps([[n for n, o in objects.items() if not o.aliased], warnings.getvalue()]))
+"""
+
+
+def test_every_public_name_is_described_once(tmp_path):
+    pytest.importorskip("sphinx", reason="the site's packages are missing: pip install '.[docs]'")
+    command = [sys.executable, "-c", BUILD, str(ROOT / "docs"), str(tmp_path)]
+    done = subprocess.run(command, env=os.environ, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    entries, warnings = json.loads(done.stdout.splitlines()[-1])
+    # Links to other parts of the site have no target here.
+    own = [line for line in warnings.splitlines() if "duplicate object" in line]
+    assert not own
+    for name, module in modules():
+        missing = [one for one in public(module) if f"stbp_jax.{name}.{one}" not in entries]
+        assert not missing, f"{name}: {missing}"
+    # One object has one entry, in the module that is its home; the types of core are `Any`.
+    homes = {}
+    for name, module in modules():
+        for one in public(module):
+            thing = getattr(module, one)
+            if thing is not Any and (inspect.isfunction(thing) or inspect.isclass(thing)):
+                homes.setdefault(id(thing), []).append(f"{name}.{one}")
+    assert not [names for names in homes.values() if len(names) > 1]
+    # The flat names are those of the modules, and have no entries of their own.
+    for name in stbp_jax.__all__:
+        thing = getattr(stbp_jax, name)
+        assert inspect.ismodule(thing) or len(homes[id(thing)]) == 1, name
+        assert inspect.ismodule(thing) or f"stbp_jax.{name}" not in entries
+
+
+# Public names whose docstring has no example. The list may only shrink: records that a function
+# makes, readers of files that an example does not have, and helpers of own layers.
+WITHOUT = """
+core.Probe core.constants_of core.float_dtype core.given core.map_shapes core.name_of
+core.step_layer core.unroll_layer core.unroll_with_stats core.without_stats data.Events
+data.Recordings data.SpokenDigits data.Utterances data.cochleagram data.read_fsdd data.read_nmnist
+data.read_nmnist_file data.read_shd data.read_wav encoders.threefry2x32 initializers.drawn
+layers.FeedbackParams layers.FeedbackState neurons.ALIFConstants neurons.CurrentState
+neurons.Dynamics neurons.LearnableDecayParams neurons.RecurrentParams neurons.RecurrentState
+neurons.kernels.lif_pallas neurons.kernels.lif_pallas_interpreted plots.learning_curve
+streaming.Decision streaming.Stream streaming.StreamState streaming.replay streaming.running_peak
+streaming.with_clock surrogates.Family training.Counts training.Evaluation training.History
+training.make_epoch
+"""
+
+
+def test_every_docstring_has_an_example():
+    # Pytest runs the examples.
+    without, here = [], set()
+    for name, module in modules():
+        here.add(name)
+        for one in public(module):
+            thing = getattr(module, one)
+            if not (inspect.isfunction(thing) or inspect.isclass(thing)):
+                continue  # constants and types of functions
+            if thing.__module__.startswith("stbp_jax") and ">>> " not in (thing.__doc__ or ""):
+                without.append(f"{name}.{one}")
+    allowed = {one for one in WITHOUT.split() if one.rpartition(".")[0] in here}
+    new = sorted(set(without) - allowed)
+    assert not new, f"add an example to the docstring of {', '.join(new)}"
+    mended = sorted(allowed - set(without))
+    assert not mended, f"take off the list: {', '.join(mended)}"
+
+
+@pytest.mark.parametrize("name", stbp_jax.__all__)
+def test_the_flat_names_have_examples(name):
+    thing = getattr(stbp_jax, name)
+    assert inspect.ismodule(thing) or ">>> " in thing.__doc__
