@@ -16,7 +16,7 @@ from pathlib import Path
 
 import jax
 
-from experiments.engine import folders, models, provenance, runs
+from experiments.engine import folders, models, programs, provenance
 from experiments.engine import rows as result_rows
 from experiments.engine.config import Config, Data, Model, Train
 from experiments.engine.models import BERNOULLI, DIRECT, Coding
@@ -45,7 +45,7 @@ def run(job: Job, folder: Path, until: float) -> list[Row]:
     # On accelerators JAX rounds float32 products to fewer bits by default, which flips spikes.
     jax.config.update("jax_default_matmul_precision", "highest")
     config, source = job.config, provenance.provenance()
-    sets = train, test = runs.load_named(config, 0)
+    sets = train, test = programs.load_named(config, 0)
     shape = train.images.shape[1:]
     made = []
     with folders.claimed(folder, job, source):
@@ -88,7 +88,7 @@ def _variant(about: str, config: Config, coding: Coding, steps: tuple[int, ...])
         "full": Plan(1, config, points),
     }
     build = functools.partial(models.build, coding=coding)
-    return Variant(about, plans, runs.load_named, build, run=run)
+    return Variant(about, plans, programs.load_named, build, run=run)
 
 
 VARIANTS = {

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 import stbp_jax as sj
-from experiments.engine import folders, runs
+from experiments.engine import folders, programs
 from experiments.engine.rows import Row
 
 PATCH = 5  # pixels on a side, in the center of the image
@@ -25,7 +25,7 @@ def measure(run: Path) -> Row:
       others of the test set. `input_spikes [T, 25]`: those of the center patch, row by row.
       `spikes_before` and `spikes_after`, `[T, C]`: of the output layer, for the same input spikes.
     """
-    program = runs.prepared(folders.read_job(run))
+    program = programs.prepared(folders.read_job(run))
     (seed,), (hparams,), ((train, _, test),) = program.seeds, program.points, program.sets
     before = sj.training.init_state(
         program.build, program.train_config, jax.random.key(seed), hparams, train

@@ -41,7 +41,7 @@ def lif_pallas(
 
     The gradients of decay and threshold are one pull-back over the trajectory outside the kernel;
     XLA removes it if they are not used. On an H200 the LIF alone takes .44 of the time of
-    `lif_unroll` (experiments/benchmarks). JAX announces that it will remove Pallas' lowering through
+    `lif_unroll` (experiments/benchmarks). JAX announces that it will remove the lowering through
     Triton, and emits a DeprecationWarning from 0.11 on; this unroll will then go.
 
     Args:
