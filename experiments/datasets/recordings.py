@@ -42,8 +42,14 @@ def _counts(key: jax.Array, events: jax.Array, num_steps: int) -> jax.Array:
     return sj.events.event_counts(events, num_steps, steps=sj.events.by_time(DURATION // num_steps))
 
 
+def _frame(key: jax.Array, events: jax.Array, num_steps: int) -> jax.Array:
+    return jnp.mean(_spikes(key, events, num_steps), 0, keepdims=True)
+
+
 SPIKES = Coding(_spikes)
 COUNTS = Coding(_counts)
+# One frame for a network without time: the mean of the binary frames, in [0, 1].
+FRAME = Coding(_frame)
 
 
 def moved(key: jax.Array, events: jax.Array, most: int) -> jax.Array:
