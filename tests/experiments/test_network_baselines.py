@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import stbp_jax as sj
-from experiments.datasets.recordings import FRAME, SPIKES
+from experiments.datasets.recordings import COUNT_FRAME, FRAME, SPIKES
 from experiments.engine import runs, studies
 from experiments.engine.config import UsageError
 from experiments.report import frames, pairs
@@ -77,7 +77,14 @@ def test_networks_are_of_the_same_size():
 
 
 @pytest.mark.parametrize(
-    ("study", "variant"), [("nmnist_mlp", "ann"), ("nmnist_mlp", "lstm"), ("nmnist_cnn", "ann")]
+    ("study", "variant"),
+    [
+        ("nmnist_mlp", "ann"),
+        ("nmnist_mlp", "ann_counts"),
+        ("nmnist_mlp", "lstm"),
+        ("nmnist_cnn", "ann"),
+        ("nmnist_cnn", "ann_counts"),
+    ],
 )
 def test_baselines_train_as_the_spiking_network(study, variant):
     spiking, other = job(study, "folds"), job(study, variant)
@@ -93,6 +100,16 @@ def test_a_frame_is_the_mean_of_the_steps():
     assert frame.shape == (1, 1, *NMNIST_SHAPE)
     np.testing.assert_allclose(frame[0], np.mean(SPIKES.encode(key, events, 10), 0))
     assert np.ravel(frame)[5] == pytest.approx(0.2)
+
+
+def test_a_frame_of_counts_is_over_the_largest():
+    events = np.array([[5, 2312 + 5, 2312 * 299_000 + 5, 2312 * 40_000 + 9, PAD]], np.uint32)
+    empty = np.full_like(events, PAD)
+    found = COUNT_FRAME.encode(jax.random.key(0), np.concatenate([events, empty]), 10)
+    assert found.shape == (1, 2, *NMNIST_SHAPE)
+    first, other = np.asarray(found[0]).reshape(2, -1)
+    assert (first[5], first[9], first.sum()) == pytest.approx((1, 1 / 3, 4 / 3))
+    assert not other.any()
 
 
 # Tables -------------------------------------------------------------------------------------------
@@ -123,13 +140,21 @@ def rows(variant, *accuracies):
 
 def test_baselines_are_paired_with_the_spiking_network():
     runs = frames.frame(
-        rows("folds", 0.92, 0.94) + rows("ann", 0.91, 0.92) + rows("lstm", 0.8, 0.9, 0.7)
+        rows("folds", 0.92, 0.94)
+        + rows("ann", 0.91, 0.92)
+        + rows("ann_counts", 0.9, 0.9)
+        + rows("lstm", 0.8, 0.9, 0.7)
     )
     lines = figures.table(runs).splitlines()
-    assert [line.split(" | ")[0] for line in lines[2:5]] == ["| folds", "| ann", "| lstm"]
+    assert [line.split(" | ")[0] for line in lines[2:6]] == [
+        "| folds",
+        "| ann",
+        "| ann_counts",
+        "| lstm",
+    ]
     assert "| 1,858,410 | 93.00 ± 1.41 | - | 0, 1 | 2 M additions | 5 |" in lines[2]
     assert "| +1.50 [-4.85, +7.85] | 0, 1 | 3 M products |" in lines[3]
-    assert "| 1,861,126 | 80.00 ± 10.00 | +8.00 [" in lines[4]
+    assert "| 1,861,126 | 80.00 ± 10.00 | +8.00 [" in lines[5]
     lead = figures.lead_over_frames(runs)
     assert lead.ours == "93.00 ± 1.41 minus 91.50 ± 0.71 (`ann`, 2 seeds)"
     assert lead.difference.mean == pytest.approx(1.5)

@@ -10,7 +10,7 @@ Time:    31 s a run, budget quick, AMD EPYC, 1 of 2 cores.
 import functools
 
 from experiments.datasets import recordings
-from experiments.datasets.recordings import FOLDS, FRAME, SPIKES
+from experiments.datasets.recordings import COUNT_FRAME, FOLDS, FRAME, SPIKES
 from experiments.engine import models
 from experiments.engine.config import Config, Data, Model, Train
 from experiments.engine.runs import variant
@@ -43,6 +43,14 @@ VARIANTS = {
         full=Plan(3 * FOLDS, FEW),
         load=recordings.load_folds,
         coding=FRAME,
+        units=models.RELU,
+    ),
+    "ann_counts": variant(
+        "as ann, on the number of events of each input, over the recording's largest",
+        quick=Plan(FOLDS, FEW),
+        full=Plan(3 * FOLDS, FEW),
+        load=recordings.load_folds,
+        coding=COUNT_FRAME,
         units=models.RELU,
     ),
     "lstm": Variant(
