@@ -39,7 +39,6 @@ def table(study: str, runs: Frame, spiking: str, shape: tuple[int, ...]) -> str:
                     "-" if variant == spiking or not found.pairs else found,
                     frames.seeds(part),
                     _operations(part),
-                    f"{part['wall_seconds'].mean():.0f}",
                 ]
             )
     head = [
@@ -51,7 +50,6 @@ def table(study: str, runs: Frame, spiking: str, shape: tuple[int, ...]) -> str:
         f"`{spiking}` minus it [95 %]",
         "seeds",
         "operations an example",
-        "seconds a run",
     ]
     return f"{tables.markdown(head, lines)}\n\n{tables.origin(runs)}"
 
