@@ -42,8 +42,21 @@ def _counts(key: jax.Array, events: jax.Array, num_steps: int) -> jax.Array:
     return sj.events.event_counts(events, num_steps, steps=sj.events.by_time(DURATION // num_steps))
 
 
+def _frame(key: jax.Array, events: jax.Array, num_steps: int) -> jax.Array:
+    return jnp.mean(_spikes(key, events, num_steps), 0, keepdims=True)
+
+
+def _count_frame(key: jax.Array, events: jax.Array, num_steps: int) -> jax.Array:
+    counts = jnp.sum(_counts(key, events, num_steps), 0, keepdims=True)
+    return counts / jnp.maximum(1, jnp.max(counts, (2, 3, 4), keepdims=True))
+
+
 SPIKES = Coding(_spikes)
 COUNTS = Coding(_counts)
+# One frame for a network without time, in [0, 1]: the mean of the binary frames; or the number of
+# events, over the recording's largest.
+FRAME = Coding(_frame)
+COUNT_FRAME = Coding(_count_frame)
 
 
 def moved(key: jax.Array, events: jax.Array, most: int) -> jax.Array:

@@ -11,7 +11,8 @@ Time:    3.6 min a run, budget quick, AMD EPYC, 1 of 2 cores.
 import functools
 
 from experiments.datasets import recordings
-from experiments.datasets.recordings import FOLDS, SPIKES
+from experiments.datasets.recordings import COUNT_FRAME, FOLDS, FRAME, SPIKES
+from experiments.engine import models
 from experiments.engine.config import Config, Data, Model, Train
 from experiments.engine.runs import variant
 from experiments.engine.studies import Plan
@@ -34,6 +35,22 @@ VARIANTS = {
         load=recordings.load_folds,
         coding=SPIKES,
         augment=functools.partial(recordings.moved, most=2),
+    ),
+    "ann": variant(
+        "ReLU for LIF, on one frame for each recording, the mean of the frames that LIF sees",
+        quick=Plan(FOLDS, FEW),
+        full=Plan(3 * FOLDS, FEW),
+        load=recordings.load_folds,
+        coding=FRAME,
+        units=models.RELU,
+    ),
+    "ann_counts": variant(
+        "as ann, on the number of events of each input, over the recording's largest",
+        quick=Plan(FOLDS, FEW),
+        full=Plan(3 * FOLDS, FEW),
+        load=recordings.load_folds,
+        coding=COUNT_FRAME,
+        units=models.RELU,
     ),
     "stbp": variant(
         "LIF, all of N-MNIST", full=Plan(3, WHOLE), load=recordings.load_whole, coding=SPIKES
