@@ -90,9 +90,7 @@ def test_a_sweep_may_vary_dropout():
     )
     xs = sj.constant(np.full((3, 8, 8, 1), 0.7, np.float32), 2)
     params, _ = swept.init(jax.random.key(0), (8, 8, 1))
-    one, other = (
-        sj.apply(net, params, xs, key=jax.random.key(1))[0][-2] for net in (fixed, swept)
-    )
+    one, other = (sj.apply(net, params, xs, key=jax.random.key(1))[0][-2] for net in (fixed, swept))
     assert set(np.unique(one)) == {0.0, 2.0}
     np.testing.assert_array_equal(one, other)
 

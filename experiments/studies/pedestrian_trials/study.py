@@ -62,7 +62,12 @@ CHANGES = {
     "signed": _change("pixels from -1 to 1, outputs that spike", coding=SIGNED),
     "direct_sum": _change("pixels from 0 to 1, outputs that sum", coding=DIRECT, units=INTEGRATING),
     "signed_sum": _change(
-        "pixels from -1 to 1, outputs that sum", coding=SIGNED, units=INTEGRATING
+        "pixels from -1 to 1, outputs that sum",
+        {"threshold": 0.2},
+        {"decay": 0.9},
+        {"width": 2.0},
+        coding=SIGNED,
+        units=INTEGRATING,
     ),
     "bernoulli_sum": _change("Bernoulli input, outputs that sum", units=INTEGRATING),
 }
