@@ -43,6 +43,9 @@ BERNOULLI = Coding(sj.bernoulli)  # a pixel is the probability of a spike, as in
 DIRECT = Coding(  # a pixel is a current at every step, as in most later work
     lambda key, images, num_steps: sj.constant(images, num_steps), layers.static_input
 )
+SIGNED = Coding(  # the same, with pixels from -1 to 1
+    lambda key, images, num_steps: 2 * sj.constant(images, num_steps) - 1, layers.static_input
+)
 ONCE = Coding(lambda key, images, num_steps: sj.constant(images, 1))  # for the ANN baseline
 
 

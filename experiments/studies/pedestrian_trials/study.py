@@ -9,16 +9,12 @@ The accuracies in the rows are those of held-out training patches; no trial read
 
 from typing import Any
 
-import jax
-
-import stbp_jax as sj
 from experiments.datasets import pedestrians
 from experiments.engine import models
 from experiments.engine.config import Config, Data, Model, Train
-from experiments.engine.models import DIRECT, INTEGRATING, Coding, HParams
+from experiments.engine.models import DIRECT, INTEGRATING, RELU, SIGNED, HParams
 from experiments.engine.runs import variant
 from experiments.engine.studies import Plan, Variant
-from stbp_jax import layers
 
 FOLDS = 2  # seed 0 holds out set 1, seed 1 holds out set 2
 SMALL, DEEP = "6C3-300-2", "15C5-P2-40C5-P2-300-2"
@@ -27,15 +23,6 @@ TRIAL = Config(
     Model(SMALL, decay=0.5),
     Train(epochs=10, batch_size=20, learning_rate=1e-3, chunk=1),
 )
-
-
-def _signed(key: jax.Array, images: jax.Array, num_steps: int) -> jax.Array:
-    """Return pixels from -1 to 1, whose mean is about 0, at every step."""
-    return 2 * sj.constant(images, num_steps) - 1
-
-
-SIGNED = Coding(_signed, layers.static_input)
-SIGNED_ONCE = Coding(lambda key, images, num_steps: _signed(key, images, 1))
 
 
 def _trials(about: str, config: Config, points: list[HParams], **recipe: Any) -> Variant:
@@ -71,4 +58,25 @@ CHANGES = {
     ),
     "bernoulli_sum": _change("Bernoulli input, outputs that sum", units=INTEGRATING),
 }
-VARIANTS = CHANGES
+
+# The baseline has as many settings as the spiking network: inputs, learning rates, dropout.
+ANN = TRIAL.but(num_steps=1)
+GRID = {"learning_rate": (3e-4, 1e-3), "dropout": (0.0, 0.5)}
+WIDE = GRID | {"learning_rate": (3e-4, 1e-3, 3e-3)}
+GRIDS = {
+    "ann_direct": _trials(
+        "ANN baseline, pixels from 0 to 1",
+        ANN,
+        models.points(ANN, **WIDE),
+        coding=DIRECT,
+        units=RELU,
+    ),
+    "ann_signed": _trials(
+        "ANN baseline, pixels from -1 to 1",
+        ANN,
+        models.points(ANN, **WIDE),
+        coding=SIGNED,
+        units=RELU,
+    ),
+}
+VARIANTS = CHANGES | GRIDS
