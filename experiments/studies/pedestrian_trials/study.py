@@ -78,5 +78,12 @@ GRIDS = {
         coding=SIGNED,
         units=RELU,
     ),
+    "deep_ann": _trials(
+        "ANN baseline of 15C5-P2-40C5-P2-300-2, pixels from -1 to 1",
+        ANN.but(layers=DEEP),
+        models.points(ANN, **GRID),
+        coding=SIGNED,
+        units=RELU,
+    ),
 }
 VARIANTS = CHANGES | GRIDS
