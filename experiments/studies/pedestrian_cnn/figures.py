@@ -33,4 +33,4 @@ def _differences(runs: Frame) -> str:
             lines.append([variant, budget, network, *spreads, found, found.pairs])
     lines.sort(key=lambda line: [*PAIRS].index(line[0]))
     head = ["variant", "budget", "network", "spiking (%)", "ANN baseline (%)"]
-    return tables.markdown(head + ["difference [95 %]", "seeds"], lines)
+    return tables.markdown([*head, "difference [95 %]", "seeds"], lines)

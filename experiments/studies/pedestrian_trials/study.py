@@ -59,11 +59,26 @@ CHANGES = {
     "bernoulli_sum": _change("Bernoulli input, outputs that sum", units=INTEGRATING),
 }
 
+SPIKING = TRIAL.but(threshold=0.2)
 # The baseline has as many settings as the spiking network: inputs, learning rates, dropout.
 ANN = TRIAL.but(num_steps=1)
 GRID = {"learning_rate": (3e-4, 1e-3), "dropout": (0.0, 0.5)}
 WIDE = GRID | {"learning_rate": (3e-4, 1e-3, 3e-3)}
 GRIDS = {
+    "signed_sum_grid": _trials(
+        "pixels from -1 to 1, outputs that sum, threshold 0.2",
+        SPIKING,
+        models.points(SPIKING, **GRID),
+        coding=SIGNED,
+        units=INTEGRATING,
+    ),
+    "deep_grid": _trials(
+        "the same, 15C5-P2-40C5-P2-300-2",
+        SPIKING.but(layers=DEEP),
+        models.points(SPIKING, **GRID),
+        coding=SIGNED,
+        units=INTEGRATING,
+    ),
     "ann_direct": _trials(
         "ANN baseline, pixels from 0 to 1",
         ANN,
