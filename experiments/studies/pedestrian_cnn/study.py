@@ -21,7 +21,7 @@ FEW = Config(
     Train(epochs=40, batch_size=20, learning_rate=3e-4),
 )
 ALL = FEW.but(num_train=0, num_test=0, validation=9800, epochs=20, batch_size=100)
-# Chosen in `pedestrian_trials`; all examples are for training.
+# From `pedestrian_trials`, whose rows decide; all examples are for training.
 TUNED = FEW.but(
     validation=0, num_steps=4, epochs=10, learning_rate=1e-3, threshold=0.2, dropout=0.5
 )

@@ -3,6 +3,8 @@
 from experiments.report import frames, tables
 from experiments.report.frames import Frame
 
+NEURON = ("decay", "threshold", "width")
+
 
 def table(runs: Frame) -> str:
     """Return the held-out accuracies of all trials; the best of each variant is bold."""
@@ -22,14 +24,13 @@ def _table(runs: Frame) -> str:
                 [
                     variant,
                     row["layers"],
-                    row["num_steps"] if row["operations"] else "-",
                     f"{row['learning_rate']:g}",
                     f"{row['dropout']:g}",
-                    f"{row['decay']:g}" if row["operations"] else "-",
+                    *(f"{row[name]:g}" if row["operations"] else "-" for name in NEURON),
                     *(f"{accuracies[fold]:.1f}" for fold in folds),
                     f"**{mean:.2f}**" if mean == best else f"{mean:.2f}",
                 ]
             )
-    head = ["trials", "network", "T", "learning rate", "dropout", "decay"]
+    head = ["trials", "network", "learning rate", "dropout", *NEURON]
     head += [*(f"set {fold + 1} held out (%)" for fold in folds), "mean (%)"]
     return tables.markdown(head, lines)
