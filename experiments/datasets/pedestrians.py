@@ -66,6 +66,35 @@ def load(config: Config, seed: int) -> Pair:
     return _resized(_joined([rest, tail])), _resized(test)
 
 
+def load_trials(config: Config, seed: int) -> Pair:
+    """Draw the two sets of a trial of settings; the test sets T1 and T2 are not read.
+
+    Args:
+      config: `num_train` and `num_test` are the sizes; `limit` bounds both, and 0 takes all.
+      seed: of the draw and the order. The second result comes from set `1 + seed % 3`, and the
+        first from the other two of the sets 1 to 3.
+
+    Returns:
+      `(train, held_out)`, in place of the `(train, test)` of `load`.
+
+    Raises:
+      UsageError: the file cannot be read or lacks an array, or it has fewer examples than the
+        config asks for.
+    """
+    named(config, NAME)
+    settings = config.data
+    rng = np.random.default_rng(seed)
+    learning = list(_read(_path(), ("1", "2", "3")))
+    held = learning.pop(seed % 3)
+
+    def drawn(sets: list[Dataset], count: int, name: str) -> Dataset:
+        size = count or sum(len(s.labels) for s in sets)
+        return _resized(_drawn(rng, sets, min(size, settings.limit or size), name))
+
+    train = drawn(learning, settings.num_train, "num_train")
+    return train, drawn([held], settings.num_test, "num_test")
+
+
 def _path() -> Path:
     root = os.environ.get("STBP_DATA")
     if not root:

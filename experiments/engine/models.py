@@ -43,6 +43,9 @@ BERNOULLI = Coding(sj.bernoulli)  # a pixel is the probability of a spike, as in
 DIRECT = Coding(  # a pixel is a current at every step, as in most later work
     lambda key, images, num_steps: sj.constant(images, num_steps), layers.static_input
 )
+SIGNED = Coding(  # the same, with pixels from -1 to 1
+    lambda key, images, num_steps: 2 * sj.constant(images, num_steps) - 1, layers.static_input
+)
 ONCE = Coding(lambda key, images, num_steps: sj.constant(images, 1))  # for the ANN baseline
 
 
@@ -189,12 +192,13 @@ def network(
     Args:
       config: of the layers and of dropout.
       units: hidden and output neurons.
-      hparams: of the neurons; `gain`, if it is there, of the initial weights.
+      hparams: of the neurons; `gain` and `dropout`, if they are there, replace those of the config.
       inputs: of the first layer, as `Coding.inputs`.
       matmul: as in `build`.
     """
     model = config.model
-    init = sj.initializers.fan_in_uniform(hparams.get("gain", model.gain))  # a sweep may vary it
+    gain, dropped = (hparams.get(name, getattr(model, name)) for name in ("gain", "dropout"))
+    init = sj.initializers.fan_in_uniform(gain)
     conv = functools.partial(sj.conv, padding=model.padding, init=init)
     dense = functools.partial(sj.dense, matmul=matmul, init=init)
     hidden, output = parts(config)
@@ -211,7 +215,7 @@ def network(
             case Dense(features):
                 made += [] if flat else [sj.flatten()]
                 made.append(dense(features, neuron, inputs=inputs))
-                made += [sj.dropout(model.dropout)] if model.dropout else []
+                made += [sj.dropout(dropped)] if "dropout" in hparams or model.dropout else []
                 flat, inputs = True, layers.varying_input
     made += [] if flat else [sj.flatten()]
     if model.output_bias:

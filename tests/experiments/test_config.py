@@ -82,6 +82,19 @@ def test_inputs_are_dropped_while_training_alone(layers):
     assert set(np.unique(mask)) == {0.0, 2.0}
 
 
+def test_a_sweep_may_vary_dropout():
+    config = Config().but(layers="3C3-P2-40-10", num_steps=2)
+    fixed, swept = (
+        models.build(chosen)(models.hparams(chosen) | more, 10).network
+        for chosen, more in ((config.but(dropout=0.5), {}), (config, {"dropout": 0.5}))
+    )
+    xs = sj.constant(np.full((3, 8, 8, 1), 0.7, np.float32), 2)
+    params, _ = swept.init(jax.random.key(0), (8, 8, 1))
+    one, other = (sj.apply(net, params, xs, key=jax.random.key(1))[0][-2] for net in (fixed, swept))
+    assert set(np.unique(one)) == {0.0, 2.0}
+    np.testing.assert_array_equal(one, other)
+
+
 def test_points_vary_their_axes_alone():
     config = Config().but(decay=0.7)
     found = models.points(config, decay=(0.1, 0.2), gap=(5,))

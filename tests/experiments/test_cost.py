@@ -96,7 +96,9 @@ def test_turns_alternate():
 def test_rows_of_a_run(tmp_path, monkeypatch):
     job = studies.job("cost", "mlp_direct", "smoke")
     assert job is not None
-    monkeypatch.setattr(study.programs, "load_named", lambda config, seed: _few(data.load("digits")))
+    monkeypatch.setattr(
+        study.programs, "load_named", lambda config, seed: _few(data.load("digits"))
+    )
     found = study.run(job, tmp_path, float("inf"))
     assert rows.same(found, list(rows.read(tmp_path / folders.ROW)))
     assert studies.recorded(job, found) == [0]

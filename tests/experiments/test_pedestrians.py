@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.datasets import pedestrians
-from experiments.datasets.pedestrians import load
+from experiments.datasets.pedestrians import load, load_trials
 from experiments.engine.config import Config, Data, UsageError
 
 SETS = ("1", "2", "3", "T1", "T2")
@@ -60,6 +60,17 @@ def test_validation_and_test_come_from_other_sets(root, seed):
     assert origins(train.images[-10:]) == {held}
     assert origins(train.images[:-10]) == {1, 2, 3} - {held}
     assert origins(test.images) == {4, 5}
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+def test_trials_read_no_test_set(root, seed):
+    write(root, setT1_ped=None, setT1_nonped=None, setT2_ped=None, setT2_nonped=None)
+    train, held_out = load_trials(few(validation=0), seed)
+    assert (len(train.labels), len(held_out.labels)) == (50, 30)
+    assert origins(held_out.images) == {1 + seed % 3}
+    assert origins(train.images) == {1, 2, 3} - {1 + seed % 3}
+    train, held_out = load_trials(few(num_train=0, num_test=0, limit=100), seed)
+    assert (len(train.labels), len(held_out.labels)) == (100, 2 * COUNT)
 
 
 def test_whole_sets(root):

@@ -10,9 +10,9 @@ Time:    1 min a run, budget quick, AMD EPYC, 1 of 2 cores.
 
 from experiments.datasets import pedestrians
 from experiments.engine.config import Config, Data, Model, Train
-from experiments.engine.models import DIRECT, INTEGRATING, ONCE, RELU
+from experiments.engine.models import DIRECT, INTEGRATING, ONCE, RELU, SIGNED, Units
 from experiments.engine.runs import variant
-from experiments.engine.studies import Plan
+from experiments.engine.studies import Plan, Variant
 
 # The paper's numbers of examples.
 FEW = Config(
@@ -21,6 +21,18 @@ FEW = Config(
     Train(epochs=40, batch_size=20, learning_rate=3e-4),
 )
 ALL = FEW.but(num_train=0, num_test=0, validation=9800, epochs=20, batch_size=100)
+# From `pedestrian_trials`, whose rows decide; all examples are for training.
+TUNED = FEW.but(
+    validation=0, num_steps=4, epochs=10, learning_rate=1e-3, threshold=0.2, dropout=0.5
+)
+TUNED_ANN = TUNED.but(num_steps=1, threshold=FEW.model.threshold)
+DEEP = "15C5-P2-40C5-P2-300-2"
+
+
+def _tuned(about: str, config: Config, units: Units) -> Variant:
+    plan = Plan(5, config)
+    return variant(about, quick=plan, full=plan, load=pedestrians.load, coding=SIGNED, units=units)
+
 
 VARIANTS = {
     "stbp": variant(
@@ -59,5 +71,13 @@ VARIANTS = {
         load=pedestrians.load,
         coding=ONCE,
         units=RELU,
+    ),
+    "tuned": _tuned(
+        "LIF, pixels from -1 to 1, an output layer that does not spike; tuned", TUNED, INTEGRATING
+    ),
+    "tuned_ann": _tuned("ANN baseline, pixels from -1 to 1; tuned", TUNED_ANN, RELU),
+    "deep": _tuned("as tuned, the network of the MNIST study", TUNED.but(layers=DEEP), INTEGRATING),
+    "deep_ann": _tuned(
+        "as tuned_ann, the network of the MNIST study", TUNED_ANN.but(layers=DEEP), RELU
     ),
 }

@@ -1,0 +1,1 @@
+"""The study `pedestrian_cnn`; see its README.md."""
