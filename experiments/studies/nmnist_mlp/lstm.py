@@ -10,7 +10,7 @@ from flax import linen
 
 import stbp_jax as sj
 from experiments.datasets.recordings import SPIKES
-from experiments.engine import models, runs
+from experiments.engine import models, programs
 from experiments.engine.config import Config, UsageError
 from experiments.engine.models import HParams
 from experiments.engine.notation import Dense
@@ -88,8 +88,8 @@ def build(config: Config) -> sj.training.Build:
 
 def extend(job: Job, folder: Path, rows: list[Row]) -> list[Row]:
     """Write the name of the network, and its products at all steps, to the rows."""
-    program = runs.prepared(job)
-    shape = runs.slice_shape(program)
+    program = programs.prepared(job)
+    shape = programs.slice_shape(program)
     network = program.build(program.points[0], 1).network
     params = jax.eval_shape(lambda: network.init(jax.random.key(0), shape)[0])
     kernels = sum(leaf.size for leaf in jax.tree.leaves(params) if leaf.ndim > 1)
