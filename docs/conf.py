@@ -40,6 +40,7 @@ nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
+nb_render_markdown_format = "gfm"  # tables
 
 # Docstrings: a word in single backquotes is code; shapes of arrays are in the text.
 default_role = "code"

@@ -10,7 +10,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -50,6 +49,11 @@ def loaded(name):
         pytest.skip(f"{OPTIONAL[name]} is not installed")
 
 
+def is_code(thing):
+    """Whether an object is a function or class of ours, and no constant or type of functions."""
+    return callable(thing) and getattr(thing, "__module__", "").startswith("stbp_jax")
+
+
 def modules():
     for name in DESCRIBED:
         if name not in OPTIONAL or importlib.util.find_spec(OPTIONAL[name]):
@@ -87,12 +91,12 @@ def test_every_public_name_is_described_once(tmp_path):
     for name, module in modules():
         missing = [one for one in public(module) if f"stbp_jax.{name}.{one}" not in entries]
         assert not missing, f"{name}: {missing}"
-    # One object has one entry, in the module that is its home; the types of core are `Any`.
+    # One object has one entry, in the module that is its home.
     homes = {}
     for name, module in modules():
         for one in public(module):
             thing = getattr(module, one)
-            if thing is not Any and (inspect.isfunction(thing) or inspect.isclass(thing)):
+            if is_code(thing):
                 homes.setdefault(id(thing), []).append(f"{name}.{one}")
     assert not [names for names in homes.values() if len(names) > 1]
     # The flat names are those of the modules, and have no entries of their own.
@@ -125,9 +129,7 @@ def test_every_docstring_has_an_example():
         here.add(name)
         for one in public(module):
             thing = getattr(module, one)
-            if not (inspect.isfunction(thing) or inspect.isclass(thing)):
-                continue  # constants and types of functions
-            if thing.__module__.startswith("stbp_jax") and ">>> " not in (thing.__doc__ or ""):
+            if is_code(thing) and ">>> " not in (thing.__doc__ or ""):
                 without.append(f"{name}.{one}")
     allowed = {one for one in WITHOUT.split() if one.rpartition(".")[0] in here}
     new = sorted(set(without) - allowed)

@@ -347,6 +347,11 @@ def test_tables():
     # Workloads come in the order of the list, devices apart.
     assert text.index("#### step-784") < text.index("#### lif-T32")
     assert text.count("### cpu: x, jax 0") == 1
+    # The overview has the newest session of each workload that has a default.
+    (line,) = tables.overview(rows).splitlines()[2:]
+    assert line == (
+        "| cpu: x, jax 0 | `lif-T32-64x16384` | 12.0 | lif_unroll, 12.0 | Norse, 24.0 | 2.00 | – |"
+    )
     kept = [
         {"num_steps": steps, "implementation": name, "temp_bytes": size}
         for steps, name, size in ((30, "default", 1e6), (10, "default", 5e6), (30, "lean", 2e6))

@@ -42,7 +42,7 @@ code { font-size: 0.92em; overflow-wrap: anywhere; }
 """
 
 # A number with its spread, its interval or its total; a dash is a number that is missing.
-NUMBER = re.compile(r"–|[-+]?[\d.,]+(e[-+]?\d+)?( ± [\d.]+)?( \[.*\])?( of \d+)?")
+NUMBER = re.compile(r"[-–]|[-+]?[\d.,]+(e[-+]?\d+)?( ± [\d.]+)?( \[.*\])?( of \d+)?")
 
 
 def page(title: str, body: Iterable[str]) -> str:
