@@ -64,7 +64,6 @@ SPIKING = TRIAL.but(threshold=0.2)
 ANN = TRIAL.but(num_steps=1)
 GRID = {"learning_rate": (3e-4, 1e-3), "dropout": (0.0, 0.5)}
 HIGHER = GRID | {"learning_rate": (1e-3, 3e-3)}
-HIGHEST = GRID | {"learning_rate": (3e-3,)}
 WIDE = GRID | {"learning_rate": (3e-4, 1e-3, 3e-3)}
 GRIDS = {
     "signed_sum_grid": _trials(
@@ -78,13 +77,6 @@ GRIDS = {
         "the same, 15C5-P2-40C5-P2-300-2",
         SPIKING.but(layers=DEEP),
         models.points(SPIKING, **GRID),
-        coding=SIGNED,
-        units=INTEGRATING,
-    ),
-    "deep_grid_high_rate": _trials(
-        "the same, at a higher learning rate",
-        SPIKING.but(layers=DEEP),
-        models.points(SPIKING, **HIGHEST),
         coding=SIGNED,
         units=INTEGRATING,
     ),
@@ -107,13 +99,6 @@ GRIDS = {
         ANN.but(layers=DEEP),
         models.points(ANN, **GRID),
         coding=SIGNED,
-        units=RELU,
-    ),
-    "deep_ann_direct": _trials(
-        "ANN baseline of 15C5-P2-40C5-P2-300-2, pixels from 0 to 1",
-        ANN.but(layers=DEEP),
-        models.points(ANN, **HIGHEST),
-        coding=DIRECT,
         units=RELU,
     ),
 }
