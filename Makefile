@@ -74,8 +74,8 @@ reproduce: $(VENV)/.ready ## run the missing runs of the studies, then report: B
 smoke: $(VENV)/.ready ## run every variant of every study for seconds, recording nothing
 	$(BIN)/python -m experiments reproduce --budget smoke --results $$(mktemp -d) --afresh $(ARGS)
 
-docs: $(VENV)/.docs ## build the site in build/docs and execute every page; warnings are errors
-	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --builder html docs build/docs
+docs: $(VENV)/.ready ## build the site in build/docs and execute every page; warnings are errors
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --jobs 2 --builder html docs build/docs
 
 wheel-check: ## build wheel and sdist, and run the first examples from the wheel in an empty environment of PYTHON
 	$(PYTHON) tests/check_wheel.py
@@ -89,8 +89,4 @@ $(VENV)/.ready: pyproject.toml
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV), a minute or two on the first call"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
-	@touch $@
-
-$(VENV)/.docs: $(VENV)/.ready
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
 	@touch $@
