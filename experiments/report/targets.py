@@ -317,7 +317,8 @@ BEYOND = (
         0,
         "above 0",
         "exceed",
-        than="ann",
+        measure="lead_over_frames",
+        others=("ann", "ann_tuned"),
         protocol=FOLDS,
     ),
     Target(

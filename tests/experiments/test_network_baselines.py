@@ -83,7 +83,6 @@ def test_networks_are_of_the_same_size():
         ("nmnist_mlp", "ann_counts"),
         ("nmnist_mlp", "lstm"),
         ("nmnist_cnn", "ann"),
-        ("nmnist_cnn", "ann_counts"),
     ],
 )
 def test_baselines_train_as_the_spiking_network(study, variant):
@@ -91,6 +90,11 @@ def test_baselines_train_as_the_spiking_network(study, variant):
     assert other.seeds == spiking.seeds
     assert other.chosen.load is spiking.chosen.load
     assert other.config.but(layers=spiking.config.model.layers) == spiking.config
+
+
+def test_a_tuned_baseline_differs_in_its_learning_rate():
+    ann, tuned = job("nmnist_cnn", "ann"), job("nmnist_cnn", "ann_tuned")
+    assert tuned.config.but(learning_rate=ann.config.train.learning_rate) == ann.config
 
 
 def test_a_frame_is_the_mean_of_the_steps():

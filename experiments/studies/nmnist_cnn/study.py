@@ -11,13 +11,14 @@ Time:    3.6 min a run, budget quick, AMD EPYC, 1 of 2 cores.
 import functools
 
 from experiments.datasets import recordings
-from experiments.datasets.recordings import COUNT_FRAME, FOLDS, FRAME, SPIKES
+from experiments.datasets.recordings import FOLDS, FRAME, SPIKES
 from experiments.engine import models
 from experiments.engine.config import Config, Data, Model, Train
 from experiments.engine.runs import variant
 from experiments.engine.studies import Plan
 
 FEW = Config(Data(recordings.SUBSET), Model("12C5-P2-64C5-P2-10"), Train(epochs=20, batch_size=20))
+TUNED = FEW.but(learning_rate=3e-3)
 WHOLE = Config(Data(recordings.WHOLE, validation=5000, num_steps=30), FEW.model, Train(epochs=30))
 
 VARIANTS = {
@@ -44,12 +45,12 @@ VARIANTS = {
         coding=FRAME,
         units=models.RELU,
     ),
-    "ann_counts": variant(
-        "as ann, on the number of events of each input, over the recording's largest",
-        quick=Plan(FOLDS, FEW),
-        full=Plan(3 * FOLDS, FEW),
+    "ann_tuned": variant(
+        "as ann, at the learning rate of its best trial on training recordings",
+        quick=Plan(FOLDS, TUNED),
+        full=Plan(3 * FOLDS, TUNED),
         load=recordings.load_folds,
-        coding=COUNT_FRAME,
+        coding=FRAME,
         units=models.RELU,
     ),
     "stbp": variant(
