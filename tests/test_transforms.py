@@ -209,7 +209,9 @@ def test_a_training_step_under_scan_cond_and_donation(network, x64):
 
 
 @one("conv")
-@pytest.mark.parametrize("platform", [pytest.param("cpu", marks=pytest.mark.heavy), "cuda", "tpu"])
+@pytest.mark.parametrize(
+    "platform", [*(pytest.param(p, marks=pytest.mark.heavy) for p in ("cpu", "cuda")), "tpu"]
+)
 def test_training_lowers_for_other_devices(network, platform):
     # Lowering needs no such device. It finds what has no translation there.
     state, step = start(network)

@@ -93,6 +93,7 @@ def test_turns_alternate():
     assert [len(seconds) for seconds in found.values()] == [2, 2]
 
 
+@pytest.mark.heavy
 def test_rows_of_a_run(tmp_path, monkeypatch):
     job = studies.job("cost", "mlp_direct", "smoke")
     assert job is not None

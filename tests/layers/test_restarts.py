@@ -77,7 +77,10 @@ def assert_close(found, wanted, **tolerance):
         np.testing.assert_allclose(a, b, **tolerance)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.heavy) if n in ("conv", "chunked") else n for n in NETWORKS],
+)
 def test_restarts_are_those_of_the_loop(name):
     network, params, xs = case(name)
     first, close = jnp.asarray(FIRST), {"rtol": 1e-4, "atol": 1e-5}

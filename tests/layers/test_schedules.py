@@ -33,6 +33,7 @@ def hidden(reset: Any = sj.hard_reset, threshold: float = 0.3) -> sj.Neuron:
     return sj.lif(decay=0.8, threshold=threshold, reset=reset, surrogate=sj.gaussian(0.3))
 
 
+@pytest.mark.heavy
 def test_truncated_between_its_ends() -> None:
     """At 1 it is SDBP, from T on STBP; in between neither."""
     net = sj.serial(sj.dense(8, hidden()), sj.dense(5, hidden()))

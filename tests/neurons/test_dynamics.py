@@ -35,6 +35,7 @@ class TestAlif(NeuronContract):
     )
 
 
+@pytest.mark.heavy
 class TestAlifPerUnit(NeuronContract):
     make = staticmethod(
         lambda: sj.alif(
@@ -46,6 +47,7 @@ class TestAlifPerUnit(NeuronContract):
     )
 
 
+@pytest.mark.heavy
 class TestAlifSoftReset(NeuronContract):
     make = staticmethod(
         lambda: sj.alif(
@@ -58,6 +60,7 @@ class TestAlifSoftReset(NeuronContract):
     )
 
 
+@pytest.mark.heavy
 class TestAlifSDBP(NeuronContract):
     make = staticmethod(
         lambda: sj.alif(
@@ -92,6 +95,7 @@ class TestLearntDecayOfALayer(NeuronContract):
     )
 
 
+@pytest.mark.heavy
 class TestLearntDecayOfEachNeuron(NeuronContract):
     learns, exact = True, False
     make = staticmethod(

@@ -211,6 +211,7 @@ def numbers(tree):
     return jax.tree.map(lambda x: np.asarray(jax.random.key_data(x) if typed(x) else x), tree)
 
 
+@pytest.mark.heavy
 def test_a_sweep_by_epochs_is_the_whole_sweep(by_epochs, x64):
     assert len(by_epochs) == 3
     whole = sweep(make_train(*SMALL), KEYS, WIDE, *few(0))

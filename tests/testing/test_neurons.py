@@ -149,6 +149,7 @@ def test_a_neuron_may_refuse_restarts():
     check_neuron(unrolled(unroll))
 
 
+@pytest.mark.heavy
 def test_currents_are_the_users_choice():
     neuron = sj.lif(decay=0.5, threshold=8.0, surrogate=sj.rectangular(8.0))
     with pytest.raises(AssertionError, match="never fires"):

@@ -172,6 +172,7 @@ def test_weights_count_examples_several_times_or_not_at_all():
     assert (float(found.counts.weight), float(found.counts.examples)) == (weights.sum(), 18)
 
 
+@pytest.mark.heavy
 def test_a_run_with_weights_of_1_is_the_run_without():
     wanted = trained(BASE, (IMAGES, LABELS))
     found = trained(BASE, (IMAGES, LABELS, np.ones(N, np.float32)), test_set=(IMAGES, LABELS))
@@ -200,7 +201,10 @@ def test_weights_are_checked(weights, error, message):
 # Parts of a set -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("weights", [None, RNG.random(N).astype(np.float32)])
+@pytest.mark.parametrize(
+    "weights",
+    [pytest.param(None, marks=pytest.mark.heavy), RNG.random(N).astype(np.float32)],
+)
 def test_evaluations_of_parts_merge_into_that_of_the_whole(weights):
     # Some units fire in one part alone, so that fractions of silent units do not average.
     net = sj.serial(sj.dense(40, sj.lif(threshold=0.7)), sj.dense(C, sj.lif()))
@@ -267,7 +271,7 @@ OPTIMIZERS = {
 
 
 @pytest.mark.parametrize(
-    "name", ["plateau", "polyak", pytest.param("lbfgs", marks=pytest.mark.heavy)]
+    "name", ["plateau", *(pytest.param(n, marks=pytest.mark.heavy) for n in ("polyak", "lbfgs"))]
 )
 def test_optimizers_that_see_the_loss(name):
     pipeline = BASE._replace(optimizer=OPTIMIZERS[name])

@@ -111,7 +111,9 @@ def test_an_example_is_what_it_is_alone(name):
     chex.assert_trees_all_close(got, mean, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", WITH_LOOP)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.heavy) if n in SLOW else n for n in WITH_LOOP]
+)
 def test_states_and_statistics_of_each_example_end_with_it(name):
     network, own = WITH_LOOP[name], jnp.asarray(OWN.T)
     params, _ = network.init(KEY, (F,))
