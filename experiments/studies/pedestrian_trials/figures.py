@@ -2,6 +2,7 @@
 
 from experiments.report import frames, tables
 from experiments.report.frames import Frame
+from experiments.studies.pedestrian_trials.study import VARIANTS
 
 NEURON = ("decay", "threshold", "width")
 
@@ -14,8 +15,9 @@ def table(runs: Frame) -> str:
 def _table(runs: Frame) -> str:
     folds = sorted(runs["seed"].unique())
     lines = []
-    for variant, part in runs.groupby("variant", sort=False):
-        trials = frames.experiments(part)
+    parts = frames.by(runs, "variant")
+    for variant in filter(parts.__contains__, VARIANTS):
+        trials = frames.experiments(parts[variant])
         best = max(trial["accuracy"].mean() for trial in trials)
         for trial in trials:
             row, mean = frames.newest(trial), trial["accuracy"].mean()
