@@ -74,6 +74,7 @@ def by_hand(params, xs, labels, decay):
 
 
 @pytest.mark.parametrize("decay", [0.2, 0.9])
+@pytest.mark.heavy
 def test_the_gradient_is_the_printed_one(decay):
     exact, network = networks(decay)
     params, _ = network.init(jax.random.key(0), (INPUTS,))

@@ -420,6 +420,7 @@ def loop_by_hand(params, currents, first=None):
 
 
 @pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.heavy
 def test_feedback_is_the_loop_by_hand_with_gradients(restarts):
     currents = inputs(5)
     params, _ = LOOP.init(a_key(), (5,))

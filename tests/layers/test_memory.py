@@ -81,6 +81,7 @@ def test_membranes_kept_by_name_spare_the_product(unroll, xs):
     assert products(sj.chunked(net, STEPS)) == least + 2
 
 
+@pytest.mark.heavy
 def test_packed_spikes_are_the_same_input(xs):
     bits = sj.encoders.pack(xs)
     assert bits.dtype == jnp.uint8

@@ -67,6 +67,7 @@ class TestLifPerUnit(NeuronContract):
     )
 
 
+@pytest.mark.heavy
 class TestLifImage(NeuronContract):
     units = (5, 2, 3)
     make = staticmethod(

@@ -236,6 +236,7 @@ def test_evaluations_that_do_not_merge():
 # Hidden spikes in the loss ------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 def test_a_loss_of_hidden_spikes():
     def quiet(states, targets):
         return 3.0 * sj.losses.activity_penalty(states[0].spikes, target=0.05)
@@ -334,6 +335,7 @@ def test_other_parameters_for_evaluation(optimizer, eval_params):
 # Own loops ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 def test_the_training_loss_in_an_own_loop():
     config = sj.TrainConfig(epochs=1, batch_size=N)
     build = lambda hparams, n: BASE  # noqa: E731

@@ -138,6 +138,7 @@ def assert_close(actual, expected, **tolerance):
 # Learning ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 def test_overfits_sixteen_samples(digits):
     few = tuple(x[:16] for x in digits[0])
     with jax.enable_x64(False):
