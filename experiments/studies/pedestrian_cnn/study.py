@@ -3,9 +3,9 @@
 Claim:   Spiking networks, 6C3-300-2 and the network of Table 5 with two outputs, are within half a
          point of their ANN baselines on Daimler's pedestrians, a stand-in for the paper's set.
 Command: python -m experiments reproduce pedestrian_cnn --budget quick
-Result:  78.64 ± 2.75 minus 81.90 ± 2.96 (5 seeds), target 98.59 minus 98.57, difference -3.26
-         [-7.40, +0.87]: stand-in.
-Time:    1 min a run, budget quick, AMD EPYC, 1 of 2 cores.
+Result:  79.43 ± 3.21 minus 81.93 ± 3.29 (5 seeds), target 98.59 minus 98.57, difference -2.50
+         [-3.66, -1.34]: stand-in.
+Time:    12 s a run, budget quick, AMD EPYC, 1 of 2 cores.
 """
 
 from experiments.datasets import pedestrians
