@@ -32,7 +32,7 @@ test-typed: $(VENV)/.ready ## the light tests with the arrays of all public func
 test-heavy: $(VENV)/.ready ## the other tests, compiled with the code generator that users get
 	XLA_FLAGS= $(BIN)/python $(PYTEST) -m heavy
 
-test-all: lint ## lint, types, doctests and all tests, compiled with the code generator that users get
+test-all: lint docs ## lint, types, the site, doctests and all tests, compiled with the code generator that users get
 	XLA_FLAGS= $(BIN)/python $(PYTEST)
 
 test-lowest: ## the core's tests on the oldest releases that pyproject.toml allows
