@@ -114,9 +114,10 @@ def backward(
         (future,) = jax.vjp(lambda s: step.reset(given, s, first), state)[1](later)
         future = jax.tree.map(functools.partial(jnp.where, is_last), last_bar, future)
         distance, pull = jax.vjp(functools.partial(step.distance, given), hidden)
-        through_spike = (bar + future.spikes) * step.slope(given, distance)
+        following, by_reset = step.parts(given, hidden, future)
+        through_spike = (bar + by_reset) * step.slope(given, distance)
         (by_spike,) = pull(through_spike)
-        eps = tuple(a + b for a, b in zip(by_spike, step.hidden(future), strict=True))
+        eps = tuple(a + b for a, b in zip(by_spike, following, strict=True))
         return eps, (eps, through_spike)
 
     is_last = jnp.arange(steps) == steps - 1
@@ -124,7 +125,7 @@ def backward(
     # The cotangent of the last state replaces what the last step would take from a later one.
     first_eps, (eps, through_spike) = lax.scan(
         body,
-        step.hidden(last_bar),
+        jax.tree.map(lambda stack: jnp.zeros_like(stack[0]), kept),  # replaced at the last step
         (kept, spikes_bar, following, is_last),
         reverse=True,
         unroll=block_steps(steps, block),

@@ -94,10 +94,11 @@ def backward(
         return future, add(total, bar)
 
     def leave(future: Any, t: Any, total: Any, stack: Array) -> tuple[Hidden, Any, Array]:
-        distance, pull = jax.vjp(step.distance, given, hidden_at(t))
-        delta = _at(stack if single else spikes_bar, t) + future.spikes
+        hidden = hidden_at(t)
+        later, by_reset = step.parts(given, hidden, future)
+        distance, pull = jax.vjp(step.distance, given, hidden)
+        delta = _at(stack if single else spikes_bar, t) + by_reset
         bar, through_spike = pull(delta * step.slope(given, distance))
-        later = step.hidden(future)
         eps = tuple(a + b for a, b in zip(through_spike, later, strict=True))
         return eps, add(total, bar), lax.dynamic_update_index_in_dim(stack, eps[0], t, 0)
 

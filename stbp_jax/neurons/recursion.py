@@ -24,7 +24,9 @@ class Dynamics(NamedTuple):
       reset: `(constants, state) -> hidden`, from the previous step to the current one.
       distance: `(constants, hidden) -> [B, *units]`, the membrane minus the threshold.
       state: `(hidden, spikes) -> state`.
-      hidden: `state -> hidden`.
+      hidden: `state -> hidden`, the inverse of `state`.
+
+    `reset` and `distance` may close over traced numbers, `state` and `hidden` may not.
     """
 
     reset: Callable[[Any, Any], Hidden]
@@ -81,6 +83,8 @@ class Step(NamedTuple):
       spikes: `(given, hidden) -> [B, *units]`.
       state: `(given, hidden) -> state`, with the spikes of the hidden variables.
       hidden: `state -> hidden`.
+      parts: `(given, hidden, bar) -> (hidden_bar, spikes_bar)`, what the cotangent of a state is to
+        the hidden variables and to the spikes that it is made of.
     """
 
     reset: Callable[[Any, Any, Any], Hidden]
@@ -89,6 +93,7 @@ class Step(NamedTuple):
     spikes: Callable[[Any, Hidden], Array]
     state: Callable[[Any, Hidden], Any]
     hidden: Callable[[Any], Hidden]
+    parts: Callable[[Any, Hidden, Any], tuple[Hidden, Array]]
 
 
 def step_of(functions: Functions, fixed: Fixed) -> Step:
@@ -110,7 +115,11 @@ def step_of(functions: Functions, fixed: Fixed) -> Step:
     def state(given: Any, hidden: Hidden) -> Any:
         return functions.state(hidden, spikes(given, hidden))
 
-    return Step(reset, distance, slope, spikes, state, functions.hidden)
+    def parts(given: Any, hidden: Hidden, bar: Any) -> tuple[Hidden, Array]:
+        hidden_bar, spikes_bar = jax.vjp(functions.state, hidden, spikes(given, hidden))[1](bar)
+        return hidden_bar, spikes_bar
+
+    return Step(reset, distance, slope, spikes, state, functions.hidden, parts)
 
 
 Keep = Callable[[Step, Any, Hidden], tuple[Array, ...]]

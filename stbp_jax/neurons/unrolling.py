@@ -50,7 +50,8 @@ def unroll(
     """Run all T steps from a state; the gradient is the recursion in `lif_unroll`.
 
     Args:
-      dynamics: the neuron's functions; they and the surrogate may close over traced numbers.
+      dynamics: the neuron's functions; `reset`, `distance` and the surrogate may close over traced
+        numbers.
       constants: a pytree; gradients reach all its leaves except those of the surrogate.
       state: before the first step, `[B, *units]`.
       currents: `[T, B, *units]`; converted to the dtype of the state.
@@ -64,7 +65,8 @@ def unroll(
       `(last state, spikes [T, B, *units])`.
 
     Raises:
-      TypeError: `is_first` is not an array of bool; `block` is not an integer.
+      TypeError: `is_first` is not an array of bool; `block` is not an integer; `state` or `hidden`
+        of the dynamics closes over a traced number.
       ValueError: T = 0, a state of another shape than one time slice of the currents, `is_first` of
         another shape than `[T, B]`, or `block` below 1.
     """
@@ -107,6 +109,12 @@ def _open(dynamics: Dynamics, constants: Any, state: Any) -> tuple[Functions, An
       `(functions, numbers, closed)`: the closed-over arrays with a gradient, and those without.
     """
     hidden = dynamics.hidden(state)
+    for name, args in (("state", (hidden, state.spikes)), ("hidden", (state,))):
+        if opened(getattr(dynamics, name), *args)[1]:
+            raise TypeError(
+                f"dynamics.{name} must not close over traced numbers, because they would get no "
+                "gradient: only reset and distance may, or have them from the constants"
+            )
     parts: tuple[tuple[Callable[..., Any], tuple[Any, ...], bool], ...] = (
         (dynamics.reset, (constants, state), True),
         (dynamics.distance, (constants, hidden), True),
