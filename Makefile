@@ -13,7 +13,7 @@ PYTEST := -m pytest -n 2 --dist loadfile -q
 CORE_TESTS := $(addprefix tests/,neurons layers training sweeps $(patsubst %,test_%.py,surrogates encoders readouts losses metrics))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast test-typed test-heavy test-all test-lowest lint format bench bench-peers bench-examples bench-gpu wheels report reproduce smoke docs wheel-check clean
+.PHONY: help run test test-fast test-typed test-heavy test-all test-lowest lint format bench bench-peers bench-examples bench-gpu compiled wheels report reproduce smoke docs wheel-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -61,6 +61,12 @@ bench-examples: $(VENV)/.ready ## time the programs of docs/examples beside the 
 
 bench-gpu: ## all on a CUDA device in 8 minutes: PYTHON has JAX for CUDA and PyTorch, .wheels the peers
 	$(PYTHON) -m experiments.benchmarks --cuda $(ARGS)
+
+compiled: ## compile the benchmarks for GPUs and TPUs that are not at hand, and count: PYTHON is 3.12 or later
+	@test -d .venv-compiled || $(PYTHON) -m venv .venv-compiled
+	@cd experiments/benchmarks/compiled && ../../../.venv-compiled/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@cd experiments/benchmarks/compiled && ../../../.venv-compiled/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r plugins.txt
+	JAX_PLATFORMS=cpu TPU_SKIP_MDS_QUERY=1 .venv-compiled/bin/python -m experiments.benchmarks.compiled $(ARGS)
 
 wheels: $(VENV)/.ready ## fetch the peers' wheels into .wheels, for bench-gpu without a network
 	$(BIN)/python -m experiments.benchmarks.environment

@@ -39,6 +39,7 @@ PEERS = {
     "snnTorch": "peers_torch",
     "Norse": "peers_torch",
     "Spyx": "peers_spyx",
+    "jaxpike": "peers_jaxpike",
 }
 CUDA_PEERS = {"SpikingJelly Triton": "peers_torch"}
 
@@ -89,7 +90,8 @@ def _run(
         if args.peers or args.cuda:
             implementations |= PEERS | (CUDA_PEERS if on_cuda else {})
             if shapes.precision(shapes.WORKLOADS[name]) != "float32":
-                del implementations["Spyx"]  # its float32 parameters would promote all arrays
+                for peer in ("Spyx", "jaxpike"):  # they keep float32 in any case
+                    del implementations[peer]
         if args.implementation:
             implementations = {
                 i: module
@@ -281,6 +283,7 @@ def _row(
         "precision": ready["precision"],
         "samples_seconds": samples,
         "median_seconds": statistics.median(samples),
+        "trace_seconds": ready["trace_seconds"],
         "compile_seconds": ready["compile_seconds"],
         "peak_bytes": None,  # measured after all samples
         "temp_bytes": ready["temp_bytes"],

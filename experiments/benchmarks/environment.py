@@ -28,6 +28,7 @@ REQUIREMENTS: dict[str, list[list[str]]] = {
         ["--no-deps", "nir==1.0.8", "nirtorch==2.6"],  # norse imports them
     ],
     "peers_spyx": [["spyx==1.0.0", "jax==0.10.2", "jaxlib==0.10.2", "flax==0.12.8"]],
+    "peers_jaxpike": [["jaxpike==0.1.4", "jax==0.10.2", "jaxlib==0.10.2", "equinox==0.13.8"]],
 }
 
 

@@ -288,7 +288,8 @@ def prepare(implementation: str, workload: Workload, small: Workload) -> worker.
         precision=shapes.precision(workload) + (", tf32 allowed in products" if tf32 else ""),
         jax=jax.__version__,
         device=provenance.device(),
-        compile_seconds=program.seconds,
+        trace_seconds=program.trace_seconds,
+        compile_seconds=program.compile_seconds,
         temp_bytes=program.temp_bytes,
         growth=timing.device_growth,
     )

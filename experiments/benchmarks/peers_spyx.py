@@ -8,21 +8,19 @@ compared. Its decay is a parameter, which gets no gradient here, to compute no m
 
 import math
 import sys
-from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 import spyx  # type: ignore[import-not-found]
 import spyx.axn  # type: ignore[import-not-found]
 import spyx.nn  # type: ignore[import-not-found]
 from flax import nnx
 
-from experiments.benchmarks import shapes, timing, worker
-from experiments.benchmarks.shapes import Conv, Dense, Linear, Step, Unroll, Workload
+from experiments.benchmarks import peers_jax, shapes, worker
+from experiments.benchmarks.shapes import Conv, Dense, Workload
 
 Array = jax.Array
 
@@ -65,7 +63,7 @@ def _is_weight(path: tuple, value: Any) -> bool:
     return isinstance(value, nnx.Param) and path[-1] in ("kernel", "bias")
 
 
-def task(workload: Workload) -> tuple[Callable[..., tuple[Any, Any]], Any, tuple]:
+def task(workload: Workload) -> peers_jax.Task:
     """`function(carried, *inputs) -> (carried, outputs)`, with its arguments."""
     parts: Any = nnx.split(network(workload), _is_weight, ...)
     graph, params, rest = parts
@@ -73,36 +71,7 @@ def task(workload: Workload) -> tuple[Callable[..., tuple[Any, Any]], Any, tuple
     def forward(params: Any, xs: Array) -> Array:
         return spyx.nn.run(nnx.merge(graph, params, rest), xs)[0]
 
-    if isinstance(workload, Step):
-        images, labels = map(jnp.asarray, shapes.images(workload))
-        optimizer = optax.adam(shapes.LEARNING_RATE)
-
-        def loss_fn(params: Any, key: Array, images: Array, labels: Array) -> Array:
-            shape = (workload.steps, *images.shape)
-            xs = jax.random.bernoulli(key, images / 255, shape).astype(jnp.float32)
-            scores = jnp.mean(forward(params, xs), axis=0)
-            targets = jax.nn.one_hot(labels, scores.shape[-1])
-            return jnp.mean(0.5 * jnp.sum((targets - scores) ** 2, axis=-1))
-
-        def step(carried: tuple, images: Array, labels: Array) -> tuple[tuple, Array]:
-            params, state, key = carried
-            key, draw = jax.random.split(key)
-            loss, grads = jax.value_and_grad(loss_fn)(params, draw, images, labels)
-            updates, state = optimizer.update(grads, state, params)
-            return (optax.apply_updates(params, updates), state, key), loss
-
-        carried = (params, optimizer.init(params), jax.random.key(0))
-        return step, carried, (images, labels)
-
-    def given(carried: tuple, params: Any, xs: Array, cotangent: Array) -> tuple[tuple, Any]:
-        if isinstance(workload, Linear):
-            spikes, pull = jax.vjp(lambda p: forward(p, xs), params)
-        else:
-            spikes, pull = jax.vjp(lambda x: forward(params, x), xs)
-        return (), (spikes, pull(cotangent))
-
-    xs = shapes.currents(workload) if isinstance(workload, Unroll) else shapes.spikes(workload)
-    return given, (), (params, jnp.asarray(xs), jnp.asarray(shapes.cotangent(workload)))
+    return peers_jax.task(workload, params, forward)
 
 
 def prepare(implementation: str, workload: Workload, small: Workload) -> worker.Prepared:
@@ -113,26 +82,13 @@ def prepare(implementation: str, workload: Workload, small: Workload) -> worker.
     """
     if shapes.precision(workload) != "float32":
         raise NotImplementedError("Spyx's decay and threshold are float32")
-    function, carried, inputs = task(workload)
-    program = timing.compiled(jax.jit(function, donate_argnums=0), carried, *inputs)
-
-    def run() -> None:
-        nonlocal carried
-        carried, outputs = program.call(carried, *inputs)
-        jax.block_until_ready((carried, outputs))
-
-    tf32 = jax.default_backend() != "cpu" and not isinstance(workload, Unroll)
-    return worker.Prepared(
-        run=run,
+    return peers_jax.prepared(
+        workload,
+        task(workload),
         check={},
         claims={},
         remark="other equations: fires one step late, at >, and resets by subtraction",
         version=f"{implementation.lower()} {version('spyx')}, flax {version('flax')}",
-        precision="float32" + (", tf32 allowed in products" if tf32 else ""),
-        jax=jax.__version__,
-        compile_seconds=program.seconds,
-        temp_bytes=program.temp_bytes,
-        growth=timing.device_growth,
     )
 
 

@@ -148,6 +148,18 @@ def stages(workload: Workload) -> list[Stage]:
     return found
 
 
+def flops(workload: Workload) -> float:
+    """Operations of the products of one call: forward, to the weights and between layers."""
+    total = 0.0
+    for i, stage in enumerate(s for s in stages(workload) if s.synapse is not None):
+        inputs = math.prod(stage.shape)
+        if isinstance(stage.synapse, Conv):
+            inputs = stage.synapse.kernel**2 * stage.shape[2]
+        once = 2.0 * workload.steps * workload.batch * inputs * math.prod(stage.units)
+        total += once * (2 if i == 0 else 3)  # the input of the network has no gradient
+    return total
+
+
 def weights(workload: Workload) -> list[tuple[Array, Array]]:
     """Kernel (`[in, out]` or `[height, width, in, out]`) and bias of each stage with a synapse."""
     rng = np.random.default_rng(1)

@@ -47,7 +47,7 @@ def table(rows: list[Row]) -> str:
     """
     defaults = {r["date"]: r["median_seconds"] for r in rows if r["implementation"] == DEFAULT}
     lines = [
-        "| implementation | median (ms) | quartiles | times the default | compiling (s) "
+        "| implementation | median (ms) | quartiles | times the default | tracing + compiling (s) "
         "| memory of a call (MB) | same as the default |",
         "|---|---:|---:|---:|---:|---:|---|",
     ]
@@ -59,12 +59,21 @@ def table(rows: list[Row]) -> str:
             _ms(middle),
             f"{_ms(low)} – {_ms(high)}",
             "–" if base is None else f"{middle / base:.2f}",
-            "–" if row["compile_seconds"] is None else f"{row['compile_seconds']:.1f}",
+            _compiling(row),
             "–" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 1e6:.0f}",
             "; ".join(filter(None, (row["checked"], row["remark"]))),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _compiling(row: Row) -> str:
+    """Seconds of tracing and compiling; rows before both were apart have their sum."""
+    if row["compile_seconds"] is None:
+        return "–"
+    traced = row.get("trace_seconds")
+    before = "" if traced is None else f"{traced:.1f} + "
+    return f"{before}{row['compile_seconds']:.1f}"
 
 
 def ratios(rows: list[Row]) -> str:
@@ -212,11 +221,12 @@ def memory_table(rows: Iterable[Row]) -> str:
 
 def page(text: str, rows: Iterable[Row], memory: Iterable[Row]) -> str:
     """The page with the tables of these rows between its markers."""
-    text = _between(text, BEGIN, END, rendered(rows))
-    return _between(text, MEMORY_BEGIN, MEMORY_END, memory_table(memory))
+    text = between(text, BEGIN, END, rendered(rows))
+    return between(text, MEMORY_BEGIN, MEMORY_END, memory_table(memory))
 
 
-def _between(text: str, begin: str, end: str, content: str) -> str:
+def between(text: str, begin: str, end: str, content: str) -> str:
+    """The text with another content between two markers."""
     head, _, rest = text.partition(begin)
     _, _, tail = rest.partition(end)
     return f"{head}{begin}\n\n{content}\n\n{end}{tail}"

@@ -18,20 +18,24 @@ Run = Callable[[], None]
 
 
 class Compiled(NamedTuple):
-    """An XLA program, the time of its compilation and its planned temporary memory."""
+    """An XLA program, the times of its tracing and compilation, its planned temporary memory."""
 
     call: Callable[..., Any]
-    seconds: float
+    trace_seconds: float
+    compile_seconds: float
     temp_bytes: int | None
 
 
 def compiled(jitted: Any, *args: Any) -> Compiled:
     """Trace and compile `jax.jit(...)` for these arguments, ahead of its first call."""
     start = time.perf_counter()
-    call = jitted.lower(*args).compile()
-    seconds = time.perf_counter() - start
+    lowered = jitted.lower(*args)
+    lowered_at = time.perf_counter()
+    call = lowered.compile()
+    end = time.perf_counter()
     analysis = call.memory_analysis()
-    return Compiled(call, seconds, None if analysis is None else analysis.temp_size_in_bytes)
+    temp_bytes = None if analysis is None else analysis.temp_size_in_bytes
+    return Compiled(call, lowered_at - start, end - lowered_at, temp_bytes)
 
 
 def sample(run: Run, count: int) -> list[float]:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 _NAMING = "parameter constant tuple get-tuple-element bitcast after-all opt-barrier"
 _FREE = {*_NAMING.split(), "partition-id", "replica-id"}
 _SIZES = {"pred": 1, "bf16": 2, "token": 0, "opaque": 0}
+_COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 _SLICES = ("dynamic-slice", "slice", "gather")
 _INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?([\w.-]+) = (.*)$")
 _ARRAY = re.compile(r"\b([a-z]+[0-9]*[a-z0-9]*)\[([\d,]*)\]")
@@ -25,11 +26,15 @@ class Counts(NamedTuple):
       launches: operations that the device runs, each as often as its loop runs it.
       custom_calls: those among them that call a library or a kernel of Triton.
       bytes_moved: bytes that these operations read and write.
+      collectives: those among them that devices run together.
+      collective_bytes: bytes that each device gives to these.
     """
 
-    launches: int
-    custom_calls: int
-    bytes_moved: int
+    launches: int = 0
+    custom_calls: int = 0
+    bytes_moved: int = 0
+    collectives: int = 0
+    collective_bytes: int = 0
 
     def times(self, n: int) -> "Counts":
         """The counts of `n` runs."""
@@ -45,7 +50,7 @@ class _Instruction(NamedTuple):
     kind: str
     size: int  # bytes of the result
     operands: tuple[str, ...]
-    rest: str  # the text after the operands
+    rest: str  # the text after the operands; the value of a constant
     root: bool
 
 
@@ -56,12 +61,13 @@ def count(hlo: str) -> Counts:
       hlo: the module.
 
     Returns:
-      The counts of one run; a loop of unknown length counts once.
+      The counts of one run. A loop whose length XLA does not tell, as on a TPU, counts as often
+      as its limit says, and once without a limit.
     """
     computations, entry = _parse(hlo)
 
     def of(name: str) -> Counts:
-        total = Counts(0, 0, 0)
+        total = Counts()
         for instruction in computations[name].values():
             total = total.plus(one(name, instruction))
         return total
@@ -69,21 +75,31 @@ def count(hlo: str) -> Counts:
     def one(name: str, i: _Instruction) -> Counts:
         called = _called(i.rest)
         if i.kind == "while":
-            trips = re.search(r'"known_trip_count":\{"n":"(\d+)"', i.rest)
-            # The host counts the trips of a loop of known length.
-            return of(called["body"]).times(int(trips[1])) if trips else of(called["body"])
+            known = re.search(r'"known_trip_count":\{"n":"(\d+)"', i.rest)
+            trips = int(known[1]) if known else _limit(computations[called["condition"]])
+            return of(called["body"]).times(trips)  # the host counts the trips
         if i.kind.endswith("-done") or i.kind in _FREE:
-            return Counts(0, 0, 0)
+            return Counts()
         if i.kind in ("call", "async-start"):
             return of(called.get("to_apply") or called["calls"])
         if i.kind == "conditional":
             branches = re.search(r"branch_computations=\{([^}]*)\}", i.rest)
             names = re.findall(r"%?([\w.-]+)", branches[1]) if branches else [*called.values()]
-            return max((of(branch) for branch in names), default=Counts(0, 0, 0))
+            return max((of(branch) for branch in names), default=Counts())
         moved = _moved(computations, name, i, called.get("calls"))
-        return Counts(1, int(i.kind == "custom-call"), moved)
+        together = int(i.kind.removesuffix("-start") in _COLLECTIVES)
+        given = sum(computations[name][o].size for o in i.operands if o in computations[name])
+        return Counts(1, int(i.kind == "custom-call"), moved, together, together * given)
 
     return of(entry)
+
+
+def _limit(condition: dict[str, _Instruction]) -> int:
+    """The number that the counter of a loop is compared with."""
+    root = next(i for i in condition.values() if i.root)
+    limits = [condition[o].rest for o in root.operands if o in condition]
+    numbers = [int(text) for text in limits if text.isdecimal()]
+    return numbers[0] if root.kind == "compare" and numbers else 1
 
 
 def _parse(hlo: str) -> tuple[dict[str, dict[str, _Instruction]], str]:
@@ -110,7 +126,8 @@ def _instruction(name: str, text: str, *, root: bool) -> _Instruction:
     kind, _, text = text.partition("(")
     close = _closing("(" + text, 0) - 1
     operands = tuple(re.findall(r"%([\w.-]+)", text[:close]))
-    return _Instruction(name, kind.strip(), _bytes(shape), operands, text[close:], root)
+    rest = text[: close - 1] if kind.strip() == "constant" else text[close:]
+    return _Instruction(name, kind.strip(), _bytes(shape), operands, rest, root)
 
 
 def _closing(text: str, start: int) -> int:

@@ -1,25 +1,21 @@
-"""Compilation for a GPU that is not there, from the description of its hardware."""
+"""Compilation for an accelerator that is not there."""
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-from jax.experimental import topologies
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from experiments.benchmarks.compiled import counts
-
-TARGETS = {"H100": Path(__file__).with_name("h100.textproto")}
 
 
 class Program(NamedTuple):
     """A compiled program.
 
     Attributes:
-      counts: launches and bytes of one run.
-      temp_bytes: temporary memory that XLA plans.
+      counts: launches, bytes and collectives of one run.
+      temp_bytes: temporary memory that XLA plans, on each device.
       trace_seconds: of tracing and lowering.
       compile_seconds: of XLA.
       hlo: the optimized module.
@@ -32,23 +28,28 @@ class Program(NamedTuple):
     hlo: str
 
 
-def compile_for(target: str, function: Callable[..., Any], *args: Any, **options: Any) -> Program:
-    """Compile a function for one device of a target.
+def compile_for(
+    mesh: Mesh, function: Callable[..., Any], *args: Any, specs: Any = None, **options: Any
+) -> Program:
+    """Compile a function for the devices of a mesh.
 
     Args:
-      target: a name in `TARGETS`.
+      mesh: from `targets.mesh`.
       function: of arrays.
       *args: examples; their values do not matter.
+      specs: `PartitionSpec`s of the arguments, or of parts of them; None gives all devices all.
       **options: of `jax.jit`.
     """
-    description = topologies.get_topology_desc(
-        platform="cuda", target_config=TARGETS[target].read_text(), topology="1x1x1"
-    )
-    mesh = topologies.make_mesh(description, (1,), ("device",))
-    where = NamedSharding(mesh, PartitionSpec())
+
+    def is_spec(x: Any) -> bool:
+        return isinstance(x, PartitionSpec)
+
+    specs = jax.tree.broadcast(PartitionSpec() if specs is None else specs, args, is_leaf=is_spec)
     shapes = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where),
+        lambda spec, x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(mesh, spec)),
+        specs,
         jax.eval_shape(lambda: args),
+        is_leaf=is_spec,
     )
     start = time.perf_counter()
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):  # Pallas needs it
