@@ -58,7 +58,7 @@ def _parts(workload: Workload) -> tuple[Any, peers_jax.Forward]:
     synapses = [i for i, layer in enumerate(net.layers) if isinstance(layer, kinds)]
 
     def weights(net: Any) -> list[Any]:
-        return [(net.layers[i].weight, net.layers[i].bias) for i in synapses]
+        return [w for i in synapses for w in (net.layers[i].weight, net.layers[i].bias)]
 
     scale = 1 - workload.decay if isinstance(workload, Unroll) else 1.0
 

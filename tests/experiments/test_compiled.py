@@ -1,6 +1,18 @@
-"""Counts of launches and bytes in the text of a compiled program."""
+"""Programs for accelerators that are not at hand: they lower, and their text is counted."""
 
+import jax
+import pytest
+
+from experiments.benchmarks import variants
+from experiments.benchmarks.compiled import cases, tables
 from experiments.benchmarks.compiled.counts import count
+
+CASES = {
+    f"{case.workload} on {case.devices}": case
+    for case in cases.cases()
+    if case.implementation == variants.DEFAULT
+}
+QUICK = ("lif-T32-64x16384 on 1", "stream-2312-800-10 on 1")
 
 HLO = """HloModule jit_f, is_scheduled=true
 
@@ -48,3 +60,34 @@ def test_loops_count_as_often_as_they_run():
     assert found.custom_calls == 1
     # The fused kernel reads one row of x, and the counter.
     assert found.bytes_moved == (128 + 16 + 16) + 5 * ((4 + 4) + (16 + 4 + 16))
+
+
+def test_a_loop_without_a_known_length_counts_to_its_limit():
+    text = HLO.replace('backend_config={"known_trip_count":{"n":"5"}}', "backend_config={}")
+    assert count(text) == count(HLO)
+
+
+def test_collectives_count_what_a_device_gives():
+    text = """HloModule jit_f
+
+ENTRY %main (p: f32[8,4]) -> f32[8,4] {
+  %p = f32[8,4]{1,0} parameter(0)
+  %all-reduce-start.1 = f32[8,4]{1,0} all-reduce-start(%p), to_apply=%add
+  ROOT %all-reduce-done.1 = f32[8,4]{1,0} all-reduce-done(%all-reduce-start.1)
+}
+"""
+    assert count(text)[3:] == (1, 128)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.heavy) for n in CASES]
+)
+def test_programs_lower_for_gpus_and_tpus(name):
+    task = CASES[name].task()
+    traced = jax.jit(task.function).trace(task.carried, *task.inputs)
+    for platform in ("cuda", "tpu"):
+        assert "stablehlo" in traced.lower(lowering_platforms=(platform,)).as_text()
+
+
+def test_the_page_shows_its_rows():
+    assert tables.main(["--check"]) == 0
