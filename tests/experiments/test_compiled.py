@@ -12,7 +12,6 @@ CASES = {
     for case in cases.cases()
     if case.implementation == variants.DEFAULT
 }
-QUICK = ("lif-T32-64x16384 on 1", "stream-2312-800-10 on 1")
 
 HLO = """HloModule jit_f, is_scheduled=true
 
@@ -51,7 +50,9 @@ ENTRY %main (p: f32[8,4]) -> (s32[], f32[8,4], f32[4]) {
 }
 """
 
-HLO = HLO.replace("BODY", 'body=%body, backend_config={"known_trip_count":{"n":"5"}}')
+HLO = HLO.replace(
+    "BODY", 'condition=%condition, body=%body, backend_config={"known_trip_count":{"n":"5"}}'
+)
 
 
 def test_loops_count_as_often_as_they_run():
@@ -79,9 +80,7 @@ ENTRY %main (p: f32[8,4]) -> f32[8,4] {
     assert count(text)[3:] == (1, 128)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.heavy) for n in CASES]
-)
+@pytest.mark.parametrize("name", CASES)
 def test_programs_lower_for_gpus_and_tpus(name):
     task = CASES[name].task()
     traced = jax.jit(task.function).trace(task.carried, *task.inputs)
