@@ -4,6 +4,7 @@
 in `stbp_jax.events`.
 """
 
+import functools
 import math
 from typing import Any
 
@@ -74,7 +75,16 @@ def bernoulli(
     blocks = -(-num_steps // BLOCK)
     steps = -(-num_steps // blocks)  # even blocks: few steps are drawn in vain
     keys = jax.random.split(key, blocks)
-    spikes = lax.map(lambda k: _block(k, scaled, steps, dtype), keys)
+
+    def one(key: KeyArray) -> Array:
+        return _block(key, scaled, steps, dtype)
+
+    in_turn, at_once = functools.partial(lax.map, one), jax.vmap(one)
+    if jax.random.key_impl(key) == "threefry2x32":  # other keys draw other bits under vmap
+        # A loop launches each block on a GPU; a CPU has the draws of one block in its caches.
+        spikes = lax.platform_dependent(keys, default=in_turn, cuda=at_once, rocm=at_once)
+    else:
+        spikes = in_turn(keys)
     return spikes.reshape((blocks * steps, *scaled.shape))[:num_steps]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from jax.extend.random import threefry_2x32
 
-from stbp_jax import bernoulli, constant, latency
+from stbp_jax import bernoulli, constant, encoders, latency
 from stbp_jax.encoders import threefry2x32
 
 KEY = jax.random.key(42)
@@ -73,6 +73,14 @@ def test_blocks_of_a_long_code_are_drawn_apart():
     assert np.all(np.abs(binomial_z(spikes.sum(axis=2), p, spikes.shape[2])) < 5)
     between = np.corrcoef(spikes[:, 1])[np.triu_indices(67, 1)]
     assert np.abs(between).max() < 5.5 / np.sqrt(spikes.shape[2])
+
+
+def test_blocks_at_once_are_those_in_turn(monkeypatch):
+    """A GPU draws all blocks at once, and the bits of a CPU, which draws them in turn."""
+    wanted = compiled(KEY, IMAGES, 70)
+    choose = lambda *args, default, cuda, **others: cuda(*args)  # noqa: E731
+    monkeypatch.setattr(encoders.lax, "platform_dependent", choose)
+    np.testing.assert_array_equal(jax.jit(lambda: bernoulli(KEY, IMAGES, 70))(), wanted)
 
 
 @pytest.fixture(scope="module")
