@@ -15,8 +15,11 @@ import numpy as np
 
 
 def concrete(x: Any) -> bool:
-    """Whether the values in `x` are known, which is false under a trace."""
-    return not isinstance(x, jax.core.Tracer)
+    """Whether this process knows the values in `x`.
+
+    It does not under a trace, nor for an array with parts on the devices of other processes.
+    """
+    return not isinstance(x, jax.core.Tracer) and getattr(x, "is_fully_addressable", True)
 
 
 def number(name: str, x: Any, wanted: str, ok: Callable[[np.ndarray], np.ndarray]) -> Any:

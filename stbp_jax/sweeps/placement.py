@@ -11,9 +11,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from stbp_jax import arguments
 from stbp_jax.core import PyTree
 
 
@@ -30,7 +30,7 @@ def placement(points: PyTree, keys: Any) -> NamedSharding | None:
 
 def _sharding(x: Any) -> NamedSharding | None:
     """The sharding of a concrete array on several devices."""
-    if not isinstance(x, jax.Array) or not arguments.concrete(x):
+    if not isinstance(x, jax.Array) or isinstance(x, jax.core.Tracer):
         return None
     sharding = x.sharding
     if not isinstance(sharding, NamedSharding) or len(sharding.device_set) == 1:
@@ -57,9 +57,17 @@ def on_auto_axes(tree: PyTree) -> PyTree:
         sharding = _sharding(x)
         if sharding is None or AxisType.Explicit not in sharding.mesh.axis_types:
             return x
-        return jax.device_put(x, NamedSharding(_auto(sharding.mesh), sharding.spec))
+        return _put(x, NamedSharding(_auto(sharding.mesh), sharding.spec))
 
     return jax.tree.map(moved, tree)
+
+
+def _put(x: Any, where: NamedSharding) -> Any:
+    if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        return jax.device_put(x, where)
+    # JAX puts the words of keys, but no keys, onto devices of other processes.
+    words = jax.device_put(jax.random.key_data(x), where)
+    return jax.random.wrap_key_data(words, impl=jax.random.key_impl(x))
 
 
 def _auto(mesh: Any) -> Mesh:
@@ -74,7 +82,9 @@ def running(where: NamedSharding | None) -> Any:
 
 def placed(tree: PyTree, where: NamedSharding | None) -> PyTree:
     """Results `[H, S, ...]` on the devices of their points and seeds."""
-    return tree if where is None else jax.device_put(tree, where)
+    if where is None:
+        return tree
+    return jax.tree.map(lambda x: _put(x, where), tree)
 
 
 def take(tree: PyTree, indices: np.ndarray) -> PyTree:
@@ -82,9 +92,25 @@ def take(tree: PyTree, indices: np.ndarray) -> PyTree:
 
     def taken(x: Any) -> Any:
         sharding = _sharding(x)
-        return x[indices] if sharding is None else jax.device_put(x[indices], sharding)
+        if sharding is None:
+            return x[indices]
+        return jax.jit(lambda x: x[indices], out_shardings=sharding)(x)
 
     return jax.tree.map(taken, tree)
+
+
+def known(tree: PyTree) -> PyTree:
+    """The same values, where arrays that are spread over processes are whole in each of them."""
+
+    def whole(x: Any) -> Any:
+        if _sharding(x) is None or x.is_fully_addressable:
+            return x
+        if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+            return multihost_utils.process_allgather(x, tiled=True)
+        words = multihost_utils.process_allgather(jax.random.key_data(x), tiled=True)
+        return jax.random.wrap_key_data(words, impl=jax.random.key_impl(x))
+
+    return jax.tree.map(whole, tree)
 
 
 def entry(tree: PyTree, index: int) -> PyTree:

@@ -26,6 +26,7 @@ from stbp_jax.sweeps.arguments import (
 from stbp_jax.sweeps.placement import (
     check_chunk,
     entry,
+    known,
     on_auto_axes,
     placed,
     placement,
@@ -281,6 +282,7 @@ def _checked(
     check_sets(sets, sets_axis, len(keys))
     chunk = count if chunk is None else min(arguments.count("chunk", chunk), count)
     check_chunk(chunk, placement(points, keys))
+    keys, points = known((keys, points))
     for s in range(1 if sets_axis is None else len(keys)):
         # All points are checked with the first seed's sets, the other sets with the first point.
         own = seed_sets(sets, sets_axis, s)
