@@ -27,9 +27,9 @@ class Spiking(nnx.Module):
 
     Layers that draw random numbers (dropout) are on and off as `nnx.Dropout` is. The module forks
     the stream `dropout` of its `rngs`, or else the default stream. A call that starts from rest
-    takes one key of it, for all steps. `model.eval()` sets `deterministic`, which turns these layers
-    off, and `model.train()` turns them on. Without a stream they are off, but for calls with a
-    `key`. A network that draws nothing keeps no stream.
+    takes one key of it, for all steps. `model.eval()` sets `deterministic`, which turns these
+    layers off, and `model.train()` turns them on. Without a stream they are off, except in calls
+    with a `key`. A network that draws nothing keeps no stream.
 
     Attributes:
       net: the network; static.
