@@ -240,9 +240,14 @@ def spiking(synapse: Synapse, neuron: Neuron, *, inputs: Inputs = varying_input)
     def step(
         params: LayerParams, state: State, x: Array, is_first: Array | None = None
     ) -> tuple[State, Array]:
+        if not hasattr(x, "shape"):
+            raise TypeError(
+                f"x must be one array [B, ...], got {type(x).__name__}: `parallel` takes a pytree"
+            )
         arguments.batch("state", state, x.shape[0])
         current = synapse.apply(params.synapse, x)
         if is_first is not None:
+            arguments.flags("is_first", is_first)
             rest = neuron.initial_state(current.shape, float_dtype(state, current))
             state = restart_where(is_first, state, rest)
         return neuron.step(params.neuron, state, current)
