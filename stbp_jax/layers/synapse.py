@@ -363,7 +363,13 @@ identity = Synapse(
     lambda params, shape: jnp.ones(shape, jnp.float32),
     lambda: {"layer": "identity"},
 )
-"""No connections: the current is the input, for neurons apart from their product."""
+"""No connections: the current is the input.
+
+`spiking(identity, neuron)` is a layer of neurons alone, for inputs that are currents already, such
+as those of a normalization.
+
+:meta hide-value:
+"""
 
 
 def layer_of(synapse: Synapse, neuron: Neuron | None, inputs: Inputs) -> Layer:
