@@ -22,8 +22,8 @@ class Spiking(nnx.Module):
     """A network inside an NNX model.
 
     Each leaf of the parameters is an `nnx.Param`: the path `params/0/synapse/kernel` in
-    `nnx.state` is the leaf `0/synapse/kernel` of `named_parameters`. The state of the neurons is no
-    variable: it is an argument and a result.
+    `nnx.state` is the leaf `0/synapse/kernel` of `named_parameters(nnx.as_pure(model.params))`. The
+    state of the neurons is no variable: it is an argument and a result.
 
     Layers that draw random numbers (dropout) are on and off as `nnx.Dropout` is. The module forks
     the stream `dropout` of its `rngs`, or else the default stream. A call that starts from rest
