@@ -101,6 +101,8 @@ def to_rst(app: Any, what: str, name: str, found: Any, options: Any, lines: list
         for row in (cells[0], *cells[2:]):
             text += [f"   {'* -' if i == 0 else '  -'} {cell}" for i, cell in enumerate(row)]
         text += [""]
+    if what in ("data", "attribute", "property"):
+        text[:0] = ["..", ""]  # napoleon reads a first line "words: more" as "type: description"
     lines[:] = text
 
 

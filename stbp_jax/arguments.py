@@ -144,11 +144,16 @@ def steps_of(name: str, mask: Any, xs: Any) -> Any:
     return jnp.expand_dims(jnp.asarray(mask), range(2, xs.ndim))
 
 
+def flags(name: str, x: Any) -> None:
+    """Raises unless `x` is an array of bool."""
+    if not isinstance(x, np.ndarray | jax.Array) or x.dtype != bool:
+        kind = getattr(x, "dtype", type(x).__name__)
+        raise TypeError(f"{name} must be an array of bool, got {kind}")
+
+
 def restarts(name: str, is_first: Any, xs: Any) -> None:
     """Raises unless `is_first` is bool `[T, B]` for the sequences `xs`, leaves `[T, B, ...]`."""
-    if not isinstance(is_first, np.ndarray | jax.Array) or is_first.dtype != bool:
-        kind = getattr(is_first, "dtype", type(is_first).__name__)
-        raise TypeError(f"{name} must be an array of bool, got {kind}")
+    flags(name, is_first)
     wanted = jax.tree.leaves(xs)[0].shape[:2]
     if is_first.shape != wanted:
         raise ValueError(

@@ -142,7 +142,8 @@ class Layer(NamedTuple):
       initial_state: `(params, shape, *, key=None) -> (state, out_shape)` at rest; shapes are of
         one time slice, `[B, *in]`. Random layers (dropout) need `key`; None turns them off.
       step: `(params, state, x [B, *in], is_first=None) -> (state, y [B, *out])`. Where `is_first
-        [B]` is set, that example enters the step at rest; what was drawn for the sequence stays.
+        [B]` is set, that example enters the step at rest; what was drawn for the sequence stays. It
+        takes no key, because the state holds what was drawn.
       unroll: `(params, state, xs [T, B, *in], is_first=None) -> (state, ys [T, B, *out])`, with
         `is_first [T, B]`; equals the scan of `step`.
       unroll_with_stats: as `unroll`, but returns `(state, ys, stats)`; `stats` is a tuple with one

@@ -106,6 +106,15 @@ def test_every_public_name_is_described_once(tmp_path):
         assert inspect.ismodule(thing) or f"stbp_jax.{name}" not in entries
 
 
+def test_the_first_page_lists_the_flat_names():
+    page = (ROOT / "docs" / "reference" / "index.md").read_text()
+    listed = re.findall(r"{py:obj}`sj\.(\w+) <stbp_jax\.(\w+)\.(\w+)>`", page)
+    flat = [name for name in stbp_jax.__all__ if not inspect.ismodule(getattr(stbp_jax, name))]
+    assert sorted(name for name, _, _ in listed) == sorted(flat)
+    for name, module, inside in listed:
+        assert getattr(getattr(stbp_jax, module), inside) is getattr(stbp_jax, name)
+
+
 # Public names whose docstring has no example. The list may only shrink: records that a function
 # makes, readers of files that an example does not have, and helpers of own layers.
 WITHOUT = """

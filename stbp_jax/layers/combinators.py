@@ -47,6 +47,8 @@ def combined(
     def step(
         params: Params, state: State, x: PyTree, is_first: Array | None = None
     ) -> tuple[State, PyTree]:
+        if is_first is not None:
+            arguments.flags("is_first", is_first)
         return through(_no_stats(core.step_layer), params, state, x, is_first)[:2]
 
     def unroll(
@@ -92,6 +94,15 @@ def serial(*layers: Layer) -> Layer:
     """
     _check("serial", layers)
 
+    def check(params: Params) -> None:
+        if not isinstance(params, tuple | list) or len(params) != len(layers):
+            sized = isinstance(params, tuple | list | dict)
+            got = type(params).__name__ + (f" of {len(params)}" if sized else "")
+            raise TypeError(
+                f"params must be a tuple of {len(layers)}, one entry for each layer of serial, as "
+                f"init makes, got {got}"
+            )
+
     def init(key: Array, shape: Shapes) -> tuple[Params, Shapes]:
         params = []
         for layer, k in zip(layers, jax.random.split(key, len(layers)), strict=True):
@@ -102,6 +113,7 @@ def serial(*layers: Layer) -> Layer:
     def initial_state(
         params: Params, shape: Shapes, *, key: Array | None = None
     ) -> tuple[State, Shapes]:
+        check(params)
         state = []
         for layer, p, k in zip(layers, params, _keys(key, len(layers)), strict=True):
             s, shape = layer.initial_state(p, shape, key=k)
@@ -111,6 +123,7 @@ def serial(*layers: Layer) -> Layer:
     def through(
         run: Run, params: Params, state: State, x: PyTree, is_first: Array | None
     ) -> tuple[State, PyTree, tuple[LayerStats, ...]]:
+        check(params)
         after: list[State] = []
         reports: tuple[LayerStats, ...] = ()
         for layer, p, s in zip(layers, params, state, strict=True):

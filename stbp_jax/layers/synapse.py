@@ -240,9 +240,14 @@ def spiking(synapse: Synapse, neuron: Neuron, *, inputs: Inputs = varying_input)
     def step(
         params: LayerParams, state: State, x: Array, is_first: Array | None = None
     ) -> tuple[State, Array]:
+        if not hasattr(x, "shape"):
+            raise TypeError(
+                f"x must be one array [B, ...], got {type(x).__name__}: `parallel` takes a pytree"
+            )
         arguments.batch("state", state, x.shape[0])
         current = synapse.apply(params.synapse, x)
         if is_first is not None:
+            arguments.flags("is_first", is_first)
             rest = neuron.initial_state(current.shape, float_dtype(state, current))
             state = restart_where(is_first, state, rest)
         return neuron.step(params.neuron, state, current)
@@ -358,7 +363,13 @@ identity = Synapse(
     lambda params, shape: jnp.ones(shape, jnp.float32),
     lambda: {"layer": "identity"},
 )
-"""No connections: the current is the input, for neurons apart from their product."""
+"""No connections: the current is the input.
+
+`spiking(identity, neuron)` is a layer of neurons alone, for inputs that are currents already, such
+as those of a normalization.
+
+:meta hide-value:
+"""
 
 
 def layer_of(synapse: Synapse, neuron: Neuron | None, inputs: Inputs) -> Layer:

@@ -32,7 +32,8 @@ def save(path: str | os.PathLike[str], network: Layer, params: Params) -> None:
       params: initial or trained parameters; their dtypes are kept, bfloat16 included.
 
     Raises:
-      TypeError: `network` is not a `Layer`, or a parameter or constant is traced or not an array.
+      TypeError: `network` is not a `Layer`; a parameter or constant is traced or not an array; or
+        the network is a `serial`, and `params` is not a tuple with an entry for each layer.
       OSError: the file cannot be written.
 
     >>> import tempfile
@@ -46,6 +47,7 @@ def save(path: str | os.PathLike[str], network: Layer, params: Params) -> None:
     True
     """
     arguments.instance("network", network, Layer, "a Layer, such as dense(10)")
+    _check_form("params", network, params)
     arrays = _named("params", params)
     header = {
         "format": FORMAT,
@@ -95,10 +97,12 @@ def load(path: str | os.PathLike[str], network: Layer, like: Params) -> Params:
     found = header["params"]
     for name in names:
         if name not in found:
-            raise ValueError(f"{path}: the network has a parameter {name}, the file has none")
+            raise ValueError(
+                f"{path}: the network has a parameter {name}, the file has {list(found)}"
+            )
     for name in found:
         if name not in names:
-            raise ValueError(f"{path}: the file has a parameter {name}, the network has none")
+            raise ValueError(f"{path}: the file has a parameter {name}, the network has {names}")
     for name, (_, leaf) in zip(names, places, strict=True):
         dtype = jnp.dtype(jnp.result_type(leaf)).name
         of_network = {"shape": list(jnp.shape(leaf)), "dtype": dtype}
@@ -141,11 +145,41 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     return header, members
 
 
+def _check_form(name: str, network: Layer, params: Any) -> None:
+    """Raises where the parameters are not in the tree of the network, as far as it is known.
+
+    Only a `serial` shows the form of its parameters without the shape of the inputs.
+    """
+    if not network.layers:
+        return
+    plain = type(params) in (tuple, list)  # no record of one layer, such as LayerParams
+    if not plain or len(params) != len(network.layers):
+        got = type(params).__name__ + (f" of {len(params)}" if plain else "")
+        raise TypeError(
+            f"{name} must be a tuple of {len(network.layers)}, one entry for each layer, as "
+            f"network.init makes, got {got}"
+        )
+    for i, (layer, entry) in enumerate(zip(network.layers, params, strict=True)):
+        _check_form(f"{name}[{i}]", layer, entry)
+
+
+def _boxed(x: Any) -> bool:
+    """Whether `x` is a box around one array, such as an `nnx.Param`, and no array itself."""
+    inside = jax.tree.leaves(x)
+    shaped = hasattr(x, "shape") and hasattr(x, "dtype")
+    return shaped and len(inside) == 1 and inside[0] is not x
+
+
 def _named(prefix: str, tree: Any) -> dict[str, np.ndarray]:
     """The leaves of a tree as NumPy arrays, by their paths."""
     named = {}
-    for place, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+    for place, leaf in jax.tree_util.tree_flatten_with_path(tree, is_leaf=_boxed)[0]:
         name = jax.tree_util.keystr(place)
+        if _boxed(leaf):
+            raise TypeError(
+                f"{prefix}{name} must be an array, got {type(leaf).__name__}: of the parameters of "
+                "an NNX module, save nnx.as_pure(module.params)"
+            )
         if not arguments.concrete(leaf):
             raise TypeError(
                 f"{prefix}{name} must be concrete, got a traced value: save outside jit"

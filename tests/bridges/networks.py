@@ -63,4 +63,6 @@ def check_runs(start, call, step, params, key):
 def same(got, wanted):
     assert jax.tree.structure(got) == jax.tree.structure(wanted)
     for g, w in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
+        if jax.dtypes.issubdtype(g.dtype, jax.dtypes.prng_key):
+            g, w = jax.random.key_data(g), jax.random.key_data(w)
         np.testing.assert_allclose(g, w, atol=1e-6)

@@ -29,12 +29,21 @@ VARIABLES = MODEL.init(jax.random.key(0), XS)
 
 
 def params_of(variables):
-    """The parameters in the network's tree, read by their names."""
-    flat = flax.traverse_util.flatten_dict(variables["params"]["net"], sep="/")
-    like = NETWORK.init(jax.random.key(0), SHAPE)[0]
-    names = list(sj.layers.named_parameters(like))
-    assert sorted(flat) == sorted(names)
-    return jax.tree.unflatten(jax.tree.structure(like), [flat[name] for name in names])
+    """The parameters in the network's tree."""
+    return linen.network_params(NETWORK, SHAPE, variables["params"])
+
+
+def test_parameters_have_the_names_of_the_network(tmp_path):
+    params = params_of(VARIABLES)
+    flat = flax.traverse_util.flatten_dict(VARIABLES["params"]["net"], sep="/")
+    named = sj.layers.named_parameters(params)
+    assert sorted(flat) == sorted(named)
+    assert all(flat[name] is leaf for name, leaf in named.items())
+    same(linen.module_params(params), VARIABLES["params"])
+    sj.save(tmp_path / "params.npz", NETWORK, params)
+    loaded = sj.load(tmp_path / "params.npz", NETWORK, params)
+    restored = MODEL.apply({"params": linen.module_params(loaded)}, XS)
+    same(restored, MODEL.apply(VARIABLES, XS))
 
 
 @pytest.mark.parametrize("key", [None, DROPOUT], ids=["without dropout", "dropout"])
@@ -53,6 +62,33 @@ def test_runs_are_those_of_apply(key):
     check_runs(
         lambda: bound.initial_state((BATCH, *SHAPE)), call, step, params_of(VARIABLES), drawn
     )
+
+
+def test_dropout_obeys_deterministic():
+    rngs = {"dropout": DROPOUT}
+    on, off = MODEL.apply(VARIABLES, XS, rngs=rngs)[1], MODEL.apply(VARIABLES, XS)[1]
+    assert np.any(on != off)
+
+    def outs(field=None, call=None, **more):
+        model = linen.Spiking(NETWORK, deterministic=field)
+        return model.apply(VARIABLES, XS, deterministic=call, **more)[1]
+
+    for field, call in ((True, None), (None, True)):
+        same(outs(field, call, rngs=rngs), off)
+        same(outs(field, call), off)
+    for field, call in ((False, None), (None, False)):
+        same(outs(field, call, rngs=rngs), on)
+        with pytest.raises(flax.errors.InvalidRngError):
+            outs(field, call)
+    with pytest.raises(ValueError, match="deterministic"):  # as nn.Dropout
+        outs(True, True)
+    # A network that draws nothing needs no stream.
+    bare = linen.Spiking(sj.flatten(), deterministic=False)
+    assert bare.apply({"params": {"net": {}}}, XS)[1].shape == XS.shape
+    state = MODEL.apply(
+        VARIABLES, (BATCH, *SHAPE), deterministic=True, rngs=rngs, method="initial_state"
+    )
+    same(state, NETWORK.initial_state(params_of(VARIABLES), (BATCH, *SHAPE))[0])
 
 
 class Model(nn.Module):
@@ -127,8 +163,17 @@ def test_errors_name_the_argument():
         MODEL.apply(VARIABLES, None)
     with pytest.raises(ValueError, match="is_first must have shape"):
         MODEL.apply(VARIABLES, XS, is_first=FIRST[1:])
-    with pytest.raises(flax.errors.ScopeParamShapeError):  # parameters of other sizes
+    with pytest.raises(ValueError, match=r"dense\(8\) needs time slices \[B, 4\], got \[3, 2\]"):
         MODEL.apply(VARIABLES, XS[..., :2])
+    other = linen.Spiking(sj.serial(sj.dense(9), sj.dropout(0.5), sj.dense(3)))
+    with pytest.raises(ValueError, match="must hold the parameters"):
+        other.apply(VARIABLES, XS)
+    small = linen.Spiking(sj.dense(9)).init(jax.random.key(0), XS)
+    with pytest.raises(flax.errors.ScopeParamShapeError):  # parameters of another network
+        linen.Spiking(sj.dense(8)).apply(small, XS)
+    for wrong in (VARIABLES, VARIABLES["params"]["net"], None):
+        with pytest.raises(ValueError, match="variables must be the parameters of one Spiking"):
+            linen.network_params(NETWORK, SHAPE, wrong)
 
 
 def test_the_gradient_is_that_of_apply():

@@ -27,13 +27,13 @@ except ImportError as error:  # some releases of JAX break flax.nnx
 from flax import nnx
 
 
-def made(seed=0):
-    return bridge.Spiking(NETWORK, SHAPE, rngs=nnx.Rngs(seed))
+def made(**more):
+    return bridge.Spiking(NETWORK, SHAPE, rngs=nnx.Rngs(0), **more)
 
 
 def params_of(model):
     """The parameters in the network's tree."""
-    return jax.tree.map(lambda p: p[...], model.params, is_leaf=lambda x: isinstance(x, nnx.Param))
+    return nnx.as_pure(model.params)
 
 
 def test_parameters_are_those_of_init():
@@ -46,9 +46,50 @@ def test_parameters_are_those_of_init():
     assert all(isinstance(leaf, nnx.Param) for _, leaf in nnx.to_flat_state(nnx.state(model)))
 
 
+def test_parameters_pass_to_a_file_and_back(tmp_path):
+    model = bridge.Spiking(NETWORK, SHAPE, rngs=nnx.Rngs(params=0))
+    sj.save(tmp_path / "params.npz", NETWORK, params_of(model))
+    with pytest.raises(TypeError, match=r"params\[0\].* must be an array, got Param: .*as_pure"):
+        sj.save(tmp_path / "params.npz", NETWORK, model.params)
+    other = bridge.Spiking(NETWORK, SHAPE, rngs=nnx.Rngs(params=1))
+    loaded = sj.load(tmp_path / "params.npz", NETWORK, params_of(other))
+    other.params = nnx.data(jax.tree.map(nnx.Param, loaded))
+    same(other(XS), model(XS))
+    same(nnx.state(other), nnx.state(model))
+
+
+def test_dropout_obeys_train_and_eval():
+    model = bridge.Spiking(NETWORK, SHAPE, rngs=nnx.Rngs(0, dropout=1))
+    wanted = nnx.Rngs(0, dropout=1)["dropout"].fork()
+    call = nnx.jit(lambda model, **keys: model(XS, **keys)[1])
+    off = sj.apply(NETWORK, params_of(model), XS)[1]
+    for _ in range(2):  # a new draw at each call
+        outs = call(model)
+        same(outs, sj.apply(NETWORK, params_of(model), XS, key=wanted())[1])
+        assert np.any(outs != off)
+    model.eval()
+    same(call(model), off)
+    same(call(model, key=DROPOUT), off)
+    rest = NETWORK.initial_state(params_of(model), (BATCH, *SHAPE))[0]
+    same(model.initial_state((BATCH, *SHAPE)), rest)
+    model.train()
+    assert np.any(call(model) != off)
+    same(call(nnx.view(model, deterministic=True)), off)
+    assert not model.deterministic
+    same(call(bridge.Spiking(NETWORK, SHAPE, rngs=nnx.Rngs(0), deterministic=True)), off)
+
+
+def test_a_stream_is_kept_by_networks_that_draw():
+    assert bridge.Spiking(NETWORK, SHAPE, rngs=nnx.Rngs(params=0)).rngs is None
+    plain = sj.serial(sj.dense(8, sj.recurrent(sj.lif())), sj.flatten())
+    assert bridge.Spiking(plain, SHAPE, rngs=nnx.Rngs(0)).rngs is None
+    for net in (NETWORK, sj.residual(sj.dropout(0.5)), sj.concatenate(plain, NETWORK)):
+        assert isinstance(bridge.Spiking(net, SHAPE, rngs=nnx.Rngs(0)).rngs, nnx.RngStream)
+
+
 @pytest.mark.parametrize("key", [None, DROPOUT], ids=["without dropout", "dropout"])
 def test_runs_are_those_of_apply(key):
-    model = made()
+    model = made(deterministic=key is None)
 
     @nnx.jit
     def call(model, xs, state, first):
@@ -126,7 +167,10 @@ def test_inside_a_model_with_an_optimizer_and_a_mask(tmp_path):
 def test_an_ensemble_is_a_vmap():
     keys = jax.random.split(jax.random.key(0), 2)
     many = nnx.vmap(lambda key: bridge.Spiking(NETWORK, SHAPE, rngs=nnx.Rngs(key)))(keys)
-    outs = nnx.jit(nnx.vmap(lambda model: model(XS)[1]))(many)
+    call = nnx.jit(nnx.vmap(lambda model: model(XS)[1]))
+    assert np.any(call(many) != call(many))  # each has a stream of its own
+    many.eval()
+    outs = call(many)
     for k in range(2):
         params = jax.tree.map(lambda leaf, k=k: leaf[k], params_of(many))
         same(outs[k], jax.jit(sj.apply, static_argnums=0)(NETWORK, params, XS)[1])
@@ -134,7 +178,7 @@ def test_an_ensemble_is_a_vmap():
 
 
 def test_the_gradient_is_that_of_apply():
-    model = made()
+    model = made(deterministic=True)
     grads = nnx.jit(nnx.grad(lambda m: loss_of(m(XS)[1])))(model)
     wanted = jax.jit(jax.grad(lambda p: loss_of(sj.apply(NETWORK, p, XS)[1])))(params_of(model))
     flat = {"/".join(map(str, path)): leaf[...] for path, leaf in nnx.to_flat_state(grads)}

@@ -135,6 +135,22 @@ def test_inputs_of_a_step_that_are_no_arrays(layer, shape):
 # Weights ----------------------------------------------------------------------------------------
 
 
+def test_a_step_of_several_arrays():
+    layer = sj.dense(3, sj.lif())
+    params, _ = layer.init(KEY, (2,))
+    state, _ = layer.initial_state(params, (1, 2))
+    with raises(TypeError, "x must be one array [B, ...], got dict: `parallel` takes a pytree"):
+        layer.step(params, state, {"picture": jnp.ones((1, 2))})
+
+
+@pytest.mark.parametrize("other", [{"0": (), "1": ()}, ((),), None])
+def test_parameters_of_another_form(other):
+    network = sj.serial(sj.dense(3), sj.dense(2))
+    got = type(other).__name__ + ("" if other is None else f" of {len(other)}")
+    with raises(TypeError, "params must be a tuple of 2, one entry for each layer", f"got {got}"):
+        sj.apply(network, other, jnp.ones((1, 1, 4)))
+
+
 @pytest.mark.parametrize("make", [sj.dense, lambda n, **kw: sj.conv(n, 1, **kw)])
 def test_functions_that_are_none(make):
     for name in ("init", "inputs"):

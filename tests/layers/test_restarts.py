@@ -189,6 +189,15 @@ def test_is_first_is_checked(name, is_first, error, message):
         sj.apply(network, params, xs, is_first=is_first)
 
 
+@pytest.mark.parametrize("name", ["lif", "serial", "feedback"])
+def test_is_first_of_a_step_is_checked(name):
+    network, params, xs = case(name)
+    state, _ = network.initial_state(params, xs.shape[1:])
+    for done in (np.zeros(B, np.float32), np.zeros(B, np.int32)):
+        with pytest.raises(TypeError, match=f"is_first must be an array of bool, got {done.dtype}"):
+            network.step(params, state, xs[0], done)
+
+
 def test_kernels_refuse_restarts():
     neuron = sj.lif(unroll=lif_pallas)
     state = neuron.initial_state((B, 2), jnp.float32)

@@ -168,7 +168,19 @@ def test_traced_values_and_wrong_types_are_refused(tmp_path):
     with pytest.raises(TypeError, match="network must be a Layer"):
         sj.save(path, sj.lif(), params)
     with pytest.raises(TypeError, match=r"params\[0\] must be an array"):
-        sj.save(path, net, [object()])
+        sj.save(path, net, [object(), ()])
+    assert not path.exists()
+
+
+def test_parameters_in_another_tree_are_refused(tmp_path):
+    net = network()
+    params, path = params_of(net), tmp_path / "a.npz"
+    names = sj.layers.named_parameters(params)
+    for other, got in ((params[:1], "tuple of 1"), (names, "dict"), (params[0], "LayerParams")):
+        with pytest.raises(TypeError, match=f"params must be a tuple of 2, .* got {got}"):
+            sj.save(path, net, other)
+    with pytest.raises(TypeError, match=r"params\[1\] must be a tuple of 2"):
+        sj.save(path, sj.serial(sj.flatten(), net), ((), params[0]))
     assert not path.exists()
 
 
