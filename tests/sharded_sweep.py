@@ -95,9 +95,11 @@ def measured(keys, points, mesh, axes, brief):
 def collectives(keys, points):
     """The kinds of communication in the compiled program of the sweep."""
     sweeps = importlib.import_module("stbp_jax.sweeps.sweep")
+    where = sweeps.placement(points, keys)
     keys, points = sweeps.on_auto_axes((keys, points))
-    with sweeps.running(sweeps.placement(points, keys)):
-        text = sweeps._histories(train, None).lower(keys, points, SET, SET).compile().as_text()
+    with sweeps.running(where):
+        cells = sweeps._histories(train, None, "cpu", where)
+        text = cells.lower(keys, points, SET, SET).compile().as_text()
     kinds = ("all-gather", "all-reduce", "all-to-all", "collective-permute")
     return [kind for kind in kinds if f" {kind}(" in text or f" {kind}-start(" in text]
 

@@ -1,8 +1,8 @@
 """Placement of a sweep's points and seeds on devices: sharded points and keys stay sharded.
 
-The runs of a sweep are independent, so its program is partitioned by the compiler (axes of type
-Auto). Points on Explicit axes, which `vmap` does not take, move to Auto axes of the same devices,
-where no number is copied, and the results move back.
+The runs of a sweep are independent, so each device runs its own (`jax.shard_map`). Points on
+Explicit axes move to Auto axes of the same devices, where no number is copied, and the results move
+back.
 """
 
 import contextlib
@@ -57,7 +57,7 @@ def on_auto_axes(tree: PyTree) -> PyTree:
         sharding = _sharding(x)
         if sharding is None or AxisType.Explicit not in sharding.mesh.axis_types:
             return x
-        return _put(x, NamedSharding(_auto(sharding.mesh), sharding.spec))
+        return _put(x, NamedSharding(auto_axes(sharding.mesh), sharding.spec))
 
     return jax.tree.map(moved, tree)
 
@@ -70,14 +70,15 @@ def _put(x: Any, where: NamedSharding) -> Any:
     return jax.random.wrap_key_data(words, impl=jax.random.key_impl(x))
 
 
-def _auto(mesh: Any) -> Mesh:
+def auto_axes(mesh: Any) -> Mesh:
+    """The same devices on axes of type Auto."""
     names = mesh.axis_names
     return Mesh(mesh.devices, names, axis_types=(AxisType.Auto,) * len(names))
 
 
 def running(where: NamedSharding | None) -> Any:
     """The context in which the program of a sweep is called: the mesh on Auto axes."""
-    return contextlib.nullcontext() if where is None else jax.set_mesh(_auto(where.mesh))
+    return contextlib.nullcontext() if where is None else jax.set_mesh(auto_axes(where.mesh))
 
 
 def placed(tree: PyTree, where: NamedSharding | None) -> PyTree:

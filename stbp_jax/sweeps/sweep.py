@@ -23,6 +23,7 @@ from stbp_jax.sweeps.arguments import (
     count_points,
     seed_sets,
 )
+from stbp_jax.sweeps.cells import over_cells, platform_of
 from stbp_jax.sweeps.placement import (
     check_chunk,
     entry,
@@ -106,7 +107,7 @@ def sweep(
     """
     chunk = _checked(train, keys, points, (train_set, test_set), sets_axis, chunk)
     where = placement(points, keys)
-    run = _run_of(train, keys, (train_set, test_set), sets_axis)
+    run = _run_of(train, keys, (train_set, test_set), sets_axis, where)
     return placed(_in_chunks(run, chunk, where, points), where)
 
 
@@ -149,7 +150,7 @@ def sweep_chunks(
     """
     chunk = _checked(train, keys, points, (train_set, test_set), sets_axis, chunk)
     where = placement(points, keys)
-    run = _run_of(train, keys, (train_set, test_set), sets_axis)
+    run = _run_of(train, keys, (train_set, test_set), sets_axis, where)
 
     def parts() -> Iterator[PyTree]:
         for part in _chunks(run, chunk, where, points):
@@ -159,24 +160,32 @@ def sweep_chunks(
 
 
 def _run_of(
-    train: Callable[..., Any], keys: Array, sets: tuple[Any, Any], sets_axis: int | None
+    train: Callable[..., Any],
+    keys: Array,
+    sets: tuple[Any, Any],
+    sets_axis: int | None,
+    where: NamedSharding | None,
 ) -> Callable[[PyTree], PyTree]:
     """`points -> histories`, compiled for these keys and sets."""
     kept = isinstance(train, Hashable)
-    cells = (_histories if kept else _histories.__wrapped__)(train, sets_axis)
+    histories = _histories if kept else _histories.__wrapped__
+    cells = histories(train, sets_axis, platform_of(keys, where), where)
     keys, sets = on_auto_axes((keys, jax.device_put(tuple((*data,) for data in sets))))
     return lambda points: cells(keys, points, *sets)
 
 
 # jit caches programs by the function object, so the same function must be reused.
 @functools.lru_cache(maxsize=8)
-def _histories(train: Callable[..., Any], sets_axis: int | None) -> Callable[..., PyTree]:
+def _histories(
+    train: Callable[..., Any], sets_axis: int | None, platform: str, where: NamedSharding | None
+) -> Callable[..., PyTree]:
     """The histories of all `[H, S]` runs, as one compiled function."""
 
     def history(key: Array, hparams: PyTree, *sets: Any) -> PyTree:
         return train(key, hparams, *sets)[1]
 
-    return _over_cells(history, (0, None, sets_axis, sets_axis), (None, 0, None, None))
+    seeds, points = (0, None, sets_axis, sets_axis), (None, 0, None, None)
+    return over_cells(history, seeds, points, platform, where)
 
 
 def sweep_epochs(
@@ -246,9 +255,9 @@ def sweep_epochs(
         one = entry(keys, 0), entry(points, 0)
         fresh = jax.eval_shape(lambda: init_state(build, config, *one, own))
         first = check_states(states, fresh, (count_points(points), len(keys)), updates)
-    start, epoch = _shared_cells(build, config, sets_axis)
     remaining = config.epochs - first
     where = placement(points, keys)
+    start, epoch = _shared_cells(build, config, sets_axis, platform_of(keys, where), where)
     keys, points, states = on_auto_axes((keys, points, states))
 
     def epochs(states: TrainState | None) -> Iterator[tuple[TrainState, History]]:
@@ -290,24 +299,22 @@ def _checked(
     return chunk
 
 
-def _over_cells(
-    run: Callable[..., Any], seeds: tuple[int | None, ...], points: tuple[int | None, ...]
-) -> Callable[..., Any]:
-    """`run`, vmapped over the axes of seeds and of points, and compiled."""
-    return jax.jit(jax.vmap(jax.vmap(run, seeds), points))
-
-
 # jit caches programs by the function object, so the same functions must be reused.
 @functools.lru_cache(maxsize=8)
 def _shared_cells(
-    build: Build, config: TrainConfig, sets_axis: int | None
+    build: Build,
+    config: TrainConfig,
+    sets_axis: int | None,
+    platform: str,
+    where: NamedSharding | None,
 ) -> tuple[Callable[..., TrainState], Callable[..., tuple[TrainState, History]]]:
     """The initial state and one epoch of all `[H, S]` runs, as compiled functions."""
     start = functools.partial(init_state, build, config)
     epoch = make_epoch(build, config)
+    of_epoch = (0, None, 0, sets_axis, sets_axis), (None, 0, 0, None, None)
     return (
-        _over_cells(start, (0, None, sets_axis), (None, 0, None)),
-        _over_cells(epoch, (0, None, 0, sets_axis, sets_axis), (None, 0, 0, None, None)),
+        over_cells(start, (0, None, sets_axis), (None, 0, None), platform, where),
+        over_cells(epoch, *of_epoch, platform, where),
     )
 
 

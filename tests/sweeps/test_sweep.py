@@ -132,7 +132,7 @@ def test_chunks_come_as_they_end(chunk):
     for part in sweep_chunks(counted, KEYS, points, *SETS, chunk=chunk):
         jax.effects_barrier()
         parts.append(part)
-        begun = min(chunk, 6) * len(parts)  # the last point fills the last chunk
+        begun = 3 * min(chunk, 6) * len(parts)  # three seeds; the last point fills the last chunk
         assert len(calls) == begun
     assert [len(part["a"]) for part in parts] == [
         min(chunk, 6 - first) for first in range(0, 6, chunk)
