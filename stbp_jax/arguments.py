@@ -226,7 +226,8 @@ def images(name: str, x: Any) -> None:
 def labels(name: str, x: Any, *, shape: Sequence[int], classes: int) -> None:
     """Raises unless labels are integers of this shape, `[B]` or `[T, B]`, in [0, `classes`)."""
     unmasked(name, x)
-    x, predicted = _array(x), f"; numbers to predict are floats {[*shape, classes]}"
+    as_scores = f"of the scores' shape {[*shape, classes]}"
+    x, predicted = _array(x), f"; numbers to predict are floats {as_scores}"
     if not jnp.issubdtype(jnp.result_type(x), jnp.integer):
         hint = predicted if jnp.shape(x) == tuple(shape) else ""
         raise TypeError(f"{name} must be integers, got dtype {jnp.result_type(x)}{hint}")
