@@ -234,9 +234,11 @@ def images(name: str, x: Any) -> None:
 def labels(name: str, x: Any, *, shape: Sequence[int], classes: int) -> None:
     """Raises unless labels are integers of this shape, `[B]` or `[T, B]`, in [0, `classes`)."""
     unmasked(name, x)
-    x = _array(x)
+    as_scores = f"of the scores' shape {[*shape, classes]}"
+    x, predicted = _array(x), f"; numbers to predict are floats {as_scores}"
     if not jnp.issubdtype(jnp.result_type(x), jnp.integer):
-        raise TypeError(f"{name} must be integers, got dtype {jnp.result_type(x)}")
+        hint = predicted if jnp.shape(x) == tuple(shape) else ""
+        raise TypeError(f"{name} must be integers, got dtype {jnp.result_type(x)}{hint}")
     if jnp.shape(x) != tuple(shape):
         each = "example" if len(shape) == 1 else "step of each example"
         hint = (
@@ -248,6 +250,8 @@ def labels(name: str, x: Any, *, shape: Sequence[int], classes: int) -> None:
             f"{name} must have shape {list(shape)}, one for each {each}, got "
             f"{list(jnp.shape(x))}; {hint}"
         )
+    if classes == 1:
+        raise ValueError(f"{name} are labels, which need two outputs or more, got one{predicted}")
     if concrete(x) and 0 not in shape:
         values = np.asarray(x)  # inside jit, np.min of a JAX array would be traced
         low, high = int(values.min()), int(values.max())

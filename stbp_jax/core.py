@@ -288,6 +288,7 @@ def make_neuron(
     unroll: Unroll | None = None,
     probe: Callable[[Params, State], Probe] | None = None,
     spiking: bool = True,
+    name: str | None = None,
     constants: Mapping[str, Any] | None = None,
 ) -> Neuron:
     """Make a `Neuron` of its step and its state at rest.
@@ -301,10 +302,13 @@ def make_neuron(
         `step` and equal to it; None for the scan. Restarts within a sequence scan the step.
       probe: `(params, state) -> Probe`; None if unknown.
       spiking: whether the outputs are spikes.
-      constants: the numbers that shape the forward pass, by name, for `save` and `repr`.
+      name: of the neuron in `repr`, `summary` and `save`; None for the name of `step`.
+      constants: the numbers that shape the forward pass, by name: `repr` shows them, `save` stores
+        them, and `load` refuses a network with others. It cannot see a number that is left out.
 
     Returns:
-      A `Neuron`.
+      A `Neuron`. Its `step` and `unroll` raise TypeError if `step` does not return `(state, out)`
+      with a state of the form that it gets.
 
     Raises:
       TypeError: a function is not callable.
@@ -315,7 +319,21 @@ def make_neuron(
     """
     arguments.function("step", step, "a function (params, state, current) -> (state, out)")
     arguments.function("initial_state", initial_state, "a function (shape, dtype) -> state")
-    by_step = scan(step, initial_state)
+
+    @functools.wraps(step)
+    def checked(params: Params, state: State, current: Array) -> tuple[State, Array]:
+        found = step(params, state, current)
+        if not (isinstance(found, tuple | list) and len(found) == 2):
+            raise TypeError(f"step must return (state, out), got shapes {_shapes(found)}")
+        forms: list[Any] = [jax.tree.structure(tree) for tree in (found[0], state)]
+        if forms[0] != forms[1]:
+            raise TypeError(
+                "step must return (state, out) with a state of the form that it gets, of shapes "
+                f"{_shapes(state)}, got {_shapes(found[0])}"
+            )
+        return found[0], found[1]
+
+    by_step = scan(checked, initial_state)
 
     def unroll_(
         params: Params, state: State, currents: Array, is_first: Array | None = None
@@ -328,12 +346,17 @@ def make_neuron(
     return Neuron(
         init or (lambda key, shape: ()),
         initial_state,
-        step,
+        checked,
         unroll_,
         probe,
         spiking,
-        lambda: {"neuron": name_of(step), **named},
+        lambda: {"neuron": name or name_of(step), **named},
     )
+
+
+def _shapes(tree: PyTree) -> PyTree:
+    """The pytree with the shapes of its arrays, as lists, for messages."""
+    return jax.tree.map(lambda x: list(np.shape(x)), tree)
 
 
 def is_shape(x: Any) -> bool:

@@ -72,8 +72,9 @@ def half_squared_error(
 
     Args:
       scores: `[B, C]`, such as the output rates, or `[T, B, C]`.
-      targets: of the scores' shape, or integer labels `[B]` or `[T, B]`, which become one-hot. The
-        values of traced labels are not checked: a label outside [0, C) becomes a target of zeros.
+      targets: numbers to predict, floats of the scores' shape; or integer labels `[B]` or `[T, B]`,
+        which become one-hot, for C of 2 or more. The values of traced labels are not checked: a
+        label outside [0, C) becomes a target of zeros.
       mask: `[T, B]` bool, whether a step belongs to the example, for scores `[T, B, C]`; None for
         all steps. The scores of padded steps change neither the result nor a gradient.
 
@@ -82,7 +83,7 @@ def half_squared_error(
       example, `[B]`.
 
     Raises:
-      ValueError: shapes that do not match, no classes, labels outside [0, C).
+      ValueError: shapes that do not match, no classes, labels outside [0, C) or beside one output.
       TypeError: labels that are not integers; scores or targets that are not real numbers.
 
     >>> half_squared_error(jnp.array([[1.0, 0.5]]), jnp.array([0]))
@@ -103,8 +104,8 @@ def half_squared_error(
         wanted = jax.nn.one_hot(wanted, classes, dtype=scores.dtype)
     elif wanted.shape != scores.shape:
         raise ValueError(
-            f"targets must have the scores' shape {list(scores.shape)} or be labels {leading}, "
-            f"got {list(wanted.shape)}"
+            f"targets must have the scores' shape {list(scores.shape)} or be integer labels "
+            f"{leading}, got {list(wanted.shape)}"
         )
     arguments.array("targets", wanted)
     if not jnp.issubdtype(wanted.dtype, jnp.floating):
@@ -128,7 +129,7 @@ def cross_entropy(
       As `half_squared_error`.
 
     Raises:
-      ValueError: shapes that do not match, no classes, labels outside [0, C).
+      ValueError: shapes that do not match, fewer than two classes, labels outside [0, C).
       TypeError: scores that are not floats, labels that are not integers.
 
     >>> cross_entropy(jnp.array([[0.0, 0.0]]), jnp.array([1])).round(3)
@@ -161,7 +162,7 @@ def negative_log_likelihood(
       As `half_squared_error`.
 
     Raises:
-      ValueError: shapes that do not match, no classes, labels outside [0, C).
+      ValueError: shapes that do not match, fewer than two classes, labels outside [0, C).
       TypeError: scores that are not floats, labels that are not integers.
 
     >>> negative_log_likelihood(jnp.array([[-0.1, -2.4]]), jnp.array([1]))

@@ -58,7 +58,7 @@ def correct(
       Bool of the labels' shape.
 
     Raises:
-      ValueError: shapes that do not match, no classes, labels outside [0, C).
+      ValueError: shapes that do not match, fewer than two classes, labels outside [0, C).
       TypeError: labels that are not integers, scores that are not real numbers.
 
     >>> correct(jnp.array([[0.9, 0.1], [0.8, 0.2]]), jnp.array([0, 1])).tolist()

@@ -125,6 +125,8 @@ def membranes(axes: Axes, membrane: Any, *, spikes: Any = None, threshold: Any =
 def populations(states: Any) -> dict[str, Any]:
     """The populations of a record that have membranes and spikes, by their names.
 
+    A state counts if it has both fields, `membrane` and `spikes`; a dict has none.
+
     Args:
       states: from `record`.
 
@@ -174,7 +176,10 @@ def record(
     chosen = [arguments.count("units", unit, least=0) for unit in units]
     found = populations(states)
     if not found:
-        raise ValueError("states must hold membranes and spikes, as record returns them, got none")
+        raise ValueError(
+            "states must hold membranes and spikes, as record returns them: NamedTuples with the "
+            "fields membrane and spikes, got none"
+        )
     many = list(np.ravel(np.asarray(axes, dtype=object)))
     if len(many) != len(found):
         raise ValueError(
@@ -294,7 +299,7 @@ def _over_epochs(name: str, given: Any) -> np.ndarray:
     if values.ndim != 1 or not values.size:
         raise ValueError(
             f"{name} must have shape [E], of one run with at least one epoch, got "
-            f"{list(values.shape)}"
+            f"{list(values.shape)}; a run of a sweep is jax.tree.map(lambda x: x[h, s], history)"
         )
     return values
 

@@ -242,7 +242,7 @@ UNITS = {
 
 
 @pytest.mark.parametrize(("make", "name"), UNITS.values(), ids=UNITS)
-@pytest.mark.parametrize("shape", [(3,), (1,), (1, 4), (2, 4)])
+@pytest.mark.parametrize("shape", [(3,), (4, 1), (1, 4), (2, 4)])
 def test_constants_that_do_not_fit_the_units(make, name, shape):
     neuron = make(np.full(shape, 0.2, np.float32))
     message = (name, "[4]", f"got {list(shape)}")

@@ -114,6 +114,22 @@ def test_losses_of_an_empty_batch_are_empty():
     assert cross_entropy(np.zeros((0, C), np.float32), none).shape == (0,)
 
 
+def test_numbers_to_predict_have_the_scores_shape():
+    scores, targets = np.zeros((B, 1), np.float32), RNG.normal(size=B).astype(np.float32)
+    np.testing.assert_allclose(
+        half_squared_error(scores, targets[:, None]), targets**2 / 2, rtol=1e-6
+    )
+    for run in (half_squared_error, jax.jit(half_squared_error)):  # shapes and dtypes are static
+        with pytest.raises(TypeError, match=r"integers, .* to predict .* shape \[4, 1\]"):
+            run(scores, targets)
+    for loss in (half_squared_error, cross_entropy, sj.losses.negative_log_likelihood, accuracy):
+        for run in (loss, jax.jit(loss)):
+            with pytest.raises(ValueError, match=r"two outputs .* predict .* shape \[4, 1\]"):
+                run(scores, LABELS * 0)
+    with pytest.raises(ValueError, match=r"predict .* shape \[5, 4, 1\]"):
+        half_squared_error(np.zeros((T, B, 1), np.float32), np.zeros((T, B), np.int32))
+
+
 # Synaptic operations ----------------------------------------------------------------------------
 
 

@@ -96,7 +96,7 @@ def test_a_record_is_drawn_population_by_population():
         ({"example": 2}, ValueError, "example must be in the batch of 2, got 2"),
         ({"example": 0.5}, TypeError, "example must be a static integer"),
         ({"units": ["a"]}, TypeError, "units must be a static integer"),
-        ({"states": jnp.ones((5, 2))}, ValueError, "states must hold membranes and spikes"),
+        ({"states": jnp.ones((5, 2))}, ValueError, "fields membrane and spikes, got none"),
     ],
 )
 def test_records_refuse_by_name(kwargs, error, message):

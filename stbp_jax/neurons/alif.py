@@ -18,7 +18,7 @@ from stbp_jax.surrogates import Surrogate, rectangular
 
 
 class ALIFConstants(NamedTuple):
-    """Constants of adaptive LIF neurons; every leaf is a scalar or has the units' shape.
+    """Constants of adaptive LIF neurons; every leaf broadcasts to the units' shape.
 
     Attributes:
       decay: τ in [0, 1], the fraction of the membrane that remains after one step.
@@ -70,12 +70,12 @@ def alif(
     `lif_unroll`; its backward pass stores membranes and adaptations.
 
     Args:
-      decay: τ in [0, 1], the fraction of the membrane that remains after one step; a scalar or of
-        the units' shape.
-      threshold: Vth > 0 at rest, in units of the membrane; a scalar or of the units' shape.
+      decay: τ in [0, 1], the fraction of the membrane that remains after one step; a scalar, or
+        numbers that broadcast to the units' shape.
+      threshold: Vth > 0 at rest, in units of the membrane; a scalar or numbers, as `decay`.
       adaptation_decay: ρ in [0, 1], the fraction of the adaptation that remains after one step; a
-        scalar or of the units' shape.
-      adaptation_strength: β >= 0, in units of the membrane; a scalar or of the units' shape. At 0
+        scalar or numbers, as `decay`.
+      adaptation_strength: β >= 0, in units of the membrane; a scalar or numbers, as `decay`. At 0
         the neuron is `lif`.
       surrogate: the spike function.
       reset: leak, reset and adaptation: a reset of `lif` in `adaptive_reset`.
@@ -112,8 +112,9 @@ def alif(
 
     arguments.function("reset", reset, "a function such as adaptive_reset(hard_reset)")
     entered = _both(reset)
-    named = {"neuron": "alif", "reset": name_of(reset)}
-    return from_dynamics(_dynamics(entered), constants, _rest, block=block, named=named)
+    named = {"reset": name_of(reset)}
+    dynamics = _dynamics(entered)
+    return from_dynamics(dynamics, constants, _rest, name="alif", block=block, named=named)
 
 
 def _rest(shape: Shape, dtype: Any) -> ALIFState:

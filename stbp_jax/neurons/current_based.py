@@ -26,8 +26,8 @@ def current_based(neuron: Neuron, *, decay: Numbers) -> Neuron:
 
     Args:
       neuron: the inner neuron, such as `lif()` or `alif()`.
-      decay: α in [0, 1], the fraction of the current that remains after one step; a scalar or of
-        the units' shape. At 0 the result behaves as `neuron`.
+      decay: α in [0, 1], the fraction of the current that remains after one step; a scalar, or
+        numbers that broadcast to the units' shape. At 0 the result behaves as `neuron`.
 
     Returns:
       A `Neuron` with the parameters of `neuron`; its state is a `CurrentState`. Its `init` and

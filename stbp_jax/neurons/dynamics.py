@@ -7,7 +7,7 @@ from stbp_jax import arguments
 from stbp_jax.core import Array, Neuron, Params, Probe, Shape, State, name_of
 from stbp_jax.neurons import unrolling
 from stbp_jax.neurons.blocks import check_block
-from stbp_jax.neurons.recursion import Dynamics, in_dtype
+from stbp_jax.neurons.recursion import Dynamics, hidden_of, in_dtype
 from stbp_jax.neurons.units import check_constants, check_surrogate, with_batch
 
 
@@ -16,6 +16,7 @@ def from_dynamics(
     constants: Any,
     initial_state: Callable[[Shape, Any], State],
     *,
+    name: str | None = None,
     block: int | None = None,
     named: Mapping[str, Any] | None = None,
 ) -> Neuron:
@@ -26,21 +27,23 @@ def from_dynamics(
 
     A spike depends on the current of its own step. The reset acts on the next step. Gradients
     cross all that the functions do not detach. The unroll is that of `lif_unroll`: its backward
-    pass stores the hidden variables and computes the recursion of δ and ε by `jax.vjp` of the two
+    pass stores the hidden variables and computes the recursion of δ and ε by `jax.vjp` of the
     functions.
 
     Args:
       dynamics: the equations.
-      constants: a NamedTuple of numbers, each a scalar or of the units' shape, and a `surrogate`;
-        gradients reach the numbers.
+      constants: a NamedTuple of numbers and a `surrogate`; gradients reach the numbers. Each is a
+        scalar or broadcasts to the units' shape: `[C]` after a convolution is one for each channel.
       initial_state: `(shape, dtype) -> state` at rest, a NamedTuple with `spikes`; every leaf has
         the shape `[B, *units]`.
+      name: of the neuron in `repr`, `summary` and `save`; None for the name of the reset.
       block: steps per block of the unroll on a GPU; None chooses it by T, as in `lif_unroll`.
-      named: names for `repr` and `save`, added to the constants.
+      named: further entries for `repr` and `save`, such as names of functions.
 
     Returns:
       A `Neuron` without learned parameters. Its `init` and `initial_state` raise ValueError for
-      constants whose shape does not match the units.
+      constants whose shape does not match the units; `step` and `unroll` raise TypeError for a
+      reset that returns no tuple.
 
     Raises:
       TypeError: `dynamics` is not a `Dynamics`, the constants have no `surrogate`, or `block` is
@@ -86,8 +89,8 @@ def from_dynamics(
     def step(params: Params, state: State, current: Array) -> tuple[State, Array]:
         arguments.array("current", current)
         arguments.state("state", state, current.shape)
-        c = in_dtype(with_batch(constants), state.spikes)
-        membrane, *others = dynamics.reset(c, state)
+        c = in_dtype(with_batch(constants, state.spikes), state.spikes)
+        membrane, *others = hidden_of(dynamics.reset(c, state))
         hidden = (membrane + current, *others)
         spikes = c.surrogate(dynamics.distance(c, hidden))
         return dynamics.state(hidden, spikes), spikes
@@ -99,15 +102,15 @@ def from_dynamics(
         if is_first is not None:
             arguments.sequence("currents", currents)
             at_rest = initial_state(currents.shape[1:], state.spikes.dtype)
-        c = with_batch(constants)
+        c = with_batch(constants, state.spikes)
         return unrolling.unroll(dynamics, c, state, currents, is_first, at_rest, block=block)
 
     def probe(params: Params, state: State) -> Probe:
-        c = in_dtype(with_batch(constants), state.spikes)
+        c = in_dtype(with_batch(constants, state.spikes), state.spikes)
         return c.surrogate.probe(dynamics.distance(c, dynamics.hidden(state)))
 
     def constants_() -> dict[str, Any]:
-        name = {"neuron": name_of(dynamics.reset)}
-        return {**name, **constants._asdict(), **dict(named or {})}
+        title = {"neuron": name or name_of(dynamics.reset)}
+        return {**title, **constants._asdict(), **dict(named or {})}
 
     return Neuron(init, rest, step, unroll, probe, constants=constants_)

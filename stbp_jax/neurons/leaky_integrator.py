@@ -18,8 +18,9 @@ def leaky_integrator(*, decay: Numbers) -> Neuron:
     gradients cross the leak.
 
     Args:
-      decay: τ in [0, 1], the fraction of the membrane that remains after one step; a scalar or of
-        the units' shape. 1 sums the currents, 0 returns each current unchanged.
+      decay: τ in [0, 1], the fraction of the membrane that remains after one step; a scalar, or
+        numbers that broadcast to the units' shape. 1 sums the currents, 0 returns each current
+        unchanged.
 
     Returns:
       A `Neuron` without learned parameters; its state is the membrane `[B, *units]`. Its `init` and
@@ -45,7 +46,7 @@ def leaky_integrator(*, decay: Numbers) -> Neuron:
 
     def step(params: Params, membrane: Array, current: Array) -> tuple[Array, Array]:
         arguments.state("state", membrane, jnp.shape(current))
-        membrane = jnp.asarray(with_batch(decay), membrane.dtype) * membrane + current
+        membrane = jnp.asarray(with_batch(decay, membrane), membrane.dtype) * membrane + current
         return membrane, membrane
 
     def named() -> dict[str, Any]:

@@ -41,7 +41,7 @@ from stbp_jax.surrogates import Surrogate, rectangular
 
 
 class LIFConstants(NamedTuple):
-    """Constants of LIF neurons; every leaf is a scalar or has the units' shape.
+    """Constants of LIF neurons; every leaf broadcasts to the units' shape.
 
     Attributes:
       decay: τ in [0, 1], the fraction of the membrane that remains after one step.
@@ -260,8 +260,9 @@ def lif(
 
     Args:
       decay: τ in [0, 1], the fraction of the membrane that remains after one step (not a time
-        constant); a scalar or of the units' shape.
-      threshold: Vth > 0, in units of the membrane; a scalar or of the units' shape.
+        constant); a scalar, or numbers that broadcast to the units' shape: `[C]` after a
+        convolution is one for each channel.
+      threshold: Vth > 0, in units of the membrane; a scalar or numbers, as `decay`.
       surrogate: the spike function.
       reset: leak and reset: `hard_reset`, `exponential_reset` or `soft_reset`, each of them also
         in `detach_reset` or `detach_time`.
@@ -305,15 +306,17 @@ def lif(
         return _rest(shape, dtype)
 
     def step(params: Params, state: LIFState, current: Array) -> tuple[LIFState, Array]:
-        return lif_step(reset, with_batch(constants), state, current)
+        return lif_step(reset, with_batch(constants, state.membrane), state, current)
 
     def unroll_(
         params: Params, state: LIFState, currents: Array, is_first: Array | None = None
     ) -> tuple[LIFState, Array]:
-        return unroll(reset, with_batch(constants), state, currents, *given(is_first))
+        return unroll(
+            reset, with_batch(constants, state.membrane), state, currents, *given(is_first)
+        )
 
     def probe(params: Params, state: LIFState) -> Probe:
-        c = with_batch(constants)
+        c = with_batch(constants, state.membrane)
         return c.surrogate.probe(state.membrane - c.threshold)
 
     def named() -> dict[str, Any]:

@@ -23,7 +23,7 @@ class Dynamics(NamedTuple):
     Attributes:
       reset: `(constants, state) -> hidden`, from the previous step to the current one.
       distance: `(constants, hidden) -> [B, *units]`, the membrane minus the threshold.
-      state: `(hidden, spikes) -> state`.
+      state: `(hidden, spikes) -> state`; gradients cross what it computes.
       hidden: `state -> hidden`, the inverse of `state`.
 
     `reset` and `distance` may close over traced numbers, `state` and `hidden` may not.
@@ -37,6 +37,20 @@ class Dynamics(NamedTuple):
     def __repr__(self) -> str:
         """The fields, functions by their names."""
         return record_text(self)
+
+
+def hidden_of(found: Any) -> Hidden:
+    """Return what a reset gives, a tuple; an array in its place would be taken apart by examples.
+
+    Raises:
+      TypeError: it is no tuple.
+    """
+    if not isinstance(found, tuple):
+        raise TypeError(
+            "reset must return a tuple of the hidden variables, the membrane first, got "
+            f"{type(found).__name__ if not hasattr(found, 'shape') else 'one array'}"
+        )
+    return found
 
 
 def in_dtype(constants: Any, like: Array) -> Any:
@@ -101,7 +115,7 @@ def step_of(functions: Functions, fixed: Fixed) -> Step:
 
     def reset(given: Any, state: Any, first: Any) -> Hidden:
         entering = state if first is None else restart_where(first, state, fixed.rest)
-        return functions.reset((*given, fixed.closed), entering)
+        return hidden_of(functions.reset((*given, fixed.closed), entering))
 
     def distance(given: Any, hidden: Hidden) -> Array:
         return functions.distance((*given, fixed.closed), hidden)

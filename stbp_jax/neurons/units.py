@@ -1,4 +1,4 @@
-"""Checks and shapes of a population's constants: one number for all units, or one for each."""
+"""Checks and shapes of a population's constants: numbers that broadcast to its units."""
 
 from typing import Any
 
@@ -11,11 +11,13 @@ from stbp_jax.surrogates import Surrogate
 
 
 def check_per_unit(name: str, value: Any, units: Shape) -> None:
-    """Check that a constant is a scalar or has the units' shape; raise ValueError otherwise."""
+    """Check that a constant broadcasts to the units' shape; raise ValueError otherwise."""
     shape = jnp.shape(value)
-    if shape not in ((), tuple(units)):
+    axes = zip(reversed(shape), reversed(units), strict=False)
+    if len(shape) > len(units) or any(n not in (1, size) for n, size in axes):
         raise ValueError(
-            f"{name} must be a scalar or have the units' shape {list(units)}, got {list(shape)}"
+            f"{name} must be a scalar or have a shape that broadcasts to the units' shape "
+            f"{list(units)}, got {list(shape)}"
         )
 
 
@@ -25,7 +27,7 @@ def check_surrogate(surrogate: Any) -> Surrogate:
 
 
 def check_constants(constants: Any, units: Shape) -> None:
-    """Check that each constant, and each width of the surrogate, is a scalar or `[*units]`.
+    """Check that each constant, and each width of the surrogate, broadcasts to `[*units]`.
 
     Args:
       constants: a NamedTuple of numbers and a `surrogate`.
@@ -42,6 +44,10 @@ def check_constants(constants: Any, units: Shape) -> None:
             check_per_unit(name, value, units)
 
 
-def with_batch(constants: Any) -> Any:
-    """Add a batch axis of size 1 to the leaves of shape `[*units]`; scalars stay."""
-    return jax.tree.map(lambda c: c[None] if jnp.ndim(c) else c, constants)
+def with_batch(constants: Any, like: Any) -> Any:
+    """Add leading axes of size 1 to the leaves, to the rank of `like [B, *units]`; scalars stay."""
+
+    def led(c: Any) -> Any:
+        return c[(None,) * (jnp.ndim(like) - jnp.ndim(c))] if jnp.ndim(c) else c
+
+    return jax.tree.map(led, constants)

@@ -23,7 +23,7 @@ def summarize(
     The headline is the first of `Pipeline.metrics`, such as the accuracy, or the loss if there is
     none. A run has diverged if its last epoch has a non-finite update, loss, test loss or headline.
     Diverged runs are left out of means and deviations. An earlier update that the optimizer skips
-    (`optax.apply_if_finite`) does not count as divergence.
+    (`optax.apply_if_finite`) does not count as divergence. A deviation of n runs divides by n - 1.
 
     Args:
       history: a `History` from `sweep`, with leaves `[H, S, E]`.

@@ -1,7 +1,7 @@
 """Checks that hold a user's own neurons, layers and surrogates to the contracts of the library.
 
 Each check is one call in a test: it raises an AssertionError that names what is wrong. The checks
-need chex, `pip install chex`. `trees` holds their tools.
+need chex, of the extra `testing`. `trees` holds their tools.
 
     def test_my_parts():
         check_surrogate(my_surrogate(0.5))

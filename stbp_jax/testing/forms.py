@@ -45,6 +45,13 @@ def check_carried(function: str, before: Any, after: Any) -> None:
         chex.assert_trees_all_equal_shapes_and_dtypes(after, before)
 
 
+def check_pair(function: str, found: Any) -> tuple[Any, Any]:
+    """Return `(state, out)`; raise unless a function gives such a pair."""
+    if not (isinstance(found, tuple | list) and len(found) == 2):
+        raise AssertionError(f"{function} must return (state, out), got {found}")
+    return found[0], found[1]
+
+
 def check_array(what: str, array: Any, shape: tuple[int, ...], dtype: Any) -> None:
     """Raise unless an array has a shape and a dtype."""
     if (tuple(array.shape), array.dtype) != (tuple(shape), jnp.dtype(dtype)):

@@ -58,7 +58,8 @@ def check_neuron(
 
     Raises:
       AssertionError: a part of the contract does not hold; the message names it.
-      TypeError: `neuron` is not a `Neuron`.
+      TypeError: `neuron` is not a `Neuron`, or its `step`, of `make_neuron`, does not return
+        `(state, out)`.
 
     >>> from stbp_jax import lif
     >>> check_neuron(lif(decay=0.5))
@@ -88,10 +89,12 @@ def _check_forms(neuron: Neuron, units: Shape, params: Params) -> None:
         def slices(*leading: int, shape: Shape = shape, dtype: Any = dtype) -> Any:
             return jax.ShapeDtypeStruct((*leading, *shape), dtype)
 
-        after, out = jax.eval_shape(neuron.step, typed, state, slices())
+        after, out = forms.check_pair("step", jax.eval_shape(neuron.step, typed, state, slices()))
         forms.check_carried("step", state, after)
         forms.check_array("the output of step", out, shape, dtype)
-        after, outs = jax.eval_shape(neuron.unroll, typed, state, slices(_STEPS))
+        after, outs = forms.check_pair(
+            "unroll", jax.eval_shape(neuron.unroll, typed, state, slices(_STEPS))
+        )
         forms.check_carried("unroll", state, after)
         forms.check_array("the output of unroll", outs, (_STEPS, *shape), dtype)
         forms.check_gradient_forms(neuron.unroll, typed, state, slices(_STEPS))

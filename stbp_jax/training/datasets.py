@@ -18,6 +18,7 @@ from stbp_jax.training.forward import loss_and_metrics, only, rest, scores_of, s
 from stbp_jax.training.pipeline import Batch, Pipeline
 
 _PARTS = "(inputs, targets) or (inputs, targets, weights)"
+_OF_A_LIST = "; a list is a pytree of its numbers, np.asarray(list) is an array"
 
 
 def parts_of(name: str, data: Any) -> tuple[Any, Any, Any]:
@@ -72,12 +73,14 @@ def check_form(name: str, data: Any, *, least: int = 1) -> int:
                 raise ValueError(
                     f"{place} must have shape [N, ...] with N >= {least}"
                     f"{' (batch_size)' if least > 1 else ''}, got {list(leaf.shape)}"
+                    + (leaf.ndim < 1)
+                    * _OF_A_LIST
                 )
             count = len(leaf) if count is None else count
             if leaf.shape[:1] != (count,):
                 raise ValueError(
                     f"{place} must have shape [{count}, ...], one for each example, got "
-                    f"{list(leaf.shape)}"
+                    f"{list(leaf.shape)}" + (leaf.ndim < 1) * _OF_A_LIST
                 )
             if part == "inputs" and 0 in leaf.shape:
                 raise ValueError(f"{place} must not be empty, got shape {list(leaf.shape)}")
@@ -95,7 +98,10 @@ def _check_array(name: str, x: Any) -> None:
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"{name} must be an array without a mask, got a masked array: fill it")
     if not isinstance(x, np.ndarray | np.generic | jax.Array):
-        raise TypeError(f"{name} must be an array of NumPy or JAX, got {type(x).__name__}")
+        raise TypeError(
+            f"{name} must be an array of NumPy or JAX, got {type(x).__name__}; np.asarray makes "
+            "one of a list or a column of a table"
+        )
     if not (jnp.issubdtype(x.dtype, jnp.number) or x.dtype == bool):
         raise TypeError(f"{name} must be an array of numbers, got dtype {x.dtype}")
 

@@ -67,6 +67,7 @@ def only(tree: PyTree, own: Array | None) -> PyTree:
     def cut(x: Array) -> Array:
         if jnp.issubdtype(x.dtype, jax.dtypes.extended):  # a random key
             return x
+        x = jnp.asarray(x)  # NumPy's float64 has no zero of its dtype here
         return jnp.where(jnp.expand_dims(own, range(2, x.ndim)), x, jnp.zeros((), x.dtype))
 
     return jax.tree.map(cut, tree)

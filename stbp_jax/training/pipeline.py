@@ -39,7 +39,7 @@ class Pipeline(NamedTuple):
       network: a `Layer`.
       readout: `outs [T, B, C] -> scores [B, C]`, or `[T, B, C]` (`readouts.identity`).
       loss: `(scores, targets) -> [B]`; or `[T, B]`, of which the mean over the steps of each
-        example is taken.
+        example is taken; with a mask, over its own steps.
       optimizer: a `GradientTransformation` of optax. Its update also gets `value`, `grad` and
         `value_fn`, which `optax.polyak_sgd`, `optax.contrib.reduce_on_plateau` and `optax.lbfgs`
         need.
@@ -49,11 +49,13 @@ class Pipeline(NamedTuple):
         example `functools.partial(adversarial, epsilon=0.1)`. Its report stays that of the metrics.
         None for the mean loss itself.
       metrics: pairs of a name and `(scores, targets) -> [B]` or `[T, B]`; the first is the
-        headline. The default is the accuracy of a classifier; `()` for none.
+        headline. The default is the accuracy of a classifier, which needs labels; `()` for none.
       mask: `inputs -> [T, B]` bool, whether a step belongs to the example: sequences of different
         lengths. Padding follows the example's last step. Padded steps change no score, loss,
-        statistic or gradient, whatever they hold. The readout and the auxiliary loss take the
-        argument `mask=`. None for sequences of equal lengths.
+        statistic or gradient, whatever they hold. Every example has a step; values are checked
+        while they are concrete, and under `jit` an example without a step has the loss NaN. The
+        readout and the auxiliary loss take the argument `mask=`. None for sequences of equal
+        lengths.
       auxiliary_loss: `(states, targets) -> [B]` or `[T, B]`, which training adds to the loss.
         `states` are those of all layers after every step, as `record` returns them: training then
         runs step by step, and `truncated` and `chunked` do nothing. None for none.

@@ -156,6 +156,30 @@ def test_a_neuron_of_one_function_restarts():
     assert repr(sj.dense(2, neuron)).startswith("dense(")
 
 
+@pytest.mark.parametrize(
+    "returns", [lambda s, out: out, lambda s, out: (out, s), lambda s, out: (s, out, out)]
+)
+def test_a_step_returns_state_and_output(returns):
+    def step(params, state, current):
+        return returns(neurons.LIFState(current, current), current)
+
+    neuron, x = make_neuron(step, sj.lif().initial_state), jnp.ones((3, 2))
+    state = neuron.initial_state((3, 2), jnp.float32)
+    for run, xs in ((neuron.step, x), (neuron.unroll, x[None])):
+        with pytest.raises(TypeError, match=r"step must return \(state, out\)"):
+            run((), state, xs)
+
+
+def test_names_of_own_neurons():
+    def step(params, u, current):
+        return u + current, current
+
+    named = make_neuron(step, jnp.zeros, name="adder", constants={"gain": 2.0})
+    assert (repr(make_neuron(step, jnp.zeros)), repr(named)) == ("step()", "adder(gain=2.0)")
+    constants, rest = OwnConstants(0.5, -0.1, 0.4, sj.gaussian(0.5)), sj.lif().initial_state
+    assert repr(neurons.from_dynamics(OWN, constants, rest, name="floored")).startswith("floored(")
+
+
 def test_a_layer_that_knows_no_restarts_gets_them():
     ours = sj.dense(5, sj.lif())
     theirs = Layer(
@@ -271,5 +295,5 @@ def test_own_dynamics_are_a_neuron_like_any_other():
         neurons.from_dynamics(OWN, (0.5,), neuron.initial_state)
     wrong = OwnConstants(0.5, np.zeros(3), 0.4, sj.gaussian(0.5))
     narrow = neurons.from_dynamics(OWN, wrong, neuron.initial_state)
-    with pytest.raises(ValueError, match="floor must be a scalar or have the units' shape"):
+    with pytest.raises(ValueError, match="floor must .* broadcasts to the units' shape"):
         narrow.init(jax.random.key(0), (4,))

@@ -43,8 +43,16 @@ BROKEN_NEURONS = {
         "lead with B = 3",
     ),
     "another structure": (
-        changed(lambda state, out, old, current: (tuple(state), out)),
+        OWN._replace(step=lambda *args: (tuple(own_step(*args)[0]), own_step(*args)[1])),
         "step must keep the structure of the state",
+    ),
+    "a step of one result": (
+        OWN._replace(step=lambda *args: own_step(*args)[0].membrane),
+        r"step must return \(state, out\), got",
+    ),
+    "an unroll of three": (
+        unrolled(lambda p, state, xs, first: (*OWN.unroll(p, state, xs), xs)),
+        r"unroll must return \(state, out\), got",
     ),
     "a wider state": (
         changed(lambda s, out, *_: (s._replace(membrane=s.membrane.astype(jnp.float32)), out)),

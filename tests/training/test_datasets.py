@@ -107,6 +107,11 @@ def test_shapes_and_dtypes_are_known_under_a_trace(take, images, labels, error, 
         jax.eval_shape(lambda *data: take(data), images, labels)
 
 
+def test_a_list_under_a_trace_is_its_numbers():
+    with expects(ValueError, "targets[0] must have shape [100, ...]", "np.asarray(list)"):
+        jax.eval_shape(evaluation, IMAGES, [0] * 100)
+
+
 def test_numbers_are_not_known_under_a_trace():
     # As the docstrings say: pixels are taken as they are, the labels count as errors.
     found = jax.jit(evaluation)(IMAGES * 255, LABELS + 7)

@@ -134,6 +134,17 @@ def test_states_and_statistics_of_each_example_end_with_it(name):
             np.testing.assert_allclose(getattr(report, field), mean, rtol=1e-5, atol=1e-7)
 
 
+def test_inputs_of_numpy_in_64_bits():
+    """They are float32 here, and warn of nothing."""
+    pipeline, inputs = pipeline_of(sj.dense(C, NEURON)), padded(0.5)
+    params, _ = pipeline.network.init(KEY, (F,))
+    found = [
+        sj.evaluate(pipeline, params, KEY, {**inputs, "x": x}, LABELS)
+        for x in (inputs["x"], inputs["x"].astype(np.float64))
+    ]
+    chex.assert_trees_all_equal(*found)
+
+
 @pytest.mark.parametrize("name", WITH_LOOP)
 def test_other_steps_may_hold_anything(name):
     network, own = WITH_LOOP[name], jnp.asarray(OWN.T)
