@@ -17,7 +17,7 @@ def draw(runs: Frame, folder: Path) -> None:
     for budget in tables.LARGEST_FIRST:
         part = runs[runs["budget"] == budget]
         if len(part):
-            pictures = {"curves": _curves, "shapes": _shapes, "widths": _widths}
+            pictures = {"curves": _curves, "shapes": _shapes, "widths": widths}
             for name, picture in pictures.items():
                 figures.save(picture(part), folder / f"{name}.png")
             return
@@ -92,20 +92,16 @@ def _shapes(runs: Frame) -> Figure:
     return figure
 
 
-def _widths(runs: Frame) -> Figure:
+def widths(runs: Frame) -> Figure:
+    """Return a picture of the accuracy over widths, a line for each family (Fig. 6B)."""
     figure, (axes,) = figures.panels(1, size=(6.5, 4.2))
     figure.suptitle(figures.setting(runs), fontsize="medium")
     for family, part in runs.groupby("variant", sort=False):
         values = part.groupby("fwhm")["accuracy"]
-        axes.errorbar(
-            values.mean().index,
-            values.mean(),
-            values.std().fillna(0),
-            label=family,
-            marker="o",
-            ms=4,
-            capsize=3,
-        )
+        mean, deviation = values.mean(), values.std().fillna(0)
+        (line,) = axes.plot(mean.index, mean, label=family, marker="o", ms=4)
+        band = mean - deviation, mean + deviation
+        axes.fill_between(mean.index, *band, color=line.get_color(), alpha=0.15, lw=0)
     axes.set(
         xscale="log",
         xlabel="width of the curve (FWHM, in units of the membrane)",

@@ -1,0 +1,1 @@
+"""The study `digits_widths`; see its README.md."""
