@@ -157,8 +157,8 @@ def make_stream(
         if wide.dtype.kind not in "biu" or wide.min() < 0:
             least = f", least {wide.min()}" if wide.dtype.kind in "biuf" else ""
             raise TypeError(
-                f"counts must be integers of at least 0, got dtype {wide.dtype}{least}; inputs that "
-                "are not counts go through network.step"
+                f"counts must be integers of at least 0, got dtype {wide.dtype}{least}; other "
+                "inputs than counts go through network.step"
             )
         if wide.dtype.itemsize > 1:  # a byte cannot hold the limit, and needs none
             wide = np.minimum(wide, np.array(_MOST, np.uint16))

@@ -211,8 +211,8 @@ def _decisions(
         time = start + steps * microseconds
         if np.isnan(scores).any():
             raise ValueError(
-                f"scores are NaN at {time} us, got {scores}: look for NaN in the parameters, and in "
-                "a state that was passed"
+                f"scores are NaN at {time} us, got {scores}: look for NaN in the parameters, "
+                "and in a state that was passed"
             )
         if ended and left_out and not binned:
             _warn(f"all {left_out} events so far lie outside", start, end, level=4)

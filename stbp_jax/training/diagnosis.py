@@ -38,10 +38,10 @@ def diagnose(history: History) -> list[Finding]:
 
     A layer is looked at after the last epoch, on the test set. It is *silent* if more than 90 % of
     its units never fire, *saturated* if its firing rate is above 0.9, and *outside the window* if
-    it is neither, and fewer than one in 1000 of its membranes lie where the surrogate is at least half as
-    high as its peak. A silent or saturated layer still learns while membranes of it, and of the
-    layers behind it, lie in the window; its words say how many do. Read the layers from the input
-    on: behind a silent layer, others may be silent for want of spikes.
+    it is neither, and fewer than one in 1000 of its membranes lie in the window, where the
+    surrogate is at least half as high as its peak. A silent layer still learns while membranes of
+    it, and of the layers behind it, lie in the window; its words say how many do. Read the layers
+    from the input on: behind a silent layer, others may be silent for want of spikes.
 
     Args:
       history: the `History` of a run of `make_train`, with leaves `[E, ...]`, or of one epoch of

@@ -163,7 +163,7 @@ def test_an_ann_does_not_spike(job, tmp_path):
 
 
 def test_every_silent_layer_is_named(job, tmp_path):
-    with pytest.warns(UserWarning) as warned:
+    with pytest.warns(UserWarning, match="fires nowhere") as warned:
         runs.train(job(CONFIG.but(threshold=100.0, epochs=1)), tmp_path)
     wanted = (
         "epoch 1: spiking layer {} fires nowhere on the test set, and has none of its membranes"
@@ -176,7 +176,7 @@ def test_every_silent_layer_is_named(job, tmp_path):
 def test_findings_of_a_sweep_are_counted(job, tmp_path):
     config = CONFIG.but(validation=0, epochs=1)
     points = models.points(config, threshold=(0.5, 100.0))
-    with pytest.warns(UserWarning) as warned:
+    with pytest.warns(UserWarning, match="2 of 4 runs") as warned:
         runs.train(job(config, points, (0, 1)), tmp_path)
     wanted = "epoch 1: 2 of 4 runs, such as point 1, seed 0: spiking layer {} fires nowhere"
     for layer, one in enumerate(warned):

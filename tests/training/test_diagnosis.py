@@ -92,9 +92,9 @@ def test_each_finding_is_a_sentence(changes, kind, words):
 
 def test_nothing_is_found_in_a_sound_run():
     assert diagnose(history()) == []
-    nothing = {name: () for name in ("rate", "silent", "inside")}
+    nothing = dict.fromkeys(("rate", "silent", "inside"), ())
     assert diagnose(history(**nothing)) == []  # no layer spikes
-    unknown = {name: (np.nan, np.nan) for name in ("rate", "silent", "inside")}
+    unknown = dict.fromkeys(("rate", "silent", "inside"), (np.nan, np.nan))
     assert diagnose(history(**unknown)) == []
     assert kinds(diagnose(history(lost=(3, 3), inside=(0, 0), rate=(np.nan, np.nan)))) == [
         ("diverged", None)
