@@ -21,6 +21,9 @@ class Finding(NamedTuple):
       layer: index of the spiking layer in `Evaluation.firing_rate`; None for the whole run.
       words: where, and how much.
       remedy: what to try.
+
+    >>> print(Finding("silent", 0, "spiking layer 0 fires nowhere", "lower the threshold"))
+    spiking layer 0 fires nowhere: lower the threshold
     """
 
     kind: str

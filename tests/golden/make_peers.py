@@ -92,9 +92,7 @@ def snntorch() -> dict[str, Arrays]:
         "synaptic": by_torch(lambda: snn.Synaptic(ALPHA, BETA), call, 0.25),
         "synaptic_zero": by_torch(lambda: snn.Synaptic(ALPHA, BETA, **zero), call, 0.25),
         "rleaky": by_torch(rleaky, call_rleaky, 1.0, recurrent=True),
-        "rleaky_zero": by_torch(
-            lambda n: rleaky(n, **zero), call_rleaky, 1.0, recurrent=True
-        ),
+        "rleaky_zero": by_torch(lambda n: rleaky(n, **zero), call_rleaky, 1.0, recurrent=True),
     }
 
 
