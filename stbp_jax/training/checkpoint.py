@@ -16,6 +16,7 @@ import numpy as np
 
 from stbp_jax import arguments, files
 from stbp_jax.core import Layer, Params, constants_of
+from stbp_jax.streaming import StreamState
 from stbp_jax.surrogates import Surrogate
 
 FORMAT = 1
@@ -29,8 +30,8 @@ def save(path: str | os.PathLike[str], network: Layer, params: Params) -> None:
       path: path of the file; an existing file is replaced once the new file is complete.
       network: the network of the parameters. Its constants are those that its neurons and layers
         name: decays, thresholds, resets, kernel sizes. Functions are saved by their names.
-      params: parameters of the network; or a state of it, such as that of `apply` or of a
-        `streaming.Decision`; or any pytree of arrays. Dtypes are kept, bfloat16 included.
+      params: parameters of the network, or a state of it, such as that of `apply` or of a
+        `streaming.Decision`. Dtypes are kept, bfloat16 included.
 
     Raises:
       TypeError: `network` is not a `Layer`; a parameter or constant is traced or not an array; or
@@ -48,7 +49,8 @@ def save(path: str | os.PathLike[str], network: Layer, params: Params) -> None:
     True
     """
     arguments.instance("network", network, Layer, "a Layer, such as dense(10)")
-    _check_form("params", network, params)
+    # The states of a `serial` are in the tree of its parameters.
+    _check_form("params", network, params.network if isinstance(params, StreamState) else params)
     arrays = _named("params", params)
     header = {
         "format": FORMAT,
