@@ -507,6 +507,7 @@ RUNS: dict[str, Any] = {
     "training.adversarial": lambda: sj.training.adversarial(
         lambda params, key, batch: (jnp.sum(params * batch[0]), None), epsilon=0.25
     )(floats(B, N), KEY, (pixels(B, N), labels())),
+    "training.diagnose": lambda: sj.training.diagnose(trained()[1]),
     "training.evaluate": lambda: sj.evaluate(
         pipeline(), trained()[0].params, KEY, *data_set(), batch_size=2
     ),

@@ -112,7 +112,7 @@ def train(
                 rows.append(folder / folders.METRICS, done[-1])
                 folders.save_state(folder, state)
                 see(done[-1])
-                _report(bar, done[-1])
+                _report(bar, done[-1], measured)
                 if time.monotonic() >= until:
                     break
         except KeyboardInterrupt as error:
@@ -149,11 +149,16 @@ def by_row_name(history: sj.training.History) -> dict[str, np.ndarray]:
     return {name: np.asarray(value) for name, value in numbers.items()}
 
 
-def history(done: list[Row]) -> sj.training.History:
-    """Return the history `[E, ...]` of a single run from its lines of metrics."""
+def history(done: list[Row], place: tuple[int, ...] = ()) -> sj.training.History:
+    """Return the history `[E, ...]` of a run from its lines of metrics.
+
+    Args:
+      done: the lines, at least one.
+      place: `()` for a single run, and `(h, s)` for a cell of a sweep.
+    """
 
     def over_epochs(name: str) -> Any:
-        return np.stack([epoch[name] for epoch in done])
+        return np.stack([np.asarray(epoch[name])[place] for epoch in done])
 
     names = [name.removeprefix("train_") for name in done[0] if name.startswith("train_")]
     train, test = (
@@ -221,25 +226,31 @@ def _save_results(program: programs.Program, folder: Path, params: Any, done: li
         pictures.raster(folder, measured)
 
 
-def _report(bar: tqdm, epoch: Row) -> None:
-    """Advance the progress bar, and warn of silent layers and of updates that are not finite."""
+def _report(bar: tqdm, epoch: Row, measured: sj.training.History) -> None:
+    """Advance the progress bar, and warn of what keeps the network from learning."""
     means = {name: float(np.mean(epoch[name])) for name in ("loss", "test_accuracy")}
     bar.set_postfix({name: f"{mean:.4f}" for name, mean in means.items()}, refresh=False)
     bar.update()
-    lost = int(np.sum(epoch["non_finite_updates"]))
-    silent = np.argwhere(np.asarray(epoch["firing_rate"]) == 0)
-    if not lost and not len(silent):
-        return
-    bar.clear()
-    if lost:
-        warnings.warn(
-            f"epoch {epoch['epoch']}: {lost} updates were not finite (loss, gradient or "
-            "parameters); lower the learning rate",
-            stacklevel=2,
-        )
-    if len(silent):
-        warnings.warn(
-            f"epoch {epoch['epoch']}: spiking layer {silent[0][-1]} fires nowhere on the test set; "
-            "raise its initial weights or lower the threshold",
-            stacklevel=2,
-        )
+    found = list(_found(measured))
+    if found:
+        bar.clear()
+    for sentence in found:
+        warnings.warn(f"epoch {epoch['epoch']}: {sentence}", stacklevel=2)
+
+
+def _found(measured: sj.training.History) -> Iterator[str]:
+    """Yield each kind of finding in an epoch once for each layer, with its number of runs."""
+    measured = jax.tree.map(np.asarray, measured)
+    cells = list(np.ndindex(measured.non_finite_updates.shape))  # [()] for a single run
+    alike: dict[Any, list[Any]] = {}
+    for cell in cells:
+        history = jax.tree.map(lambda x, cell=cell: x[cell], measured)
+        for found in sj.training.diagnose(history):
+            alike.setdefault((found.kind, found.layer), []).append((cell, found))
+    for (cell, found), *others in alike.values():
+        where = ""
+        if cell:
+            where = (
+                f"{1 + len(others)} of {len(cells)} runs, such as point {cell[0]}, seed {cell[1]}: "
+            )
+        yield f"{where}{found}"

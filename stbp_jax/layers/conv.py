@@ -80,7 +80,10 @@ def conv(
 
     def check(shape: Shape) -> None:
         if len(shape) != 3:
-            raise ValueError(f"{name} needs images [height, width, channels], got {list(shape)}")
+            gray = ": first rearrange(lambda x: x[..., None])" if len(shape) == 2 else ""
+            raise ValueError(
+                f"{name} needs images [height, width, channels], got {list(shape)}{gray}"
+            )
         if padding == "valid" and (shape[0] < height or shape[1] < width):
             raise ValueError(f"{name} with valid padding needs larger images than {list(shape)}")
 

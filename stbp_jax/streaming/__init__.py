@@ -1,7 +1,7 @@
 """Networks on live events: one compiled step, and the Python loop that feeds it.
 
 The compiled part is pure, from a state to a state and scores (`compiled`, `readouts`). Waiting,
-counting and checks are plain Python around it (`loop`, `sources`).
+counting and checks are plain Python around it (`loop`, `sources`), so none of it goes inside `jit`.
 """
 
 from stbp_jax.streaming.compiled import Stream, StreamState, any_event, make_stream

@@ -9,11 +9,12 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Real
 
 from stbp_jax import arguments
-from stbp_jax.streaming.compiled import Stream
+from stbp_jax.streaming.compiled import Stream, StreamState, check_state
 from stbp_jax.streaming.sources import Chunk, parse
 
 Rule = Callable[[np.ndarray], bool]
@@ -25,12 +26,15 @@ class Decision(NamedTuple):
 
     Attributes:
       time: end of the last bin, microseconds.
-      steps: number of bins so far.
+      steps: number of bins so far, from `start` on.
       scores: `[C]`.
       label: class of the highest score, the first of equals; 0 before the first output spike.
       ended: reason why this decision is the last: `"rule"`, `"steps"` (all bins are complete) or
         `"source"` (the source ended early); "" for all other decisions.
       left_out: number of events so far outside all bins, before `start` or after the last bin.
+      state: state of the stream after these bins. `classify_stream(..., start=time, state=state)`
+        goes on from it, and `save` writes it to a file. It is None if the source ended within a
+        call of several bins. A list of decisions keeps all their states.
     """
 
     time: int
@@ -39,6 +43,12 @@ class Decision(NamedTuple):
     label: int
     ended: str
     left_out: int = 0
+    state: StreamState | None = None
+
+    def __repr__(self) -> str:
+        """Its fields, without the arrays of the state."""
+        fields = [f"{k}={v!r}" for k, v in self._asdict().items() if k != "state"]
+        return f"Decision({', '.join(fields)})"
 
 
 def margin_rule(least: float) -> Rule:
@@ -87,6 +97,7 @@ def classify_stream(
     num_steps: int = 30,
     start: int = 0,
     rule: Rule = no_early_exit,
+    state: StreamState | None = None,
 ) -> Iterator[Decision]:
     """Feed events into a network as they arrive; yield a decision every `steps_per_call` bins.
 
@@ -102,6 +113,10 @@ def classify_stream(
     `ended`. To count the silence after the last event, end the source with
     `(start + num_steps · microseconds, None)`.
 
+    To stop and go on, pass the `time` and the `state` of a decision as `start` and `state`, and a
+    source that has all events from that time on: the scores equal those without a stop. The chunk
+    that closes the last bin has been taken from the source, with the later events in it.
+
     Args:
       stream: from `make_stream`.
       source: iterator of chunks, `(times, addresses)` or `(time, None)`.
@@ -110,16 +125,19 @@ def classify_stream(
       start: start of the first bin in microseconds.
       rule: function of the scores, called for each decision; True ends the loop, for example
         `margin_rule(0.1)`.
+      state: state to go on from, of an earlier decision of the same stream, or from `load`; None
+        starts at rest.
 
     Yields:
       Decisions; only the last has `ended`. There are none if the source ends before `start`.
 
     Raises:
       TypeError: times, addresses, `start` or a number of steps that are not integers; a stream,
-        source or rule of another type.
+        source, rule or state of another type.
       ValueError: times that run backwards, or are behind the clock; addresses outside the sensor;
         times and addresses of different shapes; times or ends of bins outside of int64; a
-        `num_steps` that is not a multiple of `steps_per_call`; scores that are NaN.
+        `num_steps` that is not a multiple of `steps_per_call`; a state of another stream; scores
+        that are NaN.
 
     Warns:
       UserWarning: events lie outside the bins because the clock of the source differs.
@@ -131,8 +149,13 @@ def classify_stream(
     >>> params, _ = network.init(jax.random.key(0), (4,))
     >>> stream = make_stream(network, params, shape=(4,))
     >>> source = [(120, 3), ([9_000, 10_500], [0, 1]), (25_000, None)]
-    >>> [(d.time, d.ended) for d in classify_stream(stream, source)]
+    >>> decisions = list(classify_stream(stream, source))
+    >>> [(d.time, d.ended) for d in decisions]
     [(10000, ''), (20000, ''), (30000, 'source')]
+    >>> first, rest = decisions[0], source[1:]  # go on after the first bin
+    >>> *_, last = classify_stream(stream, rest, start=first.time, state=first.state)
+    >>> bool((last.scores == decisions[-1].scores).all())
+    True
     """
     if not isinstance(stream, Stream):
         raise TypeError(f"stream must be a Stream of make_stream, got {type(stream).__name__}")
@@ -151,7 +174,11 @@ def classify_stream(
             f"num_steps must be a multiple of the stream's steps_per_call, {together}, got "
             f"{num_steps}"
         )
-    return _decisions(stream, source, microseconds, num_steps, start, rule)
+    if state is None:
+        state = stream.start()
+    else:
+        check_state(state, jax.eval_shape(stream.start))
+    return _decisions(stream, source, microseconds, num_steps, start, rule, state)
 
 
 def _decisions(
@@ -161,9 +188,10 @@ def _decisions(
     num_steps: int,
     start: int,
     rule: Rule,
+    state: StreamState,
 ) -> Iterator[Decision]:
     together, num_addresses = stream.steps_per_call, math.prod(stream.shape)
-    state, counts = stream.start(), np.zeros((together, num_addresses), np.int64)
+    counts = np.zeros((together, num_addresses), np.int64)
     end = start + num_steps * microseconds
     first = 0  # first bin of the next call; `counts` holds the bins of that call
     latest: int | None = None
@@ -183,11 +211,13 @@ def _decisions(
         time = start + steps * microseconds
         if np.isnan(scores).any():
             raise ValueError(
-                f"scores are NaN at {time} us, got {scores}: look for NaN in the parameters"
+                f"scores are NaN at {time} us, got {scores}: look for NaN in the parameters, "
+                "and in a state that was passed"
             )
         if ended and left_out and not binned:
             _warn(f"all {left_out} events so far lie outside", start, end, level=4)
-        return Decision(time, steps, scores, int(scores.argmax()), ended, left_out)
+        after = state if steps == first else None  # of all bins of the call, begun or not
+        return Decision(time, steps, scores, int(scores.argmax()), ended, left_out, after)
 
     for chunk in source:
         begins = latest is None

@@ -46,8 +46,9 @@ def parse(chunk: Chunk) -> tuple[np.ndarray, np.ndarray | None]:
     addresses = _SILENT if clock else np.atleast_1d(np.asarray(chunk[1]))
     if times.ndim != 1 or (times.shape != addresses.shape and not (clock and len(times) == 1)):
         raise ValueError(
-            "times and addresses of a chunk must have one shape [E], or one time and None for "
-            f"addresses; got {list(times.shape)} and {'None' if clock else list(addresses.shape)}"
+            "times and addresses of a chunk must have one shape [E], an address being an index in "
+            "C order (np.ravel_multi_index), or one time and None for addresses; got "
+            f"{list(times.shape)} and {'None' if clock else list(addresses.shape)}"
         )
     if not len(times):
         return _SILENT, None if clock else _SILENT

@@ -72,7 +72,10 @@ def summarize(
     arguments.function("best", best, "a function such as np.max")
     for point in points:
         if not isinstance(point, Mapping):
-            raise TypeError(f"points must be dicts, got {point!r} among them")
+            raise TypeError(
+                f"points must be dicts, got {point!r} among them; name the numbers, such as "
+                '{"width": 0.1}, in the order of the sweep'
+            )
         taken = [name for name in point if name in _SUMMARY]
         if taken:
             raise ValueError(f"points must not have entries that summarize adds, got {taken}")

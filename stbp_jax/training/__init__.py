@@ -2,6 +2,7 @@
 
 from stbp_jax.training.adversary import adversarial
 from stbp_jax.training.checkpoint import load, save
+from stbp_jax.training.diagnosis import Finding, diagnose
 from stbp_jax.training.evaluation import evaluate, merge_evaluations
 from stbp_jax.training.history import Counts, Evaluation, History
 from stbp_jax.training.host import train_epochs
@@ -22,6 +23,7 @@ __all__ = [
     "Build",
     "Counts",
     "Evaluation",
+    "Finding",
     "History",
     "LossFn",
     "Metric",
@@ -29,6 +31,7 @@ __all__ = [
     "TrainConfig",
     "TrainState",
     "adversarial",
+    "diagnose",
     "evaluate",
     "init_state",
     "load",

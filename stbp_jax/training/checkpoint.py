@@ -1,4 +1,4 @@
-"""Checkpoints: files of parameters and of the constants that shape the forward pass.
+"""Checkpoints: files of parameters or states, and of the constants that shape the forward pass.
 
 A file is an `.npz` without pickles. It has one member for each array, named by the array's path in
 the tree, and a header that describes the arrays. A save writes the whole file or nothing.
@@ -16,6 +16,7 @@ import numpy as np
 
 from stbp_jax import arguments, files
 from stbp_jax.core import Layer, Params, constants_of
+from stbp_jax.streaming import StreamState
 from stbp_jax.surrogates import Surrogate
 
 FORMAT = 1
@@ -23,13 +24,14 @@ _HEADER = "header"
 
 
 def save(path: str | os.PathLike[str], network: Layer, params: Params) -> None:
-    """Writes parameters and the network's constants to a file.
+    """Writes parameters, or a state, and the network's constants to a file.
 
     Args:
       path: path of the file; an existing file is replaced once the new file is complete.
       network: the network of the parameters. Its constants are those that its neurons and layers
         name: decays, thresholds, resets, kernel sizes. Functions are saved by their names.
-      params: initial or trained parameters; their dtypes are kept, bfloat16 included.
+      params: parameters of the network, or a state of it, such as that of `apply` or of a
+        `streaming.Decision`. Dtypes are kept, bfloat16 included.
 
     Raises:
       TypeError: `network` is not a `Layer`; a parameter or constant is traced or not an array; or
@@ -47,7 +49,8 @@ def save(path: str | os.PathLike[str], network: Layer, params: Params) -> None:
     True
     """
     arguments.instance("network", network, Layer, "a Layer, such as dense(10)")
-    _check_form("params", network, params)
+    # The states of a `serial` are in the tree of its parameters.
+    _check_form("params", network, params.network if isinstance(params, StreamState) else params)
     arrays = _named("params", params)
     header = {
         "format": FORMAT,
@@ -61,16 +64,18 @@ def save(path: str | os.PathLike[str], network: Layer, params: Params) -> None:
 
 
 def load(path: str | os.PathLike[str], network: Layer, like: Params) -> Params:
-    """Reads the parameters that `save` wrote for the same network.
+    """Reads the parameters, or the state, that `save` wrote for the same network.
 
     Args:
       path: path of the file.
       network: the network, with the same constants as at the save.
       like: parameters with the same tree, shapes and dtypes, or their `jax.ShapeDtypeStruct`s from
-        `jax.eval_shape(lambda key: network.init(key, shape)[0], jax.random.key(0))`.
+        `jax.eval_shape(lambda key: network.init(key, shape)[0], jax.random.key(0))`. For a state, a
+        state of the same form: `network.initial_state(params, shape)[0]` with `shape` `[B, *in]`,
+        or `stream.start()`.
 
     Returns:
-      Parameters in the tree of `like`.
+      Parameters or a state in the tree of `like`.
 
     Raises:
       TypeError: `network` is not a `Layer`.

@@ -56,6 +56,8 @@ class Evaluation(NamedTuple):
 class History(NamedTuple):
     """The measurements of a run, every leaf with a leading axis E of epochs.
 
+    `diagnose` says in words what in them keeps a network from learning.
+
     Attributes:
       loss: `[E]`, the training loss (the pipeline's objective), mean over the epoch's updates.
       metrics: each `[E]`, mean over the batches, each before its update, as the objective reports

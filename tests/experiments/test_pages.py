@@ -156,9 +156,9 @@ def test_a_run_that_went_wrong(folder):
     measured = MEASURED | {"after": np.full((4, 3), nan), "confusion": np.zeros((3, 3), int)}
     text, _ = report(folder("a", lines, measured=measured, epochs=9))
     for words in (
-        "2 of 9", "7 updates were not finite, the first in epoch 2",
-        "spiking layer 0 fires nowhere", "spiking layer 1 fire at 95 % of the steps",
-        "0.0 % of the membranes of spiking layer 1",
+        "2 of 9", "7 updates were not finite (loss, gradient or parameters), the first in epoch 2",
+        "spiking layer 0 fires nowhere", "spiking layer 1 fires at 95 % of the steps",
+        "and has none of its membranes in the window",
         "some are NaN",
     ):  # fmt: skip
         assert words in text
@@ -184,7 +184,7 @@ def test_a_sweep(folder):
     assert "60.00 ± 0.00" in text
     assert "+40.00" in text
     assert "1 of 2" in text
-    assert "3 updates were not finite, the first in epoch 2" in text
+    assert "3 updates were not finite (loss, gradient or parameters), the first in epoch 2" in text
     assert "the best mean is 90.00 percent at width 1." in found.named("svg")[0]["aria-label"]
 
 

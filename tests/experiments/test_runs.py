@@ -162,9 +162,26 @@ def test_an_ann_does_not_spike(job, tmp_path):
     assert not (tmp_path / "raster.png").exists()
 
 
-def test_a_silent_layer_is_named(job, tmp_path):
-    with pytest.warns(UserWarning, match="spiking layer 0 fires nowhere on the test set"):
+def test_every_silent_layer_is_named(job, tmp_path):
+    with pytest.warns(UserWarning, match="fires nowhere") as warned:
         runs.train(job(CONFIG.but(threshold=100.0, epochs=1)), tmp_path)
+    wanted = (
+        "epoch 1: spiking layer {} fires nowhere on the test set, and has none of its membranes"
+    )
+    for layer, one in enumerate(warned):
+        assert str(one.message).startswith(wanted.format(layer))
+    assert len(warned) == 2
+
+
+def test_findings_of_a_sweep_are_counted(job, tmp_path):
+    config = CONFIG.but(validation=0, epochs=1)
+    points = models.points(config, threshold=(0.5, 100.0))
+    with pytest.warns(UserWarning, match="2 of 4 runs") as warned:
+        runs.train(job(config, points, (0, 1)), tmp_path)
+    wanted = "epoch 1: 2 of 4 runs, such as point 1, seed 0: spiking layer {} fires nowhere"
+    for layer, one in enumerate(warned):
+        assert str(one.message).startswith(wanted.format(layer))
+    assert len(warned) == 2
 
 
 @pytest.mark.parametrize(
@@ -206,7 +223,7 @@ SMOKED = [
 
 
 @pytest.mark.heavy
-@pytest.mark.filterwarnings("ignore:.*fires nowhere on the test set")  # after so few updates
+@pytest.mark.filterwarnings("ignore:epoch .*spiking layer")  # after so few updates
 @pytest.mark.parametrize(("name", "chosen"), SMOKED)
 def test_every_study_passes_smoke(name, chosen, tmp_path, data_dir):
     smoke = studies.job(name, chosen, "smoke")

@@ -30,13 +30,26 @@ def data(scale: float) -> Arrays:
     return {name: x.astype(np.float32) for name, x in arrays.items()}
 
 
-def by_torch(make: Callable[[], Any], call: Callable[..., Any], scale: float) -> Arrays:
-    """Run two Linear and two neurons; `call(neuron, current, state) -> (spikes, state)`."""
+def by_torch(
+    make: Callable[..., Any], call: Callable[..., Any], scale: float, recurrent: bool = False
+) -> Arrays:
+    """Run two Linear and two neurons; `call(neuron, current, state) -> (spikes, state)`.
+
+    With `recurrent`, `make` takes a number of units; the weights between them are `r`, without a
+    bias.
+    """
     import torch
 
     given = data(scale)
-    p = {k: torch.tensor(v, requires_grad=k[0] in "wb") for k, v in given.items()}
-    neurons, states = [make(), make()], [None, None]
+    if recurrent:
+        rng = np.random.default_rng(8)
+        for n, units in zip("12", SIZES[1:], strict=True):
+            given[f"r{n}"] = rng.uniform(-0.1, 0.1, (units, units)).astype(np.float32)
+    p = {k: torch.tensor(v, requires_grad=k[0] in "wbr") for k, v in given.items()}
+    neurons, states = [make(units) if recurrent else make() for units in SIZES[1:]], [None, None]
+    if recurrent:
+        for n, neuron in zip("12", neurons, strict=True):
+            neuron.recurrent = lambda x, n=n: torch.nn.functional.linear(x, p[f"r{n}"])
     spikes: list[list[Any]] = [[], []]
     for x in p["x"]:
         for i, n in enumerate("12"):
@@ -51,19 +64,35 @@ def by_torch(make: Callable[[], Any], call: Callable[..., Any], scale: float) ->
 
 
 def snntorch() -> dict[str, Arrays]:
-    """`Leaky` and `Synaptic`."""
+    """`Leaky`, `Synaptic` and `RLeaky`."""
     import snntorch as snn
 
     def call(neuron: Any, current: Any, state: Any) -> Any:
         spikes, *state = neuron(current, *(state or ()))
         return spikes, state
 
+    def rleaky(units: int, **settings: Any) -> Any:
+        neuron = snn.RLeaky(BETA, linear_features=units, **settings)
+        del neuron.recurrent  # for that of `by_torch`
+        return neuron
+
+    def call_rleaky(neuron: Any, current: Any, state: Any) -> Any:
+        spikes, membrane = neuron(current, *(state or ()))
+        return spikes, (spikes, membrane)
+
+    zero: Any = {"reset_mechanism": "zero"}
+    at_once: Any = {"reset_delay": False}
     return {
         "subtract": by_torch(lambda: snn.Leaky(BETA), call, 1.0),
         "zero": by_torch(lambda: snn.Leaky(BETA, reset_mechanism="zero"), call, 1.0),
         "none": by_torch(lambda: snn.Leaky(BETA, reset_mechanism="none"), call, 0.4),
         "no_delay": by_torch(lambda: snn.Leaky(BETA, reset_delay=False), call, 0.7),
+        "no_delay_zero": by_torch(lambda: snn.Leaky(BETA, **zero, **at_once), call, 1.0),
+        "no_delay_above_two": by_torch(lambda: snn.Leaky(BETA, **at_once), call, 1.5),
         "synaptic": by_torch(lambda: snn.Synaptic(ALPHA, BETA), call, 0.25),
+        "synaptic_zero": by_torch(lambda: snn.Synaptic(ALPHA, BETA, **zero), call, 0.25),
+        "rleaky": by_torch(rleaky, call_rleaky, 1.0, recurrent=True),
+        "rleaky_zero": by_torch(lambda n: rleaky(n, **zero), call_rleaky, 1.0, recurrent=True),
     }
 
 

@@ -114,6 +114,8 @@ def test_shapes_that_are_none(layer, shape):
 def test_layers_without_inputs(name, shape):
     with raises(ValueError, f"{name}(2", "needs", f"{list(shape)}"):
         LAYERS[name][0].init(KEY, shape)
+    with raises(ValueError, "got [4, 4]: first rearrange(lambda x: x[..., None])"):
+        sj.conv(2, 2).init(KEY, (4, 4))
     with raises(ValueError, "conv(2, 2x2) needs pixels", "[0, 4, 1]"):
         sj.conv(2, 2, padding="same").init(KEY, (0, 4, 1))
 

@@ -50,6 +50,32 @@ def leaky(reset: Any) -> sj.Neuron:
     return sj.lif(decay=0.9, threshold=1.0, surrogate=sj.arctan(2.0), reset=reset)
 
 
+# The neurons of `docs/howto/from_snntorch.md` that need a step of their own.
+
+
+def drops_current(beta: float = 0.9, threshold: float = 1.0) -> sj.Neuron:
+    fire = sj.arctan(2.0)
+
+    def step(params: Any, membrane: Any, current: Any) -> Any:
+        reset = jax.lax.stop_gradient(fire(membrane - threshold))
+        membrane = (1 - reset) * (beta * membrane + current)
+        return membrane, fire(membrane - threshold)
+
+    return sj.make_neuron(step, jnp.zeros)
+
+
+def resets_at_once(beta: float = 0.9, threshold: float = 1.0) -> sj.Neuron:
+    fire = sj.arctan(2.0)
+
+    def step(params: Any, membrane: Any, current: Any) -> Any:
+        above = jax.lax.stop_gradient(fire(membrane - threshold))
+        membrane = beta * membrane + current
+        spikes = fire(membrane - threshold - above * threshold)
+        return membrane - spikes * threshold, spikes
+
+    return sj.make_neuron(step, jnp.zeros)
+
+
 def node(reset: Any) -> sj.Neuron:
     return sj.lif(decay=0.5, threshold=1.0, surrogate=sj.sigmoid(0.25), reset=reset)
 
@@ -67,7 +93,12 @@ NETWORKS = {
     ("snntorch", "zero"): (1.0, leaky(sj.detach_reset(sj.hard_reset))),
     ("snntorch", "none"): (1.0, leaky(no_reset)),
     ("snntorch", "no_delay"): (1.0, leaky(sj.soft_reset)),
+    ("snntorch", "no_delay_zero"): (1.0, leaky(sj.hard_reset)),
+    ("snntorch", "no_delay_above_two"): (1.0, resets_at_once()),
     ("snntorch", "synaptic"): (1.0, sj.current_based(leaky(sj.detach_reset(subtract)), decay=0.8)),
+    ("snntorch", "synaptic_zero"): (1.0, sj.current_based(drops_current(), decay=0.8)),
+    ("snntorch", "rleaky"): (1.0, sj.recurrent(leaky(sj.detach_reset(subtract)))),
+    ("snntorch", "rleaky_zero"): (1.0, sj.recurrent(drops_current())),
     ("norse", "lif"): (0.1, sj.current_based(NORSE, decay=0.8)),
     ("norse", "box"): (0.1, NORSE),
     ("spikingjelly_defaults", "hard"): (1 / 2, node(sj.hard_reset)),
@@ -101,16 +132,20 @@ def test_network_of_another_library(file: str, case: str) -> None:
         for layer, w in zip(layers, weights, strict=True):
             units = w["b"].shape
             scaled = Weights(factor * w["w"].T, factor * w["b"])
-            params = LayerParams(scaled, neuron.init(jax.random.key(0), units))
+            own = neuron.init(jax.random.key(0), units)
+            if "r" in w:
+                own = own._replace(weights=Weights(w["r"].T, jnp.zeros(units)))
+            params = LayerParams(scaled, own)
             o1 = sj.apply(layer, params, o1)[1]
             outs.append(o1)
         return sj.half_squared_error(sj.rate(outs[1]), wanted["y"]).mean(), outs
 
-    weights = [{name: wanted[f"{name}{n}"] for name in "wb"} for n in "12"]
+    names = "wbr" if "r1" in wanted else "wb"
+    weights = [{name: wanted[f"{name}{n}"] for name in names} for n in "12"]
     grads, outs = quick_jit(jax.grad(loss, has_aux=True))(weights)
     for n, grad, o in zip("12", grads, outs, strict=True):
         np.testing.assert_array_equal(o, wanted[f"o{n}"])
-        for name in "wb":
+        for name in names:
             largest = abs(wanted[f"grad_{name}{n}"]).max()
             np.testing.assert_allclose(
                 grad[name], wanted[f"grad_{name}{n}"], rtol=0, atol=1e-4 * largest

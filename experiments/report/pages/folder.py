@@ -1,33 +1,17 @@
 """Run folders as the pages read them: metrics of each point and seed, and what diverged."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from experiments.engine import folders, measurements, rows, studies
+import stbp_jax as sj
+from experiments.engine import folders, measurements, rows, runs, studies
 from experiments.engine.config import UsageError
 from experiments.engine.rows import Row
 from experiments.engine.studies import Job
-
-# Limits of what a page calls saturated, and outside the window.
-SATURATED, OUTSIDE = 0.9, 0.01
-
-
-class Finding(NamedTuple):
-    """Something that keeps a network from learning.
-
-    Attributes:
-      kind: diverged, silent, saturated or outside the window.
-      words: where and how much.
-      remedy: what to try.
-    """
-
-    kind: str
-    words: str
-    remedy: str
 
 
 class Cell(NamedTuple):
@@ -72,41 +56,10 @@ class Cell(NamedTuple):
         source = {name: run.source.get(name) for name in ("device", "jax", "commit")}
         return run.job.label | config | self.hparams | source
 
-    def findings(self) -> list[Finding]:
-        """Return what the metrics show of divergence, and of silent or saturated layers."""
-        found = []
-        lost = self.series("non_finite_updates")
-        if lost.sum():
-            first = int(np.argmax(lost > 0)) + 1
-            found.append(
-                Finding(
-                    "diverged",
-                    f"{int(lost.sum())} updates were not finite, the first in epoch {first}",
-                    "lower the learning rate, or clip the gradient",
-                )
-            )
-        for layer, (rate, silent, inside) in enumerate(self._layers()):
-            where = f"spiking layer {layer}"
-            if rate == 0:
-                remedy = "raise its initial weights, or lower the threshold"
-                found.append(Finding("silent", f"{where} fires nowhere on the test set", remedy))
-            elif silent > 0.5:
-                words = f"{100 * silent:.0f} % of the units of {where} never fire on the test set"
-                found.append(Finding("silent", words, "raise its initial weights"))
-            if rate > SATURATED:
-                words = f"units of {where} fire at {100 * rate:.0f} % of the steps"
-                remedy = "lower its initial weights or its bias, or raise the threshold"
-                found.append(Finding("saturated", words, remedy))
-            if inside < OUTSIDE and rate > 0:
-                words = f"{100 * inside:.1f} % of the membranes of {where} lie in the window"
-                remedy = "widen the surrogate, or lower the learning rate and the initial weights"
-                found.append(Finding("outside the window", words, remedy))
-        return found
-
-    def _layers(self) -> Iterator[Any]:
-        names = ("firing_rate", "silent_fraction", "in_window")
-        parts = [self.series(name) for name in names]
-        return zip(*(part[-1] for part in parts), strict=True) if len(parts[0]) else iter(())
+    def findings(self) -> list[sj.training.Finding]:
+        """Return what keeps the network from learning; empty before the first epoch."""
+        epochs = self.run.epochs
+        return sj.training.diagnose(runs.history(epochs, self.place)) if epochs else []
 
 
 class RunFolder(NamedTuple):
