@@ -6,6 +6,7 @@ High-Performance Spiking Neural Networks, Front. Neurosci. 12:331, 2018.
 
 from stbp_jax import (
     augment,
+    calls,
     core,
     data,
     encoders,
@@ -85,6 +86,7 @@ from stbp_jax.training import (
 __all__ = [
     # modules
     "augment",
+    "calls",
     "core",
     "data",
     "encoders",

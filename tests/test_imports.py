@@ -18,6 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LEVELS = {
     "core": 0,
     "arguments": 0,
+    "calls": 0,
     "closures": 0,
     "meshes": 0,
     "files": 0,
@@ -49,6 +50,7 @@ NEIGHBORS = {
     "reprs": set(),
     "arguments": set(),
     "files": set(),
+    "calls": {"arguments", "core", "meshes"},
     "closures": {"core"},
     "spikes": {"closures", "core"},
     "layers": {"initializers", "metrics"},

@@ -119,7 +119,7 @@ def test_the_first_page_lists_the_flat_names():
 # makes, readers of files that an example does not have, and helpers of own layers.
 WITHOUT = """
 core.Probe core.constants_of core.float_dtype core.given core.map_shapes core.name_of
-core.step_layer core.unroll_layer core.unroll_with_stats core.without_stats data.Events
+calls.step_layer calls.unroll_layer calls.unroll_with_stats calls.without_stats data.Events
 data.Recordings data.SpokenDigits data.Utterances data.cochleagram data.read_fsdd data.read_nmnist
 data.read_nmnist_file data.read_shd data.read_wav encoders.threefry2x32 initializers.drawn
 layers.FeedbackParams layers.FeedbackState neurons.ALIFConstants neurons.CurrentState

@@ -18,7 +18,7 @@ import optax
 import pytest
 
 import stbp_jax as sj
-from stbp_jax import core, layers, neurons
+from stbp_jax import calls, core, layers, neurons
 
 matplotlib.use("Agg")
 
@@ -306,22 +306,22 @@ RUNS: dict[str, Any] = {
     "core.float_dtype": lambda: core.float_dtype((), pixels(T, B, N)),
     "core.wide_dtype": lambda: core.wide_dtype(jnp.bfloat16),
     "core.make_neuron": lambda: population(custom()),
-    "core.without_stats": lambda: core.without_stats(LAYER.unroll),
+    "calls.without_stats": lambda: calls.without_stats(LAYER.unroll),
     "core.constants_of": lambda: core.constants_of(LAYER),
     "core.name_of": lambda: core.name_of(sj.hard_reset),
-    "core.step_layer": lambda: core.step_layer(
+    "calls.step_layer": lambda: calls.step_layer(
         LAYER._replace(step=lambda params, state, x: LAYER.step(params, state, x)),
         *started(LAYER, 0),
         restarts()[0],
     ),
-    "core.unroll_layer": lambda: core.unroll_layer(
+    "calls.unroll_layer": lambda: calls.unroll_layer(
         LAYER._replace(unroll=lambda params, state, xs: LAYER.unroll(params, state, xs)),
         *started(LAYER),
         restarts(),
     ),
     "core.is_shape": lambda: core.is_shape((2, 3)),
     "core.map_shapes": lambda: core.map_shapes(list, {"a": (2, 3)}),
-    "core.unroll_with_stats": lambda: core.unroll_with_stats(LAYER, *started(LAYER)),
+    "calls.unroll_with_stats": lambda: calls.unroll_with_stats(LAYER, *started(LAYER)),
     "encoders.bernoulli": lambda: [
         sj.bernoulli(KEY, x, steps) for x in (floats(B, N), pixels(B, N)) for steps in (4, 40)
     ],
@@ -586,9 +586,9 @@ def test_bfloat16_weights_run_under_all_settings():
 def test_an_unknown_statistic_is_a_nan_that_debug_nans_refuses():
     layer = LAYER._replace(unroll_with_stats=None)
     params, state, xs = started(layer)
-    assert np.isnan(core.unroll_with_stats(layer, params, state, xs)[2][0].in_window)
+    assert np.isnan(calls.unroll_with_stats(layer, params, state, xs)[2][0].in_window)
     with jax.debug_nans(True), pytest.raises(FloatingPointError):
-        core.unroll_with_stats(layer, params, state, xs)
+        calls.unroll_with_stats(layer, params, state, xs)
 
 
 @pytest.mark.heavy

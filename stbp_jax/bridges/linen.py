@@ -15,7 +15,8 @@ except ImportError as error:
 
 from stbp_jax import arguments
 from stbp_jax.bridges._drawing import draws
-from stbp_jax.core import Array, Layer, Params, Shape, State, step_layer
+from stbp_jax.calls import step_layer
+from stbp_jax.core import Array, Layer, Params, Shape, State
 from stbp_jax.layers import apply, named_parameters
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from stbp_jax import arguments, core
+from stbp_jax import arguments, calls, core
 from stbp_jax.core import Array, Layer, LayerStats, Params, PyTree, Shapes, State, map_shapes
 from stbp_jax.layers._dtypes import as_floats
 
@@ -49,12 +49,12 @@ def combined(
     ) -> tuple[State, PyTree]:
         if is_first is not None:
             arguments.flags("is_first", is_first)
-        return through(_no_stats(core.step_layer), params, state, x, is_first)[:2]
+        return through(_no_stats(calls.step_layer), params, state, x, is_first)[:2]
 
     def unroll(
         params: Params, state: State, xs: PyTree, is_first: Array | None = None
     ) -> tuple[State, PyTree]:
-        return through(_no_stats(core.unroll_layer), params, state, xs, is_first)[:2]
+        return through(_no_stats(calls.unroll_layer), params, state, xs, is_first)[:2]
 
     def unroll_with_stats(
         params: Params,
@@ -63,7 +63,7 @@ def combined(
         is_first: Array | None = None,
         mask: Array | None = None,
     ) -> tuple[State, PyTree, tuple[LayerStats, ...]]:
-        run = functools.partial(core.unroll_with_stats, mask=mask)
+        run = functools.partial(calls.unroll_with_stats, mask=mask)
         return through(run, params, state, xs, is_first)
 
     return Layer(init, initial_state, step, unroll, unroll_with_stats, lambda: constants, layers)
@@ -317,7 +317,7 @@ def rearrange(function: Callable[[PyTree], PyTree]) -> Layer:
         return state, jax.vmap(function)(xs)
 
     constants = {"layer": "rearrange", "function": core.name_of(function)}
-    return Layer(init, initial_state, step, unroll, core.without_stats(unroll), lambda: constants)
+    return Layer(init, initial_state, step, unroll, calls.without_stats(unroll), lambda: constants)
 
 
 def _check(name: str, layers: Sequence[Layer]) -> None:

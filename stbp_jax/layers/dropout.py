@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from stbp_jax import arguments
-from stbp_jax.core import Array, Layer, Numbers, Params, Shape, State, without_stats
+from stbp_jax.calls import without_stats
+from stbp_jax.core import Array, Layer, Numbers, Params, Shape, State
 from stbp_jax.layers._dtypes import float_type
 from stbp_jax.layers.synapse import check_slice
 

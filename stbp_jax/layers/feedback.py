@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from stbp_jax import arguments, core
+from stbp_jax import arguments, calls, core
 from stbp_jax.core import Array, Layer, LayerStats, Params, PyTree, Shapes, State, map_shapes
 from stbp_jax.layers._dtypes import as_floats
 from stbp_jax.layers.combinators import Run, combined
@@ -123,5 +123,5 @@ def _one_step_with_stats(
     mask: Array | None,
 ) -> tuple[State, PyTree, tuple[LayerStats, ...]]:
     xs, first = jax.tree.map(lambda a: a[None], (x, is_first))
-    state, ys, stats = core.unroll_with_stats(layer, params, state, xs, first, mask)
+    state, ys, stats = calls.unroll_with_stats(layer, params, state, xs, first, mask)
     return state, jax.tree.map(lambda a: a[0], ys), stats

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool
 
-from stbp_jax import arguments, core, meshes
+from stbp_jax import arguments, calls, core, meshes
 from stbp_jax.closures import reverse_mode
 from stbp_jax.core import AnyArray, Array, KeyArray, Layer, LayerStats, Params, PyTree, State
 
@@ -50,7 +50,7 @@ def apply(
     (5, 2, 10)
     """
     state = _start(network, params, xs, key, state, is_first)
-    return reverse_mode(core.unroll_layer, network, params, state, xs, is_first)
+    return reverse_mode(calls.unroll_layer, network, params, state, xs, is_first)
 
 
 def apply_with_stats(
@@ -96,7 +96,7 @@ def apply_with_stats(
     state = _start(network, params, xs, key, state, is_first)
     if mask is not None:
         arguments.restarts("mask", mask, xs)
-    return reverse_mode(core.unroll_with_stats, network, params, state, xs, is_first, mask)
+    return reverse_mode(calls.unroll_with_stats, network, params, state, xs, is_first, mask)
 
 
 def record(
@@ -138,7 +138,7 @@ def record(
     params, state, xs, is_first = meshes.vary_alike(params, state, xs, is_first)
 
     def body(state: State, now: Any) -> tuple[State, tuple[State, PyTree]]:
-        state, y = core.step_layer(network, params, state, *now)
+        state, y = calls.step_layer(network, params, state, *now)
         return state, (state, y)
 
     return reverse_mode(meshes.scan, body, state, (xs, is_first))[1]
@@ -189,7 +189,7 @@ def final_state(
     def body(state: State, now: Any) -> tuple[State, None]:
         x, first, own = now
         x = jax.tree.map(lambda leaf: _own(leaf, own), x)
-        after, _ = core.step_layer(network, params, state, x, first)
+        after, _ = calls.step_layer(network, params, state, x, first)
         return core.restart_where(~own, after, state), None
 
     return reverse_mode(meshes.scan, body, state, (xs, is_first, mask))[0]

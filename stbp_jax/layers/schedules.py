@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from stbp_jax import arguments, core, meshes
+from stbp_jax import arguments, calls, meshes
 from stbp_jax.core import Array, Layer, LayerStats, Params, State
 
 
@@ -42,7 +42,7 @@ def stepwise(layer: Layer) -> Layer:
         params, state, xs, is_first = meshes.vary_alike(params, state, xs, is_first)
 
         def body(state: State, now: tuple[Array, Array | None]) -> tuple[State, Array]:
-            return core.step_layer(layer, params, state, *now)
+            return calls.step_layer(layer, params, state, *now)
 
         return meshes.scan(body, state, (xs, is_first))
 
@@ -168,7 +168,7 @@ def in_chunks(
         params: Params, state: State, xs: Array, is_first: Array | None = None
     ) -> tuple[State, Array]:
         def run(params: Params, state: State, xs: Array, *firsts: Any) -> tuple[Any, ...]:
-            return (*core.unroll_layer(layer, params, state, xs, firsts[0]), ())
+            return (*calls.unroll_layer(layer, params, state, xs, firsts[0]), ())
 
         return through(run, params, state, xs, is_first)[:2]
 
@@ -179,7 +179,7 @@ def in_chunks(
         is_first: Array | None = None,
         mask: Array | None = None,
     ) -> tuple[State, Array, tuple[LayerStats, ...]]:
-        run = functools.partial(core.unroll_with_stats, layer)
+        run = functools.partial(calls.unroll_with_stats, layer)
         return through(run, params, state, xs, is_first, mask)
 
     return layer._replace(unroll=unroll, unroll_with_stats=unroll_with_stats)

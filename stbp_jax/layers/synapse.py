@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Shaped
 
 from stbp_jax import arguments, meshes, reprs
+from stbp_jax.calls import without_stats
 from stbp_jax.core import (
     AnyArray,
     Array,
@@ -28,7 +29,6 @@ from stbp_jax.core import (
     is_shape,
     map_shapes,
     restart_where,
-    without_stats,
 )
 from stbp_jax.metrics import synaptic_operations
 

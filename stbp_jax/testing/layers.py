@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stbp_jax import arguments, core
+from stbp_jax import arguments, calls
 from stbp_jax.core import Array, Layer, Params, Shape, State
 from stbp_jax.layers import apply, stepwise
 from stbp_jax.readouts import rate
@@ -152,11 +152,11 @@ def _check_schedules(c: _Case) -> None:
         return (
             forms.floats(pull(trees.random_like(out, 1))),
             forms.floats(forms.of_outputs(pull, out)),
-            core.unroll_with_stats(layer, params, state, xs),
+            calls.unroll_with_stats(layer, params, state, xs),
             _masked_and_short(layer, params, state, xs),
             apply(layer, params, xs, key=c.key),
             [
-                core.unroll_layer(one, params, state, xs, is_first)
+                calls.unroll_layer(one, params, state, xs, is_first)
                 for one in (layer, stepwise(layer))
             ],
             layer.unroll(params, state, xs[_RESTART:]),
@@ -187,8 +187,8 @@ def _check_schedules(c: _Case) -> None:
 def _masked_and_short(layer: Layer, params: Params, state: State, xs: Any) -> tuple[Any, Any]:
     """The statistics under a mask of the first steps, and those of a run that ends there."""
     mask = jnp.broadcast_to(jnp.arange(_STEPS)[:, None] < _RESTART, (_STEPS, _BATCH))
-    masked = core.unroll_with_stats(layer, params, state, xs, None, mask)
-    return masked[2], core.unroll_with_stats(layer, params, state, xs[:_RESTART])[2]
+    masked = calls.unroll_with_stats(layer, params, state, xs, None, mask)
+    return masked[2], calls.unroll_with_stats(layer, params, state, xs[:_RESTART])[2]
 
 
 def _check_stats(c: _Case, found: Any, out: Any) -> None:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stbp_jax import arguments, core
+from stbp_jax import arguments, calls
 from stbp_jax.core import Params, PyTree
 from stbp_jax.training.forward import loss_and_metrics, only, rest, scores_of, steps_of
 from stbp_jax.training.pipeline import Batch, Pipeline
@@ -166,7 +166,7 @@ def check_values(
         steps = steps_of(pipeline, inputs, None if weights is None else jnp.asarray(weights), xs)
         xs = only(xs, steps.own)
         state = rest(pipeline, params, xs)
-        outs = core.unroll_layer(pipeline.network, params, state, xs)[1]
+        outs = calls.unroll_layer(pipeline.network, params, state, xs)[1]
         scores = scores_of(pipeline, outs, steps)
         return loss_and_metrics(pipeline, scores, targets, None, steps)
 

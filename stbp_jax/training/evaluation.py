@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from stbp_jax import arguments, core, meshes
+from stbp_jax import arguments, calls, meshes
 from stbp_jax.core import Array, Params, PyTree
 from stbp_jax.training.datasets import as_arrays, check_form, check_values, parts_of
 from stbp_jax.training.forward import (
@@ -218,7 +218,7 @@ def _on_batch(pipeline: Pipeline, params: Params, key: Array, data: Batch) -> tu
     steps = steps_of(pipeline, inputs, weights, xs)
     xs = only(xs, steps.own)
     state = rest(pipeline, params, xs)
-    _, outs, stats = core.unroll_with_stats(pipeline.network, params, state, xs, mask=steps.own)
+    _, outs, stats = calls.unroll_with_stats(pipeline.network, params, state, xs, mask=steps.own)
     scores = scores_of(pipeline, outs, steps)
     losses, metrics = loss_and_metrics(pipeline, scores, targets, weights, steps)
     means = _Means(

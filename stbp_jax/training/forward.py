@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from stbp_jax import core, meshes
+from stbp_jax import calls, meshes
 from stbp_jax.core import Array, Params, PyTree, Shape, State
 from stbp_jax.training.pipeline import Pipeline
 
@@ -153,7 +153,7 @@ def recorded(pipeline: Pipeline, params: Params, state: State, xs: Any) -> tuple
     params, state, xs = meshes.vary_alike(params, state, xs)
 
     def body(state: State, x: Any) -> tuple[State, tuple[State, Any]]:
-        state, y = core.step_layer(pipeline.network, params, state, x)
+        state, y = calls.step_layer(pipeline.network, params, state, x)
         return state, (state, y)
 
     return meshes.scan(body, state, xs)[1]

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from stbp_jax import core
+from stbp_jax import calls
 from stbp_jax.core import Array, Params, PyTree
 from stbp_jax.training.datasets import parts_of
 from stbp_jax.training.forward import (
@@ -140,7 +140,7 @@ def loss_of(pipeline: Pipeline) -> LossFn:
         xs = only(xs, steps.own)
         state = rest(pipeline, params, xs, key_layers)
         if pipeline.auxiliary_loss is None:
-            _, outs = core.unroll_layer(pipeline.network, params, state, xs)
+            _, outs = calls.unroll_layer(pipeline.network, params, state, xs)
         else:
             states, outs = recorded(pipeline, params, state, xs)
         scores = scores_of(pipeline, outs, steps)

@@ -55,7 +55,7 @@ def lstm(features: int) -> sj.Layer:
         return carried, jnp.asarray(h)
 
     unroll = sj.scan(step, rest)
-    return sj.Layer(init, initial_state, step, unroll, sj.core.without_stats(unroll))
+    return sj.Layer(init, initial_state, step, unroll, sj.calls.without_stats(unroll))
 
 
 def build(config: Config) -> sj.training.Build:
