@@ -1,7 +1,8 @@
 """A sweep against the same runs one after another: `python -m experiments.benchmarks.sweeps`.
 
 The digits network trains for one epoch at several widths and seeds: all cells in one program by
-`sj.sweep`, and each alone by one compiled program, which all of them share. Both compute the same.
+`sj.sweep`, on one device and spread over two, and each alone by one compiled program, which all of
+them share. All compute the same.
 """
 
 import functools
@@ -13,6 +14,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import stbp_jax as sj
 from experiments.benchmarks import tables
@@ -21,9 +23,10 @@ from experiments.engine import rows as result_rows
 from experiments.engine.config import Config
 from experiments.studies.digits.study import FULL
 
-SEEDS = 4
+SEEDS = 2
 CELLS = (4, 16, 64)
-ROUNDS = 5
+ROUNDS = 3
+DEVICES = 2
 RESULTS = tables.HERE / "results" / "sweeps"
 
 
@@ -34,6 +37,8 @@ def main(cells: tuple[int, ...] = CELLS, config: Config = FULL, rounds: int = RO
     run = sj.make_train(build, sj.TrainConfig(epochs=1, batch_size=config.train.batch_size))
     keys = jax.random.split(jax.random.key(0), SEEDS)
     hparams = models.hparams(config)
+    mesh = jax.make_mesh((DEVICES,), ("cells",), axis_types=(AxisType.Auto,))
+    where = NamedSharding(mesh, PartitionSpec("cells"))
     rows = []
     for count in cells:
         widths = np.linspace(0.5, 2.0, count // SEEDS, dtype=np.float32)
@@ -50,13 +55,20 @@ def main(cells: tuple[int, ...] = CELLS, config: Config = FULL, rounds: int = RO
                 for i in range(len(widths))
             ]
 
-        together = functools.partial(sj.sweep, run, keys, points, train_set, test_set)
-        first = {"sweep": _timed(together), "alone": _timed(one_by_one)}
+        spread = jax.device_put(points, where) if len(widths) % DEVICES == 0 else points
+        sets = train_set, test_set
+        functions: dict[str, Callable[[], Any]] = {
+            "sweep": functools.partial(sj.sweep, run, keys, points, *sets),
+            "spread": functools.partial(sj.sweep, run, keys, spread, *sets),
+            "alone": one_by_one,
+        }
+        first = {name: _timed(function) for name, function in functions.items()}
         losses = np.array([[history.loss[-1] for history in cell] for cell in first["alone"][1]])
-        np.testing.assert_allclose(first["sweep"][1].loss[..., -1], losses, rtol=1e-2)
-        samples: dict[str, list[float]] = {"sweep": [], "alone": []}
+        for name in ("sweep", "spread"):
+            np.testing.assert_allclose(first[name][1].loss[..., -1], losses, rtol=1e-2)
+        samples: dict[str, list[float]] = {name: [] for name in functions}
         for _ in range(rounds):
-            for name, function in (("sweep", together), ("alone", one_by_one)):
+            for name, function in functions.items():
                 samples[name].append(_timed(function)[0])
         rows.append(
             {
@@ -78,16 +90,17 @@ def _timed(function: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def line(row: dict) -> str:
-    """How many times as fast the sweep is, without and with compilation."""
+    """How many times as fast the sweeps are, without and with compilation."""
     medians = {name: statistics.median(s) for name, s in row["samples_seconds"].items()}
-    ratio, with_compiling = (d["alone"] / d["sweep"] for d in (medians, row["first_seconds"]))
-    return (
-        f"{row['cells']} cells: {medians['sweep']:.2f} s in one program, {medians['alone']:.2f} s "
-        f"one by one, {ratio:.2f} times as fast; with compilation {with_compiling:.2f} times"
-    )
+    words = [f"{row['cells']} cells, {medians['alone']:.2f} s one by one"]
+    for name, where in (("sweep", "one device"), ("spread", f"{DEVICES} devices")):
+        ratio, whole = (d["alone"] / d[name] for d in (medians, row["first_seconds"]))
+        words.append(f"{where} {ratio:.2f} times as fast ({whole:.2f} with compilation)")
+    return "; ".join(words)
 
 
 if __name__ == "__main__":
+    jax.config.update("jax_num_cpu_devices", DEVICES)
     for row in main():
         result_rows.append(RESULTS / "cpu.jsonl", row)
     sys.exit(0)
