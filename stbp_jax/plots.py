@@ -4,7 +4,7 @@ Each function draws into given Axes and returns them; the caller makes and saves
 module needs matplotlib, `pip install matplotlib`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -291,6 +291,87 @@ def learning_curve(axes: Axes, history: History) -> Axes:
         axes.yaxis.set_minor_formatter(lambda y, _: f"{y:g}" if f"{y:.0e}"[0] in "25" else "")
     axes.legend(frameon=False, fontsize="small")
     return axes
+
+
+def bands(
+    axes: Axes, rows: Sequence[Mapping[str, float]], x: str, *, by: str | None = None
+) -> Axes:
+    """Draws the results of a sweep over one number, with a band of a standard deviation.
+
+    Args:
+      axes: the matplotlib Axes to draw into.
+      rows: dicts, as `sweeps.summarize` returns them.
+      x: the name of the number on the horizontal axis.
+      by: the name of a number with a line for each of its values; None for one line.
+
+    Returns:
+      The same axes.
+
+    Raises:
+      TypeError: `axes` are not Axes.
+      ValueError: there are no rows, or a row lacks a name.
+
+    >>> from matplotlib.figure import Figure
+    >>> rows = [{"width": w, "last_mean": 0.9, "last_sd": 0.01} for w in (0.5, 1.0)]
+    >>> len(bands(Figure().subplots(), rows, "width").lines)
+    1
+    """
+    _axes(axes)
+    _columns(rows, x, "last_mean", "last_sd", *([] if by is None else [by]))
+    for value in dict.fromkeys(None if by is None else row[by] for row in rows):
+        own = [row for row in rows if by is None or row[by] == value]
+        at, mean, sd = _columns(sorted(own, key=lambda row: row[x]), x, "last_mean", "last_sd")
+        (line,) = axes.plot(at, mean, marker="o", label=None if by is None else f"{by} {value:g}")
+        axes.fill_between(at, mean - sd, mean + sd, color=line.get_color(), alpha=0.2, lw=0)
+    axes.set(xlabel=x, ylabel="last epoch, mean and s.d.")
+    if by is not None:
+        axes.legend(frameon=False, fontsize="small")
+    return axes
+
+
+def heat_map(axes: Axes, rows: Sequence[Mapping[str, float]], x: str, y: str) -> Axes:
+    """Draws the mean results of a sweep over two numbers as colors; a point without a run is white.
+
+    Args:
+      axes: the matplotlib Axes to draw into.
+      rows: dicts, as `sweeps.summarize` returns them.
+      x: the name of the number on the horizontal axis.
+      y: the name of the number on the vertical axis.
+
+    Returns:
+      The same axes; `figure.colorbar(axes.images[0])` adds the scale.
+
+    Raises:
+      TypeError: `axes` are not Axes.
+      ValueError: there are no rows, a row lacks a name, or two rows are at one place.
+
+    >>> from matplotlib.figure import Figure
+    >>> rows = [{"a": a, "b": b, "last_mean": a * b} for a in (1.0, 2.0) for b in (3.0, 4.0)]
+    >>> heat_map(Figure().subplots(), rows, "a", "b").images[0].get_array().shape
+    (2, 2)
+    """
+    _axes(axes)
+    along, up, means = _columns(rows, x, y, "last_mean")
+    if len(set(zip(along, up, strict=True))) < len(rows):
+        raise ValueError(f"rows must have one row for each {x} and {y}, got several at one place")
+    columns, lines = np.unique(along), np.unique(up)
+    shown = np.full((len(lines), len(columns)), np.nan)
+    shown[np.searchsorted(lines, up), np.searchsorted(columns, along)] = means
+    axes.imshow(shown, origin="lower", aspect="auto")
+    axes.set_xticks(range(len(columns)), [f"{value:g}" for value in columns])
+    axes.set_yticks(range(len(lines)), [f"{value:g}" for value in lines])
+    axes.set(xlabel=x, ylabel=y)
+    return axes
+
+
+def _columns(rows: Sequence[Mapping[str, float]], *names: str) -> list[np.ndarray]:
+    """Numbers of all rows by their names."""
+    if not rows:
+        raise ValueError("rows must be the dicts of summarize, got none")
+    for name in names:
+        if any(name not in row for row in rows):
+            raise ValueError(f"rows must have {name!r}, got {sorted(rows[0])}")
+    return [np.array([row[name] for row in rows], np.float64) for name in names]
 
 
 def _over_epochs(name: str, given: Any) -> np.ndarray:

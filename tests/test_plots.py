@@ -303,3 +303,45 @@ def test_axes_of_another_kind():
         ):
             with pytest.raises(TypeError, match="axes must be one Axes of matplotlib, got"):
                 draw()
+
+
+ROWS = [
+    {"width": w, "rate": r, "last_mean": w + r, "last_sd": 0.1}
+    for w in (2.0, 0.5, 1.0)
+    for r in (1, 3)
+]
+
+
+def test_bands_draw_a_line_for_each_value(axes):
+    assert plots.bands(axes, ROWS, "width", by="rate") is axes
+    for line, rate in zip(axes.lines, (1, 3), strict=True):
+        np.testing.assert_array_equal(line.get_xdata(), [0.5, 1, 2])
+        np.testing.assert_array_equal(line.get_ydata(), np.array([0.5, 1, 2]) + rate)
+    assert len(axes.collections) == 2
+
+
+def test_a_heat_map_has_a_cell_for_each_point_and_none_without(axes):
+    assert plots.heat_map(axes, ROWS[:-1], "width", "rate") is axes
+    shown = np.asarray(axes.images[0].get_array().filled(np.nan))
+    np.testing.assert_array_equal(shown, [[1.5, 2, 3], [3.5, np.nan, 5]])
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["0.5", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (
+            lambda axes: plots.bands(axes, [], "width"),
+            "rows must be the dicts of summarize, got none",
+        ),
+        (lambda axes: plots.bands(axes, ROWS, "decay"), "rows must have 'decay', got"),
+        (lambda axes: plots.bands(axes, ROWS, "width", by="decay"), "rows must have 'decay'"),
+        (
+            lambda axes: plots.heat_map(axes, ROWS * 2, "width", "rate"),
+            "one row for each width and",
+        ),
+    ],
+)
+def test_charts_of_sweeps_refuse_by_name(axes, draw, message):
+    with pytest.raises(ValueError, match=message):
+        draw(axes)

@@ -459,6 +459,8 @@ RUNS: dict[str, Any] = {
     "plots.membranes": lambda: sj.plots.membranes(axes(), floats(T, N), spikes=spikes(T, N)),
     "plots.populations": lambda: sj.plots.populations(sj.record(*started_network())[0]),
     "plots.record": lambda: sj.plots.record([axes()], sj.record(*started_network())[0]),
+    "plots.bands": lambda: sj.plots.bands(axes(), SWEPT, "a"),
+    "plots.heat_map": lambda: sj.plots.heat_map(axes(), SWEPT, "a", "b"),
     "plots.learning_curve": lambda: sj.plots.learning_curve(axes(), trained()[1]),
     "readouts.rate": lambda: masked(sj.rate, spikes(T, B, C)),
     "readouts.identity": lambda: masked(sj.readouts.identity, floats(T, B, C)),
@@ -490,6 +492,9 @@ RUNS: dict[str, Any] = {
     "surrogates.superspike": lambda: curve(sj.superspike()),
     "surrogates.matched": lambda: curve(sj.matched(sj.gaussian, 1.0)),
     "sweeps.grid": points,
+    "sweeps.log_uniform": lambda: sj.sweeps.log_uniform(0.1, 1.0)(KEY, 3),
+    "sweeps.random_points": lambda: sj.sweeps.random_points(KEY, 3, a=sj.sweeps.uniform(0.0, 1.0)),
+    "sweeps.uniform": lambda: sj.sweeps.uniform(0.0, 1.0)(KEY, 3),
     "sweeps.summarize": lambda: sj.summarize(
         jax.tree.map(lambda leaf: leaf[None, None], trained()[1]), points()[1][:1]
     ),
@@ -534,6 +539,9 @@ RUNS: dict[str, Any] = {
         sj.train_epochs(build, CONFIG, KEY, hparams(), data_set(), data_set())
     ),
 }
+
+
+SWEPT = [{"a": a, "b": 1.0, "last_mean": a, "last_sd": 0.1} for a in (0.5, 1.0)]
 
 
 def public_functions():

@@ -1,8 +1,9 @@
-"""Grids of hyper-parameter points."""
+"""Hyper-parameter points: grids, and points drawn at random."""
 
 import itertools
+import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -10,7 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from stbp_jax import arguments
-from stbp_jax.core import Array
+from stbp_jax.core import Array, KeyArray
+
+Draw = Callable[[KeyArray, int], Any]
+"""`(key, count) -> values [count]`, a distribution."""
 
 
 def grid(**axes: Sequence[float]) -> tuple[dict[str, Array], list[dict[str, float]]]:
@@ -38,11 +42,88 @@ def grid(**axes: Sequence[float]) -> tuple[dict[str, Array], list[dict[str, floa
     if not axes:
         raise ValueError("grid needs at least one axis, got none")
     columns = {name: _axis(name, values) for name, values in axes.items()}
-    listed = [
-        dict(zip(columns, values, strict=True)) for values in itertools.product(*columns.values())
-    ]
-    points = {name: jnp.asarray([point[name] for point in listed]) for name in columns}
-    return points, listed
+    return _listed(columns, itertools.product(*columns.values()))
+
+
+def random_points(
+    key: KeyArray, count: int, **axes: Draw
+) -> tuple[dict[str, Array], list[dict[str, float]]]:
+    """Points drawn at random, each hyper-parameter from its own distribution.
+
+    Args:
+      key: one key of any kind.
+      count: number of points H.
+      **axes: the distribution of each hyper-parameter, `(key, count) -> values [count]`, such as
+        `uniform` and `log_uniform` make.
+
+    Returns:
+      `(points, listed)`, as `grid` returns them.
+
+    Raises:
+      TypeError: `key` is not one key, `count` is not an integer, a distribution is not a function,
+        or it draws something else than numbers.
+      ValueError: there are no axes, `count` is below 1, or a distribution draws another number of
+        values, or NaN.
+
+    >>> points, listed = random_points(
+    ...     jax.random.key(0), 3, width=uniform(0.5, 2.0), rate=log_uniform(1e-4, 1e-2)
+    ... )
+    >>> points["rate"].shape, all(0.5 <= point["width"] < 2 for point in listed)
+    ((3,), True)
+    """
+    arguments.key("key", key)
+    count = arguments.count("count", count)
+    if not axes:
+        raise ValueError("random_points needs at least one axis, got none")
+    columns = {}
+    for one, (name, draw) in zip(jax.random.split(key, len(axes)), axes.items(), strict=True):
+        arguments.function(name, draw, "a distribution (key, count) -> values, such as uniform")
+        columns[name] = _axis(name, draw(one, count))
+        if len(columns[name]) != count:
+            raise ValueError(f"{name} must draw {count} values, got {len(columns[name])}")
+    return _listed(columns, zip(*columns.values(), strict=True))
+
+
+def uniform(low: float, high: float) -> Draw:
+    """The uniform distribution from `low` to `high`.
+
+    Raises:
+      ValueError: `low` is not below `high`, or one of them is not finite.
+
+    >>> uniform(1.0, 2.0)(jax.random.key(0), 4).shape
+    (4,)
+    """
+    _range(low, high)
+    return lambda key, count: jax.random.uniform(key, (count,), minval=low, maxval=high)
+
+
+def log_uniform(low: float, high: float) -> Draw:
+    """The distribution from `low` to `high` whose logarithm is uniform, for learning rates.
+
+    Raises:
+      ValueError: `low` is not above 0 and below `high`, or `high` is not finite.
+
+    >>> bool((log_uniform(1e-4, 1e-2)(jax.random.key(0), 100) < 1e-3).mean() > 0.3)
+    True
+    """
+    _range(low, high)
+    if low <= 0:
+        raise ValueError(f"low must be above 0, got {low!r}")
+    between = uniform(math.log(low), math.log(high))
+    return lambda key, count: jnp.exp(between(key, count))
+
+
+def _range(low: float, high: float) -> None:
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(f"low must be below high, and both finite, got {low!r} and {high!r}")
+
+
+def _listed(
+    columns: dict[str, list[float]], rows: Any
+) -> tuple[dict[str, Array], list[dict[str, float]]]:
+    """The points as arrays and as dicts."""
+    listed = [dict(zip(columns, values, strict=True)) for values in rows]
+    return {name: jnp.asarray([point[name] for point in listed]) for name in columns}, listed
 
 
 def _axis(name: str, values: Any) -> list[float]:

@@ -22,6 +22,7 @@ from stbp_jax import (
     rate,
     summarize,
     sweep,
+    sweeps,
 )
 from stbp_jax.training import Evaluation, History, adversarial
 
@@ -295,3 +296,38 @@ def test_a_learning_rate_of_infinity_diverges_in_a_real_sweep():
 def test_arguments_of_summarize(shape, rows, error, message):
     with pytest.raises(error, match=message):
         summarize(history(np.zeros(shape)), rows)
+
+
+# Random points ------------------------------------------------------------------------------------
+
+
+def test_random_points_come_from_their_distributions():
+    draws = {"a": sweeps.uniform(-1.0, 1.0), "b": sweeps.log_uniform(1e-3, 1e-1)}
+    points, listed = sweeps.random_points(jax.random.key(0), 400, **draws)
+    a, b = (np.asarray(points[name]) for name in "ab")
+    assert [row["a"] for row in listed] == a.tolist()
+    assert (np.abs(a) <= 1).all()
+    assert abs(a.mean()) < 0.1
+    assert ((b >= 1e-3) & (b <= 1e-1)).all()
+    assert abs(np.log10(b).mean() + 2) < 0.1
+    assert abs(np.corrcoef(a, np.log(b))[0, 1]) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("draw", "error", "message"),
+    [
+        (lambda k: sweeps.random_points(k, 3), ValueError, "at least one axis"),
+        (lambda k: sweeps.random_points(k, 0, a=sweeps.uniform(0, 1)), ValueError, "count"),
+        (lambda k: sweeps.random_points(k, 3, a=[1, 2]), TypeError, "a must be a distribution"),
+        (
+            lambda k: sweeps.random_points(k, 3, a=lambda k, n: [1.0]),
+            ValueError,
+            "a must draw 3",
+        ),
+        (lambda k: sweeps.uniform(1.0, 1.0), ValueError, "low must be below high"),
+        (lambda k: sweeps.log_uniform(0.0, 1.0), ValueError, "low must be above 0"),
+    ],
+)
+def test_random_points_refuse_by_name(draw, error, message):
+    with pytest.raises(error, match=message):
+        draw(jax.random.key(0))
