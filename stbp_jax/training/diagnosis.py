@@ -51,7 +51,7 @@ def diagnose(history: History) -> list[Finding]:
         `train_epochs`. For a cell of a sweep, `jax.tree.map(lambda x: x[h, s], history)`.
 
     Returns:
-      A list of `Finding`s: divergence first, then by layer from the input on; empty for a sound
+      A list of findings: divergence first, then by layer from the input on; empty for a sound
       run. A number that is NaN, because the layer does not report it, gives no finding.
 
     Raises:
