@@ -1,8 +1,8 @@
 """A sweep against the same runs one after another: `python -m experiments.benchmarks.sweeps`.
 
 The digits network trains for one epoch at several widths and seeds: all cells in one program by
-`sj.sweep`, on one device and spread over two, and each alone by one compiled program, which all of
-them share. All compute the same.
+`sj.sweep`, on one device and spread over two; all at once by `jax.vmap`, as a sweep runs on a GPU;
+and each alone by one compiled program, which all of them share. All compute the same.
 """
 
 import functools
@@ -45,6 +45,8 @@ def main(cells: tuple[int, ...] = CELLS, config: Config = FULL, rounds: int = RO
         points = {name: np.full_like(widths, value) for name, value in hparams.items()}
         points["width"] = widths
         alone = jax.jit(run)
+        over_seeds = jax.vmap(lambda *cell: run(*cell)[1], (0, None, None, None))
+        at_once = jax.jit(jax.vmap(over_seeds, (None, 0, None, None)))
 
         def one_by_one(alone: Any = alone, points: Any = points, widths: Any = widths) -> Any:
             return [
@@ -60,6 +62,7 @@ def main(cells: tuple[int, ...] = CELLS, config: Config = FULL, rounds: int = RO
         functions: dict[str, Callable[[], Any]] = {
             "sweep": functools.partial(sj.sweep, run, keys, points, *sets),
             "spread": functools.partial(sj.sweep, run, keys, spread, *sets),
+            "at once": functools.partial(at_once, keys, points, *sets),
             "alone": one_by_one,
         }
         first = {}
@@ -67,7 +70,7 @@ def main(cells: tuple[int, ...] = CELLS, config: Config = FULL, rounds: int = RO
             jax.clear_caches()  # each compiles
             first[name] = _timed(function)
         losses = np.array([[history.loss[-1] for history in cell] for cell in first["alone"][1]])
-        for name in ("sweep", "spread"):
+        for name in ("sweep", "spread", "at once"):
             np.testing.assert_allclose(first[name][1].loss[..., -1], losses, rtol=1e-2)
         samples: dict[str, list[float]] = {name: [] for name in functions}
         for turn in range(rounds + 1):
@@ -98,7 +101,8 @@ def line(row: dict) -> str:
     """How many times as fast the sweeps are, without and with compilation."""
     medians = {name: statistics.median(s) for name, s in row["samples_seconds"].items()}
     words = [f"{row['cells']} cells, {medians['alone']:.2f} s one by one"]
-    for name, where in (("sweep", "one device"), ("spread", f"{DEVICES} devices")):
+    places = {"sweep": "one device", "spread": f"{DEVICES} devices", "at once": "all at once"}
+    for name, where in places.items():
         ratio, whole = (d["alone"] / d[name] for d in (medians, row["first_seconds"]))
         words.append(f"{where} {ratio:.2f} times as fast ({whole:.2f} with compilation)")
     return "; ".join(words)

@@ -17,6 +17,7 @@ HERE = Path(__file__).parent
 PAGE = HERE / "README.md"
 BEGIN, END = "<!-- timings: begin -->", "<!-- timings: end -->"
 MEMORY_BEGIN, MEMORY_END = "<!-- memory: begin -->", "<!-- memory: end -->"
+SWEEPS_BEGIN, SWEEPS_END = "<!-- sweeps: begin -->", "<!-- sweeps: end -->"
 
 Row = dict[str, Any]
 
@@ -219,10 +220,30 @@ def memory_table(rows: Iterable[Row]) -> str:
     return "\n".join(lines)
 
 
-def page(text: str, rows: Iterable[Row], memory: Iterable[Row]) -> str:
+def sweep_table(rows: Iterable[Row]) -> str:
+    """Seconds of sweeps and of the same runs one by one: the newest row of each number of cells."""
+    lines = [
+        "| cells | one by one (s) | one device (s) | two devices (s) | all at once (s) "
+        "| times as fast | with compilation |",
+        "|---:|---:|---:|---:|---:|---|---|",
+    ]
+    for row in sorted({row["cells"]: row for row in rows}.values(), key=lambda row: row["cells"]):
+        medians = {name: timing.spread(s)[1] for name, s in row["samples_seconds"].items()}
+        names = "alone", "sweep", "spread", "at once"
+        ratios = [
+            ", ".join(f"{d['alone'] / d[name]:.2f}" for name in names[1:])
+            for d in (medians, row["first_seconds"])
+        ]
+        cells = [str(row["cells"]), *(f"{medians[name]:.2f}" for name in names), *ratios]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def page(text: str, rows: Iterable[Row], memory: Iterable[Row], sweeps: Iterable[Row]) -> str:
     """The page with the tables of these rows between its markers."""
     text = between(text, BEGIN, END, rendered(rows))
-    return between(text, MEMORY_BEGIN, MEMORY_END, memory_table(memory))
+    text = between(text, MEMORY_BEGIN, MEMORY_END, memory_table(memory))
+    return between(text, SWEEPS_BEGIN, SWEEPS_END, sweep_table(sweeps))
 
 
 def between(text: str, begin: str, end: str, content: str) -> str:
@@ -239,7 +260,7 @@ def _rows(folder: Path) -> list[Row]:
 def main(argv: list[str]) -> int:
     """Render the page, or only compare it with the rows."""
     text = PAGE.read_text()
-    wanted = page(text, recorded(), recorded("memory"))
+    wanted = page(text, recorded(), recorded("memory"), recorded("sweeps"))
     if wanted == text:
         return 0
     if "--check" in argv:

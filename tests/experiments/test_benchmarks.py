@@ -359,10 +359,10 @@ def test_tables():
     memory = "| T | default | lean |\n|---:|---:|---:|\n| 10 | 5 | – |\n| 30 | 1 | 2 |"
     assert tables.memory_table(kept) == memory
     old = f"a {tables.BEGIN} old {tables.END} b {tables.MEMORY_BEGIN}{tables.MEMORY_END} c"
-    page = tables.page(old, rows, kept)
+    page = tables.page(old, rows, kept, [])
     wanted = f"a {tables.BEGIN}\n\n{text}\n\n{tables.END} b "
     assert page == f"{wanted}{tables.MEMORY_BEGIN}\n\n{memory}\n\n{tables.MEMORY_END} c"
-    assert tables.page(page, rows, kept) == page
+    assert tables.page(page, rows, kept, []) == page
 
 
 def test_ratios():
