@@ -358,11 +358,20 @@ def test_tables():
     ]
     memory = "| T | default | lean |\n|---:|---:|---:|\n| 10 | 5 | – |\n| 30 | 1 | 2 |"
     assert tables.memory_table(kept) == memory
+    samples = {"alone": [2.0], "sweep": [1.0], "spread": [0.5], "at once": [4.0]}
+    first = {name: 1 + 2 * values[0] for name, values in samples.items()}
+    sweeps = [{"cells": 4, "samples_seconds": samples, "first_seconds": first}]
+    swept = tables.sweep_table(sweeps)
+    assert swept.splitlines()[2:] == [
+        "| 4 | 2.00 | 1.00 | 0.50 | 4.00 | 2.00, 4.00, 0.50 | 1.67, 2.50, 0.56 |"
+    ]
     old = f"a {tables.BEGIN} old {tables.END} b {tables.MEMORY_BEGIN}{tables.MEMORY_END} c"
-    page = tables.page(old, rows, kept, [])
+    old += f"{tables.SWEEPS_BEGIN}{tables.SWEEPS_END} d"
+    page = tables.page(old, rows, kept, sweeps)
     wanted = f"a {tables.BEGIN}\n\n{text}\n\n{tables.END} b "
-    assert page == f"{wanted}{tables.MEMORY_BEGIN}\n\n{memory}\n\n{tables.MEMORY_END} c"
-    assert tables.page(page, rows, kept, []) == page
+    wanted += f"{tables.MEMORY_BEGIN}\n\n{memory}\n\n{tables.MEMORY_END} c"
+    assert page == f"{wanted}{tables.SWEEPS_BEGIN}\n\n{swept}\n\n{tables.SWEEPS_END} d"
+    assert tables.page(page, rows, kept, sweeps) == page
 
 
 def test_ratios():
