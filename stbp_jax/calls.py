@@ -32,7 +32,16 @@ def step_layer(
     x: PyTree,
     is_first: Bool[AnyArray, " B"] | None = None,
 ) -> tuple[State, PyTree]:
-    """Call `layer.step`; where it takes no `is_first`, put those examples at rest before it."""
+    """Call `layer.step`; where it takes no `is_first`, put those examples at rest before it.
+
+    >>> import stbp_jax as sj
+    >>> layer = sj.dense(2, sj.lif())
+    >>> params, _ = layer.init(jax.random.key(0), (3,))
+    >>> state, _ = layer.initial_state(params, (1, 3))
+    >>> _, y = step_layer(layer, params, state, jnp.ones((1, 3)), jnp.array([True]))
+    >>> y.shape
+    (1, 2)
+    """
     if is_first is None:
         return layer.step(params, state, x)
     if _takes(layer.step, 4):
@@ -54,7 +63,15 @@ def unroll_layer(
     xs: PyTree,
     is_first: Bool[AnyArray, "T B"] | None = None,
 ) -> tuple[State, PyTree]:
-    """Call `layer.unroll`; where it takes no `is_first`, scan the step with restarts."""
+    """Call `layer.unroll`; where it takes no `is_first`, scan the step with restarts.
+
+    >>> import stbp_jax as sj
+    >>> layer = sj.dense(2, sj.lif())
+    >>> params, _ = layer.init(jax.random.key(0), (3,))
+    >>> state, _ = layer.initial_state(params, (1, 3))
+    >>> unroll_layer(layer, params, state, jnp.ones((4, 1, 3)))[1].shape
+    (4, 1, 2)
+    """
     if is_first is None:
         return layer.unroll(params, state, xs)
     if _takes(layer.unroll, 4):
@@ -89,7 +106,16 @@ def unroll_with_stats(
     is_first: Bool[AnyArray, "T B"] | None = None,
     mask: Bool[AnyArray, "T B"] | None = None,
 ) -> tuple[State, PyTree, tuple[LayerStats, ...]]:
-    """Call `layer.unroll_with_stats`; if it is None, `layer.unroll` with the entry `MISSING`."""
+    """Call `layer.unroll_with_stats`; if it is None, `layer.unroll` with the entry `MISSING`.
+
+    >>> import stbp_jax as sj
+    >>> layer = sj.dense(2, sj.lif())
+    >>> params, _ = layer.init(jax.random.key(0), (3,))
+    >>> state, _ = layer.initial_state(params, (1, 3))
+    >>> _, ys, stats = unroll_with_stats(layer, params, state, jnp.ones((4, 1, 3)))
+    >>> ys.shape, len(stats)
+    ((4, 1, 2), 1)
+    """
     if layer.unroll_with_stats is not None:
         if mask is not None:
             if not _takes(layer.unroll_with_stats, 5):
@@ -104,7 +130,12 @@ def unroll_with_stats(
 
 
 def without_stats(unroll: Unroll) -> Callable[..., tuple[State, Array, tuple[LayerStats, ...]]]:
-    """Make the `unroll_with_stats` of a layer in which nothing spikes from its `unroll`."""
+    """Make the `unroll_with_stats` of a layer in which nothing spikes from its `unroll`.
+
+    >>> unroll = without_stats(lambda params, state, xs: (state, 2 * xs))
+    >>> unroll((), (), jnp.ones((1, 1)))[1:]
+    (Array([[2.]], dtype=float32), ())
+    """
 
     def unroll_with_stats(
         params: Params,

@@ -89,6 +89,12 @@ class Probe(NamedTuple):
       distance: membrane minus threshold, as the surrogate sees it.
       slope: the surrogate derivative there.
       in_window: bool, whether the distance lies inside the surrogate's window.
+
+    >>> import stbp_jax as sj
+    >>> neuron = sj.lif(threshold=0.5, surrogate=sj.rectangular(0.5))
+    >>> state = sj.neurons.LIFState(jnp.array([[0.1, 0.4]]), jnp.zeros((1, 2)))
+    >>> neuron.probe((), state).in_window
+    Array([[False,  True]], dtype=bool)
     """
 
     distance: Array
@@ -254,12 +260,20 @@ def scan(
 
 
 def given(is_first: AnyArray | None) -> tuple[AnyArray, ...]:
-    """Return the arguments that restarts add to a call: none where there are no restarts."""
+    """Return the arguments that restarts add to a call: none where there are no restarts.
+
+    >>> given(None), len(given(np.array([True])))
+    ((), 1)
+    """
     return () if is_first is None else (is_first,)
 
 
 def float_dtype(state: State, xs: Shaped[AnyArray, "..."]) -> Any:
-    """The dtype of a state at rest: that of its first float leaf, or else of the inputs."""
+    """The dtype of a state at rest: that of its first float leaf, or else of the inputs.
+
+    >>> float_dtype(jnp.zeros(2, jnp.bfloat16), jnp.zeros(2)) == jnp.bfloat16
+    True
+    """
     for leaf in jax.tree.leaves(state):
         if jnp.issubdtype(leaf.dtype, jnp.inexact):
             return leaf.dtype
@@ -368,12 +382,21 @@ def is_shape(x: Any) -> bool:
 
 
 def map_shapes(function: Callable[..., Any], *shapes: Shapes) -> Any:
-    """Apply a function to every shape of a pytree of shapes."""
+    """Apply a function to every shape of a pytree of shapes.
+
+    >>> map_shapes(len, {"a": (2, 3), "b": (4,)})
+    {'a': 2, 'b': 1}
+    """
     return jax.tree.map(function, *shapes, is_leaf=is_shape)
 
 
 def constants_of(part: Any) -> dict[str, Any]:
-    """Return the constants of a neuron, layer or synapse; `{}` if they are unknown."""
+    """Return the constants of a neuron, layer or synapse; `{}` if they are unknown.
+
+    >>> import stbp_jax as sj
+    >>> constants_of(sj.lif(decay=0.5))["decay"]
+    0.5
+    """
     return {} if part.constants is None else part.constants()
 
 
@@ -385,5 +408,10 @@ def _text(part: Any) -> str:
 
 
 def name_of(function: Any) -> str:
-    """Return a function's name, for `constants`: functions of equal names count as equal."""
+    """Return a function's name, for `constants`: functions of equal names count as equal.
+
+    >>> import stbp_jax as sj
+    >>> name_of(sj.hard_reset)
+    'hard_reset'
+    """
     return getattr(function, "__name__", None) or type(function).__name__

@@ -126,6 +126,10 @@ def threefry2x32(
     Returns:
       Two arrays of uint32 words, of that shape.
 
+    >>> key, low = jnp.zeros(2, jnp.uint32), jnp.arange(3, dtype=jnp.uint32)
+    >>> [words.shape for words in threefry2x32(key, jnp.zeros_like(low), low)]
+    [(3,), (3,)]
+
     Source: Salmon, Moraes, Dror, Shaw 2011, Threefry-2x32 with 20 rounds.
     """
     rotations = ((13, 15, 26, 6), (17, 29, 16, 24))

@@ -47,6 +47,9 @@ def drawn(name: str, init: Initializer, key: KeyArray, shape: Shape) -> Weights:
     Raises:
       TypeError: `key` is not a random key; `init` does not return `Weights` of floats.
       ValueError: the kernel or the bias has another shape.
+
+    >>> drawn("dense(3)", fan_in_uniform(1.0), jax.random.key(0), (2, 3)).kernel.shape
+    (2, 3)
     """
     weights = init(arguments.key("key", key), shape, jnp.result_type(float))
     if not isinstance(weights, Weights):

@@ -264,6 +264,14 @@ def learning_curve(axes: Axes, history: History) -> Axes:
       TypeError: `axes` are not Axes, `history` is not a `History`, or its metrics are not numbers.
       ValueError: the metrics have a wrong rank, no epochs or different lengths, or an accuracy lies
         outside [0, 1].
+
+    >>> from collections import OrderedDict
+    >>> from matplotlib.figure import Figure
+    >>> from stbp_jax.training import Evaluation
+    >>> zeros, accuracy = np.zeros(3), OrderedDict(accuracy=np.array([0.5, 0.8, 0.9]))
+    >>> history = History(zeros, accuracy, Evaluation(zeros, accuracy, *[zeros] * 4), zeros)
+    >>> [line.get_label() for line in learning_curve(Figure().subplots(), history).lines]
+    ['training batches', 'test']
     """
     if not isinstance(history, History):
         raise TypeError(f"history must be a History, got {type(history).__name__}")

@@ -42,6 +42,10 @@ class Family(NamedTuple):
       antiderivative: `(v, a) -> ∫ h` from -∞ to v: a smooth approximation of H.
       fwhm: `a -> full width at half maximum`, in units of the membrane.
       from_fwhm: the inverse of `fwhm`.
+
+    >>> family = rectangular(1.0).family
+    >>> family.name, family.fwhm(0.5)
+    ('rectangular', 0.5)
     """
 
     name: str

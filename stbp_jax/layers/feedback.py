@@ -14,14 +14,28 @@ from stbp_jax.layers.schedules import in_chunks, stepwise
 
 
 class FeedbackParams(NamedTuple):
-    """The parameters of the layer, and those of the connection back."""
+    """The parameters of the layer, and those of the connection back.
+
+    >>> import stbp_jax as sj
+    >>> layer = sj.layers.feedback(sj.dense(3, sj.lif()), sj.dense(4))
+    >>> params, _ = layer.init(jax.random.key(0), (4,))
+    >>> type(params).__name__
+    'FeedbackParams'
+    """
 
     layer: Params
     back: Params
 
 
 class FeedbackState(NamedTuple):
-    """The states of the layer and of the connection back, and the last output, `[B, *out]`."""
+    """The states of the layer and of the connection back, and the last output, `[B, *out]`.
+
+    >>> import stbp_jax as sj
+    >>> layer = sj.layers.feedback(sj.dense(3, sj.lif()), sj.dense(4))
+    >>> params, _ = layer.init(jax.random.key(0), (4,))
+    >>> layer.initial_state(params, (2, 4))[0].out.shape
+    (2, 3)
+    """
 
     layer: State
     back: State

@@ -26,6 +26,10 @@ class ALIFConstants(NamedTuple):
       surrogate: the spike function.
       adaptation_decay: ρ in [0, 1], the fraction of the adaptation that remains after one step.
       adaptation_strength: β >= 0, the rise of the threshold by one spike, in units of the membrane.
+
+    >>> from stbp_jax import rectangular
+    >>> ALIFConstants(0.2, 0.5, rectangular(1.0), 0.9, 0.1).adaptation_decay
+    0.9
     """
 
     decay: Any

@@ -8,7 +8,14 @@ from stbp_jax.neurons.leaky_integrator import leaky_integrator
 
 
 class CurrentState(NamedTuple):
-    """The synaptic current iᵗ `[B, *units]`, and the inner neuron's state."""
+    """The synaptic current iᵗ `[B, *units]`, and the inner neuron's state.
+
+    >>> import jax.numpy as jnp
+    >>> import stbp_jax as sj
+    >>> neuron = sj.current_based(sj.lif(), decay=0.5)
+    >>> neuron.initial_state((1, 2), jnp.float32).current
+    Array([[0., 0.]], dtype=float32)
+    """
 
     current: Array
     neuron: State

@@ -15,7 +15,14 @@ DecayInit = Callable[[Array, Shape], Array]
 
 
 class LearnableDecayParams(NamedTuple):
-    """Logits w of the decays sigmoid(w), a scalar or `[*units]`, and the neuron's parameters."""
+    """Logits w of the decays sigmoid(w), a scalar or `[*units]`, and the neuron's parameters.
+
+    >>> import stbp_jax as sj
+    >>> decays = sj.neurons.per_neuron(0.2, 0.8)
+    >>> neuron = sj.learnable_decay(lambda decay: sj.lif(decay=decay), decays)
+    >>> neuron.init(jax.random.key(0), (3,)).logits.shape
+    (3,)
+    """
 
     logits: Array
     neuron: Params

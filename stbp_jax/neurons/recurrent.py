@@ -12,14 +12,24 @@ from stbp_jax.layers import full_matmul
 
 
 class RecurrentParams(NamedTuple):
-    """Recurrent weights, kernel `[N, N]` and bias `[N]`, and the inner neuron's parameters."""
+    """Recurrent weights, kernel `[N, N]` and bias `[N]`, and the inner neuron's parameters.
+
+    >>> import stbp_jax as sj
+    >>> sj.recurrent(sj.lif()).init(jax.random.key(0), (3,)).weights.kernel.shape
+    (3, 3)
+    """
 
     weights: Weights
     neuron: Params
 
 
 class RecurrentState(NamedTuple):
-    """The inner neuron's state, and its output of the last step, `[B, N]`."""
+    """The inner neuron's state, and its output of the last step, `[B, N]`.
+
+    >>> import stbp_jax as sj
+    >>> sj.recurrent(sj.lif()).initial_state((1, 2), jnp.float32).out
+    Array([[0., 0.]], dtype=float32)
+    """
 
     neuron: State
     out: Array

@@ -27,6 +27,16 @@ class Dynamics(NamedTuple):
       hidden: `state -> hidden`, the inverse of `state`.
 
     `reset` and `distance` may close over traced numbers, `state` and `hidden` may not.
+
+    >>> from stbp_jax.neurons import LIFState
+    >>> dynamics = Dynamics(
+    ...     reset=lambda c, s: (c.decay * s.membrane * (1 - s.spikes),),
+    ...     distance=lambda c, hidden: hidden[0] - c.threshold,
+    ...     state=lambda hidden, spikes: LIFState(hidden[0], spikes),
+    ...     hidden=lambda state: (state.membrane,),
+    ... )
+    >>> dynamics.hidden(LIFState(1.0, 0.0))
+    (1.0,)
     """
 
     reset: Callable[[Any, Any], Hidden]

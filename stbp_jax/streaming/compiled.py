@@ -17,7 +17,15 @@ _MOST = 2**16 - 1  # counts of events saturate here
 
 
 class StreamState(NamedTuple):
-    """The states of the network and of the readout, carried from call to call."""
+    """The states of the network and of the readout, carried from call to call.
+
+    >>> from stbp_jax import dense, flatten, lif, serial
+    >>> network = serial(flatten(), dense(10, lif()))
+    >>> params, _ = network.init(jax.random.key(0), (2, 2, 1))
+    >>> stream = make_stream(network, params, shape=(2, 2, 1))
+    >>> isinstance(stream.start(), StreamState)
+    True
+    """
 
     network: State
     readout: State
@@ -34,6 +42,13 @@ class Stream(NamedTuple):
         in Python, so inside `jit`, and for inputs that are not counts, use `network.step`.
       shape: shape of the sensor.
       steps_per_call: number of bins K per call.
+
+    >>> from stbp_jax import dense, flatten, lif, serial
+    >>> network = serial(flatten(), dense(10, lif()))
+    >>> params, _ = network.init(jax.random.key(0), (2, 2, 1))
+    >>> stream = make_stream(network, params, shape=(2, 2, 1))
+    >>> stream.shape, stream.steps_per_call
+    ((2, 2, 1), 1)
     """
 
     start: Callable[[], StreamState]

@@ -35,6 +35,9 @@ class Decision(NamedTuple):
       state: state of the stream after these bins. `classify_stream(..., start=time, state=state)`
         goes on from it, and `save` writes it to a file. It is None if the source ended within a
         call of several bins. A list of decisions keeps all their states.
+
+    >>> Decision(1000, 1, np.array([0.1, 0.9]), 1, "").label
+    1
     """
 
     time: int

@@ -36,7 +36,13 @@ def running_rate() -> Neuron:
 
 
 def running_peak() -> Neuron:
-    """Maximum of the outputs so far: `peak_membrane` of the first t steps."""
+    """Maximum of the outputs so far: `peak_membrane` of the first t steps.
+
+    >>> peak = running_peak()
+    >>> outs = jnp.array([1.0, 0.5])[:, None, None]
+    >>> peak.unroll((), peak.initial_state((1, 1), jnp.float32), outs)[1].ravel()
+    Array([1., 1.], dtype=float32)
+    """
 
     def initial_state(shape: Shape, dtype: Any) -> State:
         if jnp.issubdtype(dtype, jnp.floating):

@@ -88,6 +88,10 @@ def replay(
     Raises:
       TypeError: words that are not uint32; `microseconds` or `until` that are not integers.
       ValueError: words of another rank or out of order; `microseconds` below 1; `until` below 0.
+
+    >>> words = np.array([500 * 2312 + 7], np.uint32)
+    >>> [(times.tolist(), addresses.tolist()) for times, addresses in replay(words)]
+    [([500], [7])]
     """
     microseconds, shape = arguments.count("microseconds", microseconds), arguments.sensor(shape)
     until = None if until is None else arguments.count("until", until, least=0)
@@ -149,6 +153,11 @@ def with_clock(
         `timeout` that is not a number; a chunk of another form.
       ValueError: `microseconds` below 1; `lag` below 0; `timeout` not above 0.
       Exception: any exception of the source.
+
+    >>> source = [(np.array([500]), np.array([7]))]
+    >>> times, addresses = next(with_clock(source, microseconds=10**6))
+    >>> addresses
+    array([7])
     """
     microseconds = arguments.count("microseconds", microseconds)
     lag = arguments.count("lag", lag, least=0)

@@ -13,6 +13,9 @@ class Counts(NamedTuple):
       weight: scalar, sum of the examples' weights.
       examples: scalar, examples of a weight above 0.
       steps: scalar, their steps without padding.
+
+    >>> Counts(4.0, 4, 40).steps
+    40
     """
 
     weight: Array
@@ -36,6 +39,11 @@ class Evaluation(NamedTuple):
       unit_rates: for each spiking layer `[*units]`, spikes per step of each unit; `()` in a
         `History`.
       counts: what the means are taken over.
+
+    >>> import numpy as np
+    >>> found = Evaluation(0.5, OrderedDict(accuracy=0.9), *[np.zeros(2)] * 4)
+    >>> found.headline
+    0.9
     """
 
     loss: Array
@@ -67,6 +75,12 @@ class History(NamedTuple):
       non_finite_updates: `[E]`, int32, the number of updates with a NaN or an infinity in the loss,
         the gradient or the updated parameters. It is 0 in a sound run, and counts all updates once
         parameters are NaN.
+
+    >>> import numpy as np
+    >>> zeros, accuracy = np.zeros(3), OrderedDict(accuracy=np.array([0.5, 0.8, 0.9]))
+    >>> history = History(zeros, accuracy, Evaluation(zeros, accuracy, *[zeros] * 4), zeros)
+    >>> float(history.test.metrics["accuracy"][-1])
+    0.9
     """
 
     loss: Array

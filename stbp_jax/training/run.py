@@ -105,6 +105,24 @@ def make_epoch(
     Raises:
       TypeError, ValueError: as in `make_train`. `epoch` also raises them if `state` belongs to a
         run with other sizes.
+
+    >>> import numpy as np
+    >>> import optax
+    >>> import stbp_jax as sj
+    >>> def build(hparams, num_updates):
+    ...     return sj.Pipeline(
+    ...         encode=lambda key, inputs: sj.bernoulli(key, inputs, num_steps=3),
+    ...         network=sj.dense(2, sj.lif()),
+    ...         readout=sj.rate,
+    ...         loss=sj.half_squared_error,
+    ...         optimizer=optax.adam(hparams),
+    ...     )
+    >>> data = np.full((20, 3), 0.5, np.float32), np.arange(20) % 2
+    >>> config, key = sj.TrainConfig(epochs=2, batch_size=10), jax.random.key(0)
+    >>> state = sj.training.init_state(build, config, key, 0.1, data)
+    >>> state, history = jax.jit(make_epoch(build, config))(key, 0.1, state, data, data)
+    >>> history.loss.shape
+    ()
     """
     config = checked(build, config)
     parts = parts_of_run(build, config)

@@ -81,6 +81,11 @@ def cochleagram(sounds: Sequence[NDArray[Any]], cochlea: Cochlea) -> list[NDArra
       ValueError: no sound; constants outside their range; samples that are not finite, above 1e30
         or not `[E]`; fewer samples than a frame has.
 
+    >>> tone = np.sin(0.5 * np.arange(800)).astype(np.float32)
+    >>> (envelopes,) = cochleagram([tone], Cochlea())
+    >>> len(envelopes)
+    100
+
     Source: Slaney 1993, An Efficient Implementation of the Patterson-Holdsworth Auditory Filter
     Bank.
     """

@@ -27,6 +27,11 @@ class SpokenDigits(NamedTuple):
       speakers: `[N]`, the names of the speakers.
       indices: `[N]`, int32, counted from 0 for each digit of each speaker. The official test set
         holds 0 to 4, the training set all others.
+
+    >>> sound, numbers = np.zeros(8, np.float32), np.array([3])
+    >>> digits = SpokenDigits([sound], numbers, np.array(["ann"]), np.array([0]))
+    >>> digits.labels[digits.indices < 5]
+    array([3])
     """
 
     sounds: list[NDArray[np.float32]]
@@ -55,6 +60,17 @@ def read_fsdd(path: str | os.PathLike[str]) -> SpokenDigits:
         at 8000 samples per second, or occurs twice; an archive is damaged or has absolute or parent
         paths; there is no recording. The text names file and rule.
       FileNotFoundError: Nothing is at `path`, or the folder holds neither.
+
+    >>> import tempfile, wave
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "recordings", "3_ann_0.wav")
+    ...     path.parent.mkdir()
+    ...     with wave.open(str(path), "wb") as file:
+    ...         file.setparams((1, 2, 8000, 2, "NONE", ""))
+    ...         file.writeframes(np.array([0, 16384], np.int16).tobytes())
+    ...     digits = read_fsdd(folder)
+    >>> digits.labels.tolist(), digits.speakers.tolist()
+    ([3], ['ann'])
 
     Source: Jackson et al. 2018, Jakobovski/free-spoken-digit-dataset.
     """

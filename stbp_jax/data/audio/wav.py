@@ -50,6 +50,15 @@ def read_wav(path: str | os.PathLike[str], *, rate: int) -> NDArray[np.float32]:
         samples; another rate; several channels. The text names file and rule.
       OSError: the file cannot be opened.
 
+    >>> import tempfile, wave
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = f"{folder}/a.wav"
+    ...     with wave.open(path, "wb") as file:
+    ...         file.setparams((1, 2, 8000, 2, "NONE", ""))
+    ...         file.writeframes(np.array([0, 16384], np.int16).tobytes())
+    ...     read_wav(path, rate=8000)
+    array([0. , 0.5], dtype=float32)
+
     Source: Microsoft, Multiple Channel Audio Data and WAVE Files.
     """
     rate = integer("rate", rate, least=1)

@@ -43,6 +43,13 @@ def read_nmnist_file(path: str | os.PathLike[str]) -> Events:
         sensor; times that run backwards or are above 1.857683 s.
       OSError: the file cannot be opened.
 
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "1.bin")
+    ...     size = path.write_bytes(bytes([3, 5, 0x80, 1, 0]))
+    ...     read_nmnist_file(path).times
+    array([256])
+
     Source: Orchard, Jayawant, Cohen, Thakor 2015, and the reader that its authors published.
     """
     path = Path(path).expanduser()
@@ -68,6 +75,16 @@ def read_nmnist(path: str | os.PathLike[str]) -> tuple[Recordings, Recordings]:
         to 9; a file is not a `<number>.bin`; a number occurs twice in a split; a split is empty;
         an archive is damaged or has absolute or parent paths. The text names file and rule.
       FileNotFoundError: Nothing is at `path`, or the folder holds neither.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for part in ("Train", "Test"):
+    ...         path = Path(folder, part, "7", "00001.bin")
+    ...         path.parent.mkdir(parents=True)
+    ...         size = path.write_bytes(bytes([3, 5, 0x80, 1, 0]))
+    ...     train, test = read_nmnist(folder)
+    >>> train.labels.tolist(), test.events.shape
+    ([7], (1, 1))
 
     Source: Orchard, Jayawant, Cohen, Thakor 2015, Converting Static Image Datasets to Spiking
     Neuromorphic Datasets Using Saccades, Frontiers in Neuroscience 9:437.

@@ -27,6 +27,10 @@ class Recordings(NamedTuple):
         addresses, and the index of the address in C order. Words are in order of time; `PAD` fills
         a row after the last event.
       labels: `[N]`, int32, class indices from 0.
+
+    >>> recordings = Recordings(np.zeros((2, 5), np.uint32), np.array([3, 7]))
+    >>> len(recordings.labels)
+    2
     """
 
     events: NDArray[np.uint32]
@@ -41,6 +45,10 @@ class Events(NamedTuple):
       y: `[E]`, int32, row from the top.
       polarity: `[E]`, int32, 1 for brighter (on), 0 for darker (off).
       times: `[E]`, int64, microseconds.
+
+    >>> zero = np.zeros(1, np.int32)
+    >>> Events(zero, zero, zero, np.array([250])).times
+    array([250])
     """
 
     x: NDArray[np.int32]

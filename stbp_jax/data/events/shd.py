@@ -39,6 +39,11 @@ class Utterances(NamedTuple):
       speakers: `[N]`, int32, the speaker of each recording. To leave a speaker out, select the rows
         of the others.
       classes: the name of the class of each label.
+
+    >>> recordings = Recordings(np.zeros((2, 5), np.uint32), np.array([0, 1]))
+    >>> spoken = Utterances(recordings, np.array([4, 9]), ("null", "eins"))
+    >>> spoken.recordings.labels[spoken.speakers != 4]
+    array([1])
     """
 
     recordings: Recordings
@@ -76,6 +81,19 @@ def read_shd(path: str | os.PathLike[str]) -> Utterances:
         or labels outside their range. The text names file, recording and rule.
       FileNotFoundError: nothing is at `path`.
       ImportError: h5py is not installed.
+
+    >>> import tempfile, h5py
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = f"{folder}/a.h5"
+    ...     with h5py.File(path, "w") as file:
+    ...         for name, row in (("times", np.array([0.1])), ("units", np.array([42]))):
+    ...             rows = file.create_dataset(f"spikes/{name}", (1,), h5py.vlen_dtype(row.dtype))
+    ...             rows[0] = row
+    ...         file["labels"], file["extra/speaker"] = [0], [4]
+    ...         file["extra/keys"] = [b"null"]
+    ...     spoken = read_shd(path)
+    >>> spoken.classes, spoken.recordings.labels.tolist()
+    (('null',), [0])
 
     Source: Cramer, Stradmann, Schemmel, Zenke 2020, The Heidelberg Spiking Data Sets for the
     Systematic Evaluation of Spiking Neural Networks, IEEE TNNLS 33:2744.

@@ -61,6 +61,9 @@ def lif_pallas(
         T = 0; `is_first`; on lowering, a device other than CUDA.
       ValueError: shapes of state and currents that do not match.
 
+    >>> import stbp_jax as sj
+    >>> neuron = sj.lif(unroll=lif_pallas)  # for CUDA alone
+
     Source: Wu et al. 2018, equations (10)-(20), with their errata corrected.
     """
     _refuse_restarts(is_first)
@@ -89,6 +92,12 @@ def lif_pallas_interpreted(
     Raises:
       NotImplementedError: as `lif_pallas`, except for the device.
       ValueError: shapes of state and currents that do not match.
+
+    >>> import stbp_jax as sj
+    >>> neuron = sj.lif(threshold=1.0, unroll=lif_pallas_interpreted)
+    >>> state = neuron.initial_state((1, 1), jnp.float32)
+    >>> neuron.unroll((), state, jnp.full((3, 1, 1), 1.5))[1].ravel()
+    Array([1., 1., 1.], dtype=float32)
     """
     _refuse_restarts(is_first)
     return reverse_mode(_unroll, reset, True, constants, state, currents)
