@@ -1,7 +1,8 @@
 """A sweep over sharded points on forced host devices, for `tests/sweeps/test_sharded.py`.
 
 A process of its own, because the number of devices is fixed when JAX starts:
-`python -m tests.sharded_sweep auto explicit` prints one JSON object.
+`python -m tests.sharded_sweep auto explicit` prints one JSON object. The case `sixty-four`, alone,
+has 64 cells on eight devices in float64.
 """
 
 import contextlib
@@ -17,15 +18,17 @@ from jax.sharding import PartitionSpec as P
 
 import stbp_jax as sj
 
-DEVICES = 4
+WIDE = sys.argv[1:] == ["sixty-four"]
+DEVICES = 8 if WIDE else 4
 if __name__ == "__main__":  # doctest imports the module where JAX has started
     jax.config.update("jax_num_cpu_devices", DEVICES)
+    jax.config.update("jax_enable_x64", WIDE)
     jax.config.update("jax_disable_most_optimizations", True)  # it compiles faster
 
 RNG = np.random.default_rng(0)
-SET = RNG.random((8, 5)).astype(np.float32), RNG.integers(0, 3, 8)
+SET = RNG.random((8, 5)).astype(np.float32), RNG.integers(0, 3, 8).astype(np.int32)
 KEYS = jax.random.split(jax.random.key(0), 2)
-WIDTHS = np.linspace(0.25, 2, 8, dtype=np.float32)
+WIDTHS = np.linspace(0.25, 2, 32 if WIDE else 8, dtype=np.float32)
 CONFIG = sj.TrainConfig(epochs=2, batch_size=4, eval_batch_size=4)
 
 
@@ -70,7 +73,7 @@ def case(kind, axes, context=False, brief=False):
 
 
 def measured(keys, points, mesh, axes, brief):
-    chunks = sj.sweep(train, keys, points, SET, SET, chunk=4)
+    chunks = sj.sweep(train, keys, points, SET, SET, chunk=DEVICES)
     results = {"chunks": (chunks, ALONE)}
     if not brief:
         whole = sj.sweep(train, keys, points, SET, SET)
@@ -109,6 +112,7 @@ if __name__ == "__main__":
     cases = {
         "brief": (AxisType.Explicit, ("h", "s"), False, True),
         "auto": (AxisType.Auto, ("h",)),
+        "sixty-four": (AxisType.Auto, ("h",), False, True),
         "explicit": (AxisType.Explicit, ("h", "s")),
         "explicit in its context": (AxisType.Explicit, ("h",), True),
     }

@@ -13,6 +13,7 @@ CASES = [
     pytest.param("explicit", marks=pytest.mark.heavy),
     pytest.param("auto", marks=pytest.mark.heavy),
     pytest.param("explicit in its context", marks=pytest.mark.heavy),
+    pytest.param("sixty-four", marks=pytest.mark.heavy),
 ]
 
 
@@ -29,5 +30,5 @@ def test_sharded_points_stay_sharded(name):
     assert run.returncode == 0, run.stderr[-3000:]
     found = json.loads(run.stdout.splitlines()[-1])[name]
     assert all(found["spread"].values()), found
-    assert max(found["differences"].values()) < 1e-6, found
+    assert max(found["differences"].values()) < (1e-9 if name == "sixty-four" else 1e-6), found
     assert found["collectives"] == []
