@@ -83,7 +83,7 @@ def alif(
         the neuron is `lif`.
       surrogate: the spike function.
       reset: leak, reset and adaptation: a reset of `lif` in `adaptive_reset`.
-      block: steps per block of the unroll on a GPU; None chooses it by T, as in `lif_unroll`.
+      block: steps per block on a GPU or TPU; None chooses it by T, as in `lif_unroll`.
 
     Returns:
       A `Neuron` without learned parameters; its state is an `ALIFState`. Its `init` and

@@ -37,7 +37,7 @@ def from_dynamics(
       initial_state: `(shape, dtype) -> state` at rest, a NamedTuple with `spikes`; every leaf has
         the shape `[B, *units]`.
       name: of the neuron in `repr`, `summary` and `save`; None for the name of the reset.
-      block: steps per block of the unroll on a GPU; None chooses it by T, as in `lif_unroll`.
+      block: steps per block on a GPU or TPU; None chooses it by T, as in `lif_unroll`.
       named: further entries for `repr` and `save`, such as names of functions.
 
     Returns:

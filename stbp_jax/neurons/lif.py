@@ -198,7 +198,7 @@ def lif_unroll(
     `jax.vjp` gives the two derivatives of the reset, so that every reset and curve works. The
     backward pass stores only the membranes, `[T, B, *units]`, and recomputes the spikes from them.
     JAX selects the loop by platform when it lowers the program: over single steps on a CPU, over
-    blocks of K steps on a GPU, where a launch costs more than the bytes of a step.
+    blocks of K steps on a GPU, where a launch costs more than the bytes of a step, and on a TPU.
 
     Higher orders of reverse mode (`grad` of `grad`) equal those of `lif_scan`. Forward mode raises
     TypeError; it needs `lif_scan` and a surrogate of `surrogates.forward_mode`. Products of forward
@@ -211,9 +211,9 @@ def lif_unroll(
       currents: `[T, B, *units]`; converted to the dtype of the state.
       is_first: `[T, B]` bool; where it is set, that example enters the step at rest. None for
         nowhere.
-      block: K, steps per block on a GPU; None chooses it by T (`blocks`). Another K, for example in
-        `functools.partial(lif_unroll, block=8)`, changes launches, time of compilation and memory
-        traffic, and no value.
+      block: K, steps per block on a GPU or TPU; None chooses it by T (`blocks`). Another K, for
+        example in `functools.partial(lif_unroll, block=8)`, changes launches, time of compilation
+        and memory traffic, and no value.
 
     Returns:
       `(last state, spikes [T, B, *units])`.

@@ -1,7 +1,7 @@
 """The fast unroll of any spiking neuron, with the paper's recursion as its gradient.
 
 A `Dynamics` describes one kind of neuron by four functions; `unroll` runs it forward over T steps,
-and its custom_vjp runs the recursion backward, on a CPU by `loop` and on a GPU by `blocks`. The
+and its custom_vjp runs the recursion backward, on a CPU by `loop` and elsewhere by `blocks`. The
 hidden variables of a neuron are its state without the spikes: the membrane, and for `alif` also the
 adaptation. The backward pass stores the hidden variables of every step and recomputes the spikes
 from them.
@@ -59,7 +59,7 @@ def unroll(
         nowhere.
       rest: the state at rest, of the form of `state`, for `is_first`; None for zeros. Gradients do
         not reach it.
-      block: steps per block on a GPU; None chooses it by T (`blocks`).
+      block: steps per block on a GPU or TPU; None chooses it by T (`blocks`).
 
     Returns:
       `(last state, spikes [T, B, *units])`.
