@@ -3,8 +3,9 @@
 Claim:   The linear gate, decay u (1 - o), stands for the exponential gate, decay u exp(-o / decay),
          at small decays.
 Command: python -m experiments reproduce gates --budget long
-Result:  no rows yet.
-Time:    no rows yet.
+Result:  0.12 at decay 0.1, target alike; here: 0.2 or less, difference +0.12 [-0.02, +0.26]:
+         undecided.
+Time:    1.1 h for 30 runs in one program, budget long, AMD EPYC, 1 of 2 cores.
 """
 
 import stbp_jax as sj
