@@ -15,7 +15,10 @@ def draw(runs: Frame, folder: Path) -> None:
 
 def table(runs: Frame) -> str:
     """Return a table with a line for each width and a column for each curve."""
-    runs = frames.largest(runs)
+    return tables.by_budget(_table, runs)
+
+
+def _table(runs: Frame) -> str:
     names = [name for name in FAMILIES if (runs["variant"] == name).any()]
     lines = []
     for fwhm, part in runs.groupby("fwhm"):
