@@ -2,8 +2,6 @@
 
 Claim:   On small data too, the width of a curve matters more than its shape (Fig. 6 of the paper).
 Command: python -m experiments reproduce digits_widths
-Result:  no rows yet.
-Time:    no rows yet.
 """
 
 import stbp_jax as sj
