@@ -60,7 +60,8 @@ def sweep(
 ) -> PyTree:
     """Trains every point with every key, in one compiled program.
 
-    The program is kept for the next call with the same `train`.
+    On a CPU the cells run in turn, on an accelerator all at once (`jax.vmap`). The program is kept
+    for the next call with the same `train`.
 
     Every concrete point is checked before anything is compiled. If `train` comes from `make_train`,
     jitted or not, `sweep` calls `train.check(hparams, train_set)` for each point, which takes about
