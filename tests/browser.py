@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,13 @@ OPTIONS = (
     "--allow-file-access-from-files",
     "--remote-debugging-pipe",  # reads commands from descriptor 3, answers to descriptor 4
 )
+LAUNCH = """
+import fcntl, os, sys
+source, sink = (fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3])
+os.dup2(source, 3)
+os.dup2(sink, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 def find() -> str | None:
@@ -118,19 +126,15 @@ class Browser:
 def chromium(path: str) -> Iterator[Browser]:
     """Start the browser at `path`, with a profile of its own, and end it after the block."""
     (ours_in, its_out), (its_in, ours_out) = os.pipe(), os.pipe()
-
-    def connect() -> None:  # in the child, which expects descriptors 3 and 4
-        source, sink = os.dup(its_in), os.dup(its_out)
-        os.dup2(source, 3)
-        os.dup2(sink, 4)
-
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        # Another Python puts the pipes where the browser expects them: a fork of this one, in which
+        # JAX has threads, may hang.
         process = subprocess.Popen(
-            [path, *OPTIONS, f"--user-data-dir={profile}"],
+            [sys.executable, "-c", LAUNCH, str(its_in), str(its_out)]
+            + [path, *OPTIONS, f"--user-data-dir={profile}"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            close_fds=False,
-            preexec_fn=connect,
+            pass_fds=(its_in, its_out),
         )
         os.close(its_in)
         os.close(its_out)
