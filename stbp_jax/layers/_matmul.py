@@ -25,12 +25,6 @@ Inputs = Real[AnyArray, "*batch in"] | Bool[AnyArray, "*batch in"]
 
 def _operands(x: AnyArray, kernel: AnyArray) -> tuple[Array, Array]:
     """Checks both operands and casts `x` to the kernel's dtype."""
-    x, kernel = _checked(x, kernel)
-    return x.astype(kernel.dtype), kernel
-
-
-def _checked(x: AnyArray, kernel: AnyArray) -> tuple[Array, Array]:
-    """Checks both operands."""
     arguments.array("x", x)
     arguments.array("kernel", kernel)
     if not jnp.issubdtype(kernel.dtype, jnp.floating):
@@ -45,13 +39,11 @@ def _checked(x: AnyArray, kernel: AnyArray) -> tuple[Array, Array]:
             f"x and kernel must have one number of inputs, got {list(x.shape)} and "
             f"{list(kernel.shape)}"
         )
-    return meshes.vary_alike(jnp.asarray(x), jnp.asarray(kernel))
+    return meshes.vary_alike(jnp.asarray(x).astype(kernel.dtype), jnp.asarray(kernel))
 
 
 def full_matmul(x: Inputs, kernel: Float[AnyArray, "in out"]) -> Float[Array, "*batch out"]:
     """X W in the dtype of the weights, the default of `dense`.
-
-    The backward pass keeps the input as it is, so spikes as bools take one byte each.
 
     Args:
       x: `[..., in]`.
@@ -63,15 +55,8 @@ def full_matmul(x: Inputs, kernel: Float[AnyArray, "in out"]) -> Float[Array, "*
     >>> full_matmul(jnp.array([True, False]), jnp.array([[1.0, 2.0], [3.0, 4.0]]))
     Array([1., 2.], dtype=float32)
     """
-    x, kernel = _checked(x, kernel)
-    if x.dtype == kernel.dtype:
-        return x @ kernel
-    return _of_cast(x, kernel)
-
-
-@jax.checkpoint  # casts again in the backward pass, instead of keeping what is wider
-def _of_cast(x: Array, kernel: Array) -> Array:
-    return x.astype(kernel.dtype) @ kernel
+    x, kernel = _operands(x, kernel)
+    return x @ kernel
 
 
 def bfloat16_matmul(x: Inputs, kernel: Float[AnyArray, "in out"]) -> Float[Array, "*batch out"]:
