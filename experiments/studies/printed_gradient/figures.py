@@ -39,17 +39,13 @@ def _table(runs: Frame) -> str:
     lines = []
     for decay, part in frames.by(runs, "decay").items():
         both = [part[part["variant"] == method] for method in METHODS]
+        spreads = [frames.spread(one["accuracy"]) for one in both]
+        if not all(map(len, both)):  # one of them has no rows yet
+            lines.append([f"{decay:g}", *spreads, "-", "-", "-", part["seed"].nunique()])
+            continue
         found = _exact_minus_printed(part)
-        cosines = _cosines(both[1])
-        lines.append(
-            [
-                f"{decay:g}",
-                *(frames.spread(one["accuracy"]) for one in both),
-                found,
-                *(f"{cosine:.3f}" for cosine in cosines),
-                found.pairs,
-            ]
-        )
+        cosines = (f"{cosine:.3f}" for cosine in _cosines(both[1]))
+        lines.append([f"{decay:g}", *spreads, found, *cosines, found.pairs])
     head = [
         "decay",
         "exact (%)",
