@@ -26,7 +26,8 @@ def draw(runs: Frame, folder: Path) -> None:
     accuracy.set(xlabel="decay", ylabel="test accuracy, last epoch (%)\nmean, 95 % interval")
     cosine.set(xlabel="decay", ylabel="cosine of the gradients before training", ylim=(None, 1.02))
     accuracy.legend(frameon=False)
-    cosine.legend(frameon=False)
+    if cosine.get_legend_handles_labels()[0]:  # the printed gradient has rows
+        cosine.legend(frameon=False)
     figures.save(figure, folder / "decays.png")
 
 
