@@ -124,6 +124,7 @@ def sweep(workload: shapes.Step) -> ours.Task:
     )
     states = sj.TrainState(params, opt_state, of_seeds.key, of_seeds.step)
     by_seed = jax.vmap(cell, in_axes=(None, 0, None))
+    # Axes of `vmap` in the form of a state.
     axes: Any = sj.TrainState(0, 0, None, None)  # type: ignore[arg-type]
     by_point = jax.vmap(by_seed, in_axes=(0, axes, None))
     images, labels = map(jnp.asarray, shapes.images(workload))
