@@ -55,7 +55,7 @@ CARRIED: dict[str, list[str]] = {
     "download": [
         *["--only-binary=:all:", *PLATFORM],
         *["spikingjelly==2.0.0", "loguru==0.7.3", "snntorch==1.0.0", "nir==1.0.8", "nirtorch==2.6"],
-        *["spyx==1.0.0", "grain==0.2.18", "array_record==0.8.6"],
+        *["spyx==1.0.0", "grain==0.2.18", "array_record==0.8.6", "jaxpike==0.1.4"],
         *["tyro==1.0.17", "docstring_parser==0.18.0", "typeguard==4.6.1"],  # for `experiments`
         *["jaxtyping==0.3.11", "wadler_lindig==0.1.8"],
     ],
