@@ -72,6 +72,7 @@ VARIANTS = {
     ),
     "released": variant(
         "the released code's network and settings, Bernoulli input",
+        long=Plan(1, RELEASED.but(epochs=15, validation=0)),
         full=Plan(3, RELEASED),
         schedule=released_schedule,
     ),
