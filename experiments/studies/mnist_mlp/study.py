@@ -2,8 +2,8 @@
 
 Claim:   A 784-800-10 spiking perceptron learns MNIST by STBP alone (paper: 98.89 %).
 Command: python -m experiments reproduce mnist_mlp --budget long
-Result:  98.71 ± 0.05 (3 seeds), target 98.89, difference -0.18 [-0.29, -0.06]: not reproduced.
-Time:    30 min a run, budget long, AMD EPYC, 1 of 2 cores.
+Result:  98.76 ± 0.07 (3 seeds), target 98.89, difference -0.13 [-0.31, +0.04]: reproduced.
+Time:    9.2 min for 3 runs in one program, budget full, NVIDIA H200.
 """
 
 import optax

@@ -2,8 +2,9 @@
 
 Claim:   The equations as printed train a network as the exact gradient does.
 Command: python -m experiments reproduce printed_gradient --budget long
-Result:  no rows yet.
-Time:    no rows yet.
+Result:  0.02 at decay 0.3, target the same; here: 0.2 or less, difference +0.02 [-0.07, +0.11]:
+         reproduced, short run.
+Time:    19 min for 30 runs in one program, budget long, AMD EPYC, 1 of 2 cores.
 """
 
 import functools

@@ -3,8 +3,9 @@
 Claim:   Error normalization, weight and threshold regularization and a special reset are not
          needed.
 Command: python -m experiments reproduce skills --budget long
-Result:  no rows yet.
-Time:    no rows yet.
+Result:  +0.05 by detached reset, target none; here: 0.2 or less, difference +0.05 [-0.09, +0.20]:
+         reproduced, short run.
+Time:    1.3 min for 5 runs in one program, budget long, NVIDIA H200.
 """
 
 from typing import Any
