@@ -161,7 +161,7 @@ def _line(one: Shown, words: Mapping[str, str]) -> list[str]:
 
 
 def short_front(found: Sequence[Shown]) -> str:
-    """Return the table in four columns, for the README of the repository."""
+    """Return the table in four columns, without stand-in data, for the README of the repository."""
     lines = [
         [
             one.target.claim,
@@ -170,6 +170,7 @@ def short_front(found: Sequence[Shown]) -> str:
             one.verdict.removesuffix(", short run"),
         ]
         for one in found
+        if not one.verdict.startswith("stand-in")
     ]
     return markdown(("claim", "paper", "ours", "verdict"), lines)
 
@@ -212,7 +213,7 @@ def answer(found: Sequence[Shown]) -> str:
     }
     clauses = [f"{n} {'is' if n == 1 else 'are'} {text}" for text, n in counts.items() if n]
     return (
-        f"**Does it reproduce the paper?** {word}: of the {len(found)} claims below, "
+        f"**Does it reproduce the paper?** {word}: of its {len(found)} claims, "
         f"{', '.join(clauses[:-1])} and {clauses[-1]}."
     )
 
