@@ -1,8 +1,9 @@
 """The command line: `python -m experiments run | compare | reproduce | report | merge`.
 
 Exit codes: 0 done, or out of minutes; 1 a run failed, or a page is out of date; 2 wrong usage; 130
-interrupted. `run --resume FOLDER` resumes an interrupted run, and `reproduce` resumes with the same
-command. Every run folder has a page, `report.html`; `compare RUN RUN ...` makes one of several.
+and 143 ended by SIGINT and SIGTERM. `run --resume FOLDER` resumes a run that was interrupted or
+killed, and `reproduce` resumes with the same command. Every run folder has a page, `report.html`;
+`compare RUN RUN ...` makes one of several.
 """
 
 import argparse
@@ -16,13 +17,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from experiments import installation
+from experiments import installation, interruption
+
+if __name__ == "__main__":
+    interruption.install()  # before JAX and other packages, which take seconds to import
 
 try:
     import tyro
 
     from experiments import report
-    from experiments.engine import folders, rows, runs, studies, tensorboard
+    from experiments.engine import folders, provenance, rows, runs, studies, tensorboard
     from experiments.engine.config import Config, Data, Model, Train, UsageError, near
     from experiments.engine.rows import Row
     from experiments.engine.studies import BUDGETS, Job
@@ -61,21 +65,26 @@ class Run:
     tensorboard: bool = False
     """also write the metrics of each epoch for TensorBoard, into the folder tensorboard of the run
     folder; needs tensorboardX"""
+    save_minutes: float = runs.SAVE_MINUTES
+    """at the end of an epoch, write a checkpoint if the last one is as old; 0: after every epoch"""
 
 
 def _run(argv: list[str]) -> int:
     resume = argparse.ArgumentParser(add_help=False)
     resume.add_argument("--resume", type=Path)
     resume.add_argument("--tensorboard", action="store_true")
+    resume.add_argument("--save-minutes", type=float, default=runs.SAVE_MINUTES)
     resumed, rest = resume.parse_known_args(argv)
     if resumed.resume:
         if rest:
             raise UsageError(
-                f"--resume FOLDER takes no other arguments but --tensorboard, got {' '.join(rest)}"
+                "--resume FOLDER takes no other arguments but --tensorboard and --save-minutes, "
+                f"got {' '.join(rest)}"
             )
         begun, follow = folders.read_job(resumed.resume), _follow(resumed.tensorboard)
         print(_heading(begun), flush=True)
-        return _finish([(begun, resumed.resume)], resumed.resume, record=False, follow=follow)
+        train = partial(runs.train, follow=follow, save_minutes=resumed.save_minutes)
+        return _finish([(begun, resumed.resume)], resumed.resume, record=False, train=train)
 
     named = argparse.ArgumentParser(add_help=False)
     named.add_argument("study", nargs="?", default=studies.NAMES[0])
@@ -100,33 +109,39 @@ def _run(argv: list[str]) -> int:
     job = job._replace(
         seeds=list(range(args.seeds)), config=Config(args.data, args.model, args.train)
     )
-    follow = _follow(args.tensorboard)
+    train = partial(runs.train, follow=_follow(args.tensorboard), save_minutes=args.save_minutes)
     out = folders.new(Path("runs"), job.study) if args.out is None else folders.writable(args.out)
     print(_heading(job), flush=True)
     parts = studies.programs(job)
     pairs = [(one, out if len(parts) == 1 else out / f"seed{one.seeds[0]}") for one in parts]
-    return _finish(pairs, out, record=args.record, follow=follow)
+    return _finish(pairs, out, record=args.record, train=train)
 
 
 def _follow(asked: bool) -> Follow:
     return tensorboard.writer() if asked else tensorboard.nobody
 
 
-def _finish(pairs: list[tuple[Job, Path]], out: Path, *, record: bool, follow: Follow) -> int:
+def _finish(
+    pairs: list[tuple[Job, Path]], out: Path, *, record: bool, train: Callable[..., list[Row]]
+) -> int:
     """Run each job in its folder, then print the accuracy and the files."""
     made: list[Row] = []
     for job, folder in pairs:
-        train = job.chosen.run or partial(runs.train, follow=follow)
         try:
-            found = train(job, folder, runs.FOREVER)
-        except KeyboardInterrupt:
+            found = (job.chosen.run or train)(job, folder, runs.FOREVER)
+        except interruption.Interrupted as signal:
             _page(folder)
-            print(f"interrupted; python -m experiments run --resume {folder} resumes it")
-            return 130
-        _page(folder)
-        made += found
+            ended = (folder / folders.ROW).exists()
+            print(
+                f"interrupted; {folder} holds the ended run"
+                if ended
+                else f"interrupted; python -m experiments run --resume {folder} resumes it"
+            )
+            return signal.code
         for row in found if record else ():
             rows.append(rows.home(job.study, row["dataset"]), row)
+        _page(folder)
+        made += found
     if made:
         print(frames.accuracies(made))
     if len(pairs) > 1:
@@ -176,6 +191,8 @@ class Reproduce:
     """folder for rows.jsonl and the run folders; default: the studies' results, and runs/"""
     afresh: bool = False
     """with --results: ignore the rows in the studies' results"""
+    save_minutes: float = runs.SAVE_MINUTES
+    """at the end of an epoch, write a checkpoint if the last one is as old; 0: after every epoch"""
     list: bool = False
     """list the missing runs, and run nothing"""
 
@@ -200,17 +217,21 @@ def _reproduce(argv: list[str]) -> int:
             if time.monotonic() >= until:
                 break
             folder = _own_folder(one, below)
+            train = partial(runs.train, save_minutes=args.save_minutes)
             try:
-                found = (one.chosen.run or runs.train)(one, folder, until)
-            except KeyboardInterrupt:
+                found = _ended(folder)
+                if not found:
+                    folder = folders.unfinished(folder)
+                    found = (one.chosen.run or train)(one, folder, until)
+                for row in found:
+                    rows.append(_target(args, row), row)
+            except interruption.Interrupted as signal:
                 print("interrupted; the same command resumes")
-                return 130
+                return signal.code
             except Exception:
                 traceback.print_exc()
                 failed.append(f"{one.study}/{one.variant}")
                 break
-            for row in found:
-                rows.append(_target(args, row), row)
             _page(folder)
             if found:
                 name = f"{one.study}/{one.variant} seed {', '.join(map(str, one.seeds))}"
@@ -246,11 +267,23 @@ def _target(args: Reproduce, row: Row) -> Path:
 
 
 def _own_folder(job: Job, below: Path) -> Path:
-    """Return the run folder of a job: the same for an unfinished run, so that it resumes."""
+    """Return the run folder of a job: the same at every call, so that the job resumes."""
     text = json.dumps([job.config.asdict(), job.points, job.seeds], default=rows.plain)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     name = f"{job.variant}-{job.budget}-seed{'-'.join(map(str, job.seeds))}-{digest}"
-    return folders.unfinished(below / job.study / name)
+    return below / job.study / name
+
+
+def _ended(folder: Path) -> list[Row]:
+    """Return the rows of a run that ended at this commit, and was killed before it recorded them.
+
+    A run that is missing although its folder holds rows of another commit is run again.
+    """
+    for one in folders.ended(folder):
+        found = list(rows.read_lines(one / folders.ROW))
+        if found[-1]["commit"] == provenance.commit():
+            return found
+    return []
 
 
 def _missing_text(wanted: list[Job], budget: str) -> str:
@@ -343,6 +376,9 @@ def main(argv: list[str]) -> int:
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # a full disk, a folder that was deleted or cannot be written to
+        print(f"error: {error}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The folder of a run: its job, its metrics, and the state from which it can resume."""
+"""The folder of a run: its job, its lock, and the names of its files."""
 
 import contextlib
 import dataclasses
@@ -12,15 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
 from experiments.engine import rows
+from experiments.engine.checkpoints import difference
 from experiments.engine.config import Config, Data, Model, Train, UsageError
 from experiments.engine.studies import Job
+from stbp_jax import files
 
-JOB, STATE, METRICS, ROW = "config.json", "state.npz", "metrics.jsonl", "row.jsonl"
+JOB, METRICS, ROW = "config.json", "metrics.jsonl", "row.jsonl"
 
 
 def new(parent: Path, name: str) -> Path:
@@ -51,8 +49,17 @@ def new(parent: Path, name: str) -> Path:
 
 def unfinished(folder: Path) -> Path:
     """Return the first of `folder`, `folder-2`, ... that holds no finished run."""
-    names = (folder.with_name(f"{folder.name}-{n}") for n in itertools.count(2))
-    return next(one for one in itertools.chain([folder], names) if not (one / ROW).exists())
+    return next(one for one in _series(folder) if not (one / ROW).exists())
+
+
+def ended(folder: Path) -> list[Path]:
+    """Return the first of `folder`, `folder-2`, ..., as far as they hold finished runs."""
+    return list(itertools.takewhile(lambda one: (one / ROW).exists(), _series(folder)))
+
+
+def _series(folder: Path) -> Iterator[Path]:
+    yield folder
+    yield from (folder.with_name(f"{folder.name}-{n}") for n in itertools.count(2))
 
 
 def writable(folder: Path) -> Path:
@@ -96,11 +103,26 @@ def claimed(folder: Path, job: Job, source: dict[str, Any]) -> Iterator[None]:
             write_json(folder / JOB, content | {"source": source})
         elif (folder / ROW).exists():
             raise UsageError(f"out {folder} holds a run that has ended; choose another folder")
-        elif any(json.loads((folder / JOB).read_text()).get(k) != v for k, v in content.items()):
-            raise UsageError(f"out {folder} holds another run; choose another folder")
+        elif said := _differs(folder / JOB, content):
+            raise UsageError(f"out {folder} holds another run, choose another folder: {said}")
         yield
     finally:
         os.close(lock)  # this releases the lock, too
+
+
+def check_exists(folder: Path) -> None:
+    """Raise UsageError if the folder of a run was deleted while the run goes on."""
+    if not (folder / JOB).exists():
+        raise UsageError(f"the run folder {folder} was deleted or moved while the run went on")
+
+
+def _differs(path: Path, content: dict[str, Any]) -> str | None:
+    """Return the first difference of a written job from this one."""
+    try:
+        found = json.loads(path.read_text())
+        return difference({name: found.get(name) for name in content}, content)
+    except (OSError, ValueError, AttributeError) as error:
+        return f"{path} cannot be read: {error}"
 
 
 def read_job(folder: Path) -> Job:
@@ -129,73 +151,5 @@ def _job_as_json(job: Job) -> dict[str, Any]:
 
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON document; an interruption leaves no partial file."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=2, default=rows.plain) + "\n")
-    partial.replace(path)
-
-
-# Training state ----------------------------------------------------------------------------------
-
-
-def save_state(folder: Path, state: Any) -> None:
-    """Write the leaves of a state to `state.npz`; an interruption leaves no partial file.
-
-    Args:
-      folder: of the run.
-      state: a pytree of arrays; typed keys are stored as their integers.
-    """
-    partial = folder / "state.partial"
-    with partial.open("wb") as file:
-        leaves: dict[str, Any] = {name: np.asarray(_numbers(leaf)) for name, leaf in _named(state)}
-        np.savez(file, **leaves)
-    partial.replace(folder / STATE)
-
-
-def load_state(folder: Path, like: Any) -> Any:
-    """Read the state that `save_state` wrote.
-
-    Args:
-      folder: of the run.
-      like: a pytree of arrays or `jax.ShapeDtypeStruct` with the expected leaves.
-
-    Returns:
-      A pytree like `like`, or None if the folder holds no state.
-
-    Raises:
-      UsageError: the file is damaged, or its leaves, shapes or dtypes differ from `like`.
-    """
-    path = folder / STATE
-    if not path.exists():
-        return None
-    try:
-        # NumPy does not close a file that it cannot read.
-        with path.open("rb") as opened, np.load(opened) as file:
-            found = {name: file[name] for name in file.files}
-    except Exception as error:  # zipfile, NumPy and the system raise different types
-        raise UsageError(f"{path} cannot be read: {error}") from None
-    wanted = {name: jax.eval_shape(_numbers, leaf) for name, leaf in _named(like)}
-    for name in wanted.keys() | found.keys():
-        have, want = (_form(arrays.get(name)) for arrays in (found, wanted))
-        if have != want:
-            raise UsageError(f"leaf {name} of {path} must be {want}, as in this run, got {have}")
-    leaves = [
-        jax.random.wrap_key_data(found[name]) if _is_key(leaf) else jnp.asarray(found[name])
-        for name, leaf in _named(like)
-    ]
-    return jax.tree.unflatten(jax.tree.structure(like), leaves)
-
-
-def _form(array: Any) -> str:
-    return "absent" if array is None else f"{array.dtype} {list(array.shape)}"
-
-
-def _named(tree: Any) -> list[tuple[str, Any]]:
-    return [(jax.tree_util.keystr(path), leaf) for path, leaf in jax.tree.leaves_with_path(tree)]
-
-
-def _is_key(leaf: Any) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def _numbers(leaf: Any) -> Any:
-    return jax.random.key_data(leaf) if _is_key(leaf) else leaf
+    with files.whole(path) as file:
+        file.write((json.dumps(content, indent=2, default=rows.plain) + "\n").encode())

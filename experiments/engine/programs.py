@@ -153,12 +153,33 @@ def _stacked(sets: Sequence[Any]) -> Any:
     return type(sets[0])(*(np.stack(arrays) for arrays in zip(*sets, strict=True)))
 
 
-def epochs_done(program: Program, state: sj.TrainState | None) -> int:
-    """Return the number of completed epochs of a state; 0 without a state."""
-    if state is None:
-        return 0
-    updates = len(program.sets[0][0].labels) // program.train_config.batch_size
-    return int(np.ravel(state.step)[0]) // updates
+def described(program: Program) -> dict[str, Any]:
+    """Return what shapes a run, in values of JSON: settings, points, seeds, network constants.
+
+    A run resumes only where all of it is the same.
+    """
+    constants = [
+        _in_json(sj.core.constants_of(program.build(point, 1).network)) for point in program.points
+    ]
+    return {
+        "config": program.config.asdict(),
+        "points": program.points,
+        "seeds": program.seeds,
+        "constants": constants,
+    }
+
+
+def _in_json(value: Any) -> Any:
+    """Return constants in values of JSON; a function by its name."""
+    if isinstance(value, dict):
+        return {str(name): _in_json(item) for name, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_in_json(item) for item in value]
+    if isinstance(value, sj.Surrogate):
+        return repr(value)
+    if callable(value):
+        return getattr(value, "__qualname__", type(value).__name__)
+    return np.asarray(value).tolist() if hasattr(value, "dtype") else value
 
 
 def validator(program: Program) -> Callable[[Any], float | None]:

@@ -3,13 +3,17 @@
 `upgrade` converts rows of earlier layouts, so that all other code handles one layout.
 """
 
+import errno
+import fcntl
 import json
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from experiments.engine.config import Config, UsageError
+from stbp_jax import files
 
 Row = dict[str, Any]
 
@@ -89,26 +93,85 @@ def home(study: str, data: str, below: Path = STUDIES) -> Path:
 
 
 def read_lines(path: Path) -> Iterator[Row]:
-    """Yield the rows of a file as they are; a missing file has none."""
-    for line in path.read_text().splitlines() if path.exists() else ():
+    """Yield the rows of a file as they are; a missing file has none.
+
+    A process that is killed while it writes can leave a torn last line. It is reported and dropped.
+
+    Raises:
+      UsageError: another line is not JSON, or the file cannot be read.
+    """
+    try:
+        content = path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error}") from None
+    *lines, last = content.split(b"\n")
+    for number, line in enumerate(lines, 1):
         if line.strip():
-            yield json.loads(line)
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise UsageError(f"line {number} of {path} must be JSON: {error}") from None
+    if _torn(last):
+        warnings.warn(f"{path}: the last line is incomplete and left out", stacklevel=2)
+    elif last.strip():
+        yield json.loads(last)
+
+
+def _torn(last: bytes) -> bool:
+    """Whether what follows the last line break of a file is the beginning of a row."""
+    try:
+        return bool(last.strip()) and not isinstance(json.loads(last), dict)
+    except ValueError:
+        return True
 
 
 def write_lines(path: Path, lines: Iterable[Row]) -> None:
     """Replace the rows of a file; an interruption leaves the old file."""
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(json.dumps(line, default=plain) + "\n" for line in lines))
-    partial.replace(path)
+    with files.whole(path) as file:
+        file.writelines(_line(row) for row in lines)
 
 
 def append(path: Path, row: Row) -> None:
-    """Append a row to a file and flush it to disk."""
+    """Append a row to a file and flush it to disk.
+
+    The row is written whole or not at all, and after those that other processes append at the same
+    time. A torn last line, which a killed process left, is removed first.
+
+    Raises:
+      OSError: the file cannot be written; it has its former rows then.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        file.write(json.dumps(row, default=plain) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    with path.open("a+b", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        end = _end_of_rows(file)
+        file.truncate(end)
+        try:
+            line = _line(row)
+            if file.write(line) < len(line):
+                raise OSError(errno.ENOSPC, "no space left for the whole row", str(path))
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(end)
+            raise
+
+
+def _end_of_rows(file: IO[bytes]) -> int:
+    """Return the size of a file without a torn last line; a whole one gets its line break."""
+    size = file.seek(0, os.SEEK_END)
+    last = b""
+    while len(last) < size and b"\n" not in last:  # from the end, in blocks
+        file.seek(max(0, size - len(last) - 65536))
+        last = file.read(size - file.tell())
+    last = last[last.rfind(b"\n") + 1 :]
+    if _torn(last):
+        return size - len(last)
+    if last.strip():
+        return size + (file.write(b"\n") or 0)
+    return size
+
+
+def _line(row: Row) -> bytes:
+    return (json.dumps(row, default=plain) + "\n").encode()
 
 
 def merge(file: Path, below: Path = STUDIES) -> int:
@@ -124,12 +187,10 @@ def merge(file: Path, below: Path = STUDIES) -> int:
     Raises:
       UsageError: the file cannot be read, or it holds smoke rows or rows of an unknown study.
     """
-    try:
-        lines = [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
-    except (OSError, ValueError) as error:
-        raise UsageError(f"file must be a file of result rows, got {file}: {error}") from None
+    if not file.exists():
+        raise UsageError(f"file must be a file of result rows, and {file} does not exist")
     new = 0
-    for raw in lines:
+    for raw in read_lines(file):
         row = upgrade(raw)
         if row["budget"] == "smoke" or not (below / row["study"] / "study.py").exists():
             raise UsageError(

@@ -1,8 +1,9 @@
 """Training of a job: one compiled program trains all its points and seeds.
 
 A point is one set of hyper-parameters, and a single run has one point and one seed. After every
-epoch the run folder holds the metrics and the training state. An interrupted job therefore resumes
-from its last epoch, and the result is the same to the bit.
+epoch the run folder holds the metrics, and at the end of an epoch, at most every few minutes, a
+checkpoint of the training state. A job that was interrupted or killed resumes from its last
+checkpoint, and the result is the same to the bit.
 """
 
 import sys
@@ -18,13 +19,24 @@ import numpy as np
 from tqdm import tqdm
 
 import stbp_jax as sj
-from experiments.engine import folders, measurements, models, pictures, programs, provenance, rows
+from experiments import interruption
+from experiments.engine import (
+    checkpoints,
+    folders,
+    measurements,
+    models,
+    pictures,
+    programs,
+    provenance,
+    rows,
+)
 from experiments.engine.config import Config, UsageError
 from experiments.engine.rows import Row
 from experiments.engine.studies import Job, Plan, Sets, Variant
 from experiments.engine.tensorboard import Follow, nobody
 
 FOREVER = float("inf")
+SAVE_MINUTES = 5.0
 
 
 def variant(
@@ -61,6 +73,7 @@ def train(
     until: float = FOREVER,
     *,
     follow: Follow = nobody,
+    save_minutes: float = SAVE_MINUTES,
 ) -> list[Row]:
     """Train all points and seeds of a job in one program.
 
@@ -70,26 +83,35 @@ def train(
       until: a time of `time.monotonic()`, in seconds; no epoch starts later, except the first.
       follow: takes the metrics of each epoch, those before a resumption included, such as
         `tensorboard.writer()`.
+      save_minutes: at the end of an epoch a checkpoint is written if the last one is as old as
+        this; 0 writes one after every epoch. A run that stops early always writes one.
 
     Returns:
       A row for each point and seed, ordered by point; an empty list if the run has not ended.
 
     Raises:
       UsageError: a setting is invalid, or the folder belongs to another run.
+      Interrupted: a signal came; the epoch under way has ended, and its state is saved.
     """
     # On accelerators JAX rounds float32 products to fewer bits by default, which flips spikes.
     jax.config.update("jax_default_matmul_precision", "highest")
     program, source = programs.prepared(job), provenance.provenance()
     epochs = job.config.train.epochs
-    with folders.claimed(folder, job, source), follow(folder) as see:
+    try:
+        shapes, about = programs.state_shapes(program), programs.described(program)
+    except (TypeError, ValueError) as error:
+        raise UsageError(str(error)) from error
+    with (
+        interruption.working(),
+        folders.claimed(folder, job, source),
+        follow(folder) as see,
+        checkpoints.opened(folder, about) as saved,
+    ):
         done = list(rows.read_lines(folder / folders.METRICS))
         watch = provenance.Watch(done[-1]["seconds"] if done else 0.0)
-        try:
-            state = folders.load_state(folder, programs.state_shapes(program))
-        except (TypeError, ValueError) as error:
-            raise UsageError(str(error)) from error
-        # Metrics are written before the state: after a crash they may have one line too many.
-        done = done[: programs.epochs_done(program, state)]
+        first, state = saved.restore(shapes) or (0, None)
+        # Epochs after the last checkpoint are computed again.
+        done = done[:first]
         rows.write_lines(folder / folders.METRICS, done)
         for epoch in done:
             see(epoch)
@@ -100,37 +122,37 @@ def train(
             desc=f"{job.study} {job.variant} seed {', '.join(map(str, job.seeds))}",
             mininterval=0.1 if sys.stderr.isatty() else 30,  # a log file gets few lines
         )
-        validated, interrupt = programs.validator(program), None
-        try:
-            left = programs.epochs(program, state) if len(done) < epochs else iter(())
-            for state, measured in left:
-                done.append(
-                    {"epoch": len(done) + 1, "seconds": watch.seconds}
-                    | {"validation_accuracy": validated(state.params)}
-                    | by_row_name(measured)
-                )
-                rows.append(folder / folders.METRICS, done[-1])
-                folders.save_state(folder, state)
-                see(done[-1])
-                _report(bar, done[-1], measured)
-                if time.monotonic() >= until:
-                    break
-        except KeyboardInterrupt as error:
-            interrupt = error
+        validated, saved_at = programs.validator(program), time.monotonic()
+        left = programs.epochs(program, state) if len(done) < epochs else iter(())
+        for state, measured in left:
+            done.append(
+                {"epoch": len(done) + 1, "seconds": watch.seconds}
+                | {"validation_accuracy": validated(state.params)}
+                | by_row_name(measured)
+            )
+            folders.check_exists(folder)
+            rows.append(folder / folders.METRICS, done[-1])
+            now = time.monotonic()
+            stops = now >= until or interruption.requested()
+            if len(done) < epochs and (stops or now - saved_at >= 60 * save_minutes):
+                saved.save(len(done), state, done[-1]["validation_accuracy"])
+                saved_at = now
+            see(done[-1])
+            _report(bar, done[-1], measured)
+            if stops:
+                break
+        del left  # waits for the epoch under way
         bar.close()
         if state is not None and program.is_single:
             _save_results(program, folder, state.params, done)
-        if interrupt is not None:
-            raise interrupt
         if len(done) < epochs:
             return []
         ended = watch.fields() | source
         made = [job.label | row | ended for row in _rows(program, done)]
         extend = job.chosen.extend
         made = extend(job, folder, made) if extend else made
-        for row in made:
-            rows.append(folder / folders.ROW, row)
-        (folder / folders.STATE).unlink()  # a finished run does not resume
+        rows.write_lines(folder / folders.ROW, made)  # all or none: it marks the end of the run
+    checkpoints.delete(folder)
     return made
 
 

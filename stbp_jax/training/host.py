@@ -119,7 +119,7 @@ def train_epochs(
     if state is not None:
         check_state(state, fresh)
     batches = itertools.chain([batch], batches)
-    return _stream_epochs(parts, config, key, hparams, batches, test_set, state, first)
+    return waited_for(_stream_epochs(parts, config, key, hparams, batches, test_set, state, first))
 
 
 def _epochs_done(state: Any, updates: int) -> int:
@@ -203,10 +203,23 @@ def _history(total: PyTree, updates: int, test: Any) -> History:
 def one_ahead(items: Iterator[T]) -> Iterator[T]:
     """Yields each item after the next one is made, so the device works while the host reads."""
     pending: list[T] = []
-    for item in items:
+    for item in waited_for(items):
         yield from pending
         pending = [item]
     yield from pending
+
+
+def waited_for(items: Iterator[T]) -> Iterator[T]:
+    """Yields the items; where the caller stops early, waits until the last one is computed.
+
+    A process that ends while a call computes can crash.
+    """
+    item = None
+    try:
+        for item in items:
+            yield item
+    finally:
+        jax.block_until_ready(item)
 
 
 # jit caches programs by the function object, so the same functions must be reused.

@@ -9,6 +9,7 @@ import pytest
 from experiments import __main__ as command_line
 from experiments.engine import folders, programs, provenance, rows, runs, studies
 from experiments.engine.config import UsageError
+from experiments.interruption import Interrupted
 
 main = command_line.main
 TINY = ("--budget", "smoke", "--model.layers", "16-10", "--model.gain", "3")
@@ -62,7 +63,7 @@ def test_an_interrupted_run_is_resumed(tmp_path, capsys, monkeypatch):
         (["reproduce", "--budget", "smoke"], "budget smoke and --afresh need --results FOLDER"),
         (["reproduce", "--minutes", "0"], "--minutes must be positive, got 0"),
         (["reproduce", "--afresh"], "budget smoke and --afresh need --results FOLDER"),
-        (["merge", "nowhere"], "file must be a file of result rows, got nowhere"),
+        (["merge", "nowhere"], "file must be a file of result rows, and nowhere does not exist"),
     ],
 )
 def test_wrong_usage(argv, message, tmp_path, capsys):
@@ -174,7 +175,8 @@ def test_seeds_share_a_program_when_asked(fake):
 
 
 @pytest.mark.parametrize(
-    ("error", "code"), [(ValueError("it broke"), 1), (KeyboardInterrupt(), 130)]
+    ("error", "code"),
+    [(ValueError("it broke"), 1), (Interrupted(130), 130), (Interrupted(143), 143)],
 )
 def test_what_breaks_is_run_again(fake, capsys, error, code):
     ran, errors = fake

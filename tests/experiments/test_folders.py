@@ -1,12 +1,9 @@
-"""A run folder belongs to one job and one process, and holds a state bit for bit."""
+"""A run folder belongs to one job and one process."""
 
 import concurrent.futures
 import json
 import threading
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from experiments.engine import folders
@@ -62,11 +59,13 @@ def test_a_folder_is_taken_again_by_its_own_job_until_it_ends(tmp_path):
     with folders.claimed(tmp_path, JOB, {}):
         pass
     other = JOB._replace(config=JOB.config.but(epochs=4))
-    with pytest.raises(UsageError, match="holds another run"), folders.claimed(tmp_path, other, {}):
+    named = r"another run.*config.train.epochs is 3 there and 4 here"
+    with pytest.raises(UsageError, match=named), folders.claimed(tmp_path, other, {}):
         pass
     assert folders.unfinished(tmp_path) == tmp_path
     (tmp_path / "row.jsonl").write_text("{}\n")
     assert folders.unfinished(tmp_path) != tmp_path
+    assert folders.ended(tmp_path) == [tmp_path]
     with pytest.raises(UsageError, match="has ended"), folders.claimed(tmp_path, JOB, {}):
         pass
 
@@ -77,45 +76,3 @@ def test_out_must_be_writable(tmp_path):
         folders.writable(tmp_path / "file" / "run")
     with pytest.raises(UsageError, match="must be the folder of a run"):
         folders.read_job(tmp_path)
-
-
-STATE = {
-    "weights": jnp.array([0.1, -3.0]),
-    "key": jax.random.key(7),
-    "step": jnp.int32(4),
-    "none": (),
-}
-
-
-def test_a_state_comes_back_bit_for_bit(tmp_path):
-    assert folders.load_state(tmp_path, STATE) is None
-    folders.save_state(tmp_path, STATE)
-    found = folders.load_state(tmp_path, STATE)
-    assert jax.tree.structure(found) == jax.tree.structure(STATE)
-    np.testing.assert_array_equal(found["weights"], STATE["weights"])
-    assert found["step"].dtype == jnp.int32
-    assert jax.random.uniform(found["key"]) == jax.random.uniform(STATE["key"])
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        STATE | {"weights": jnp.zeros(3)},
-        STATE | {"step": jnp.float32(4)},
-        STATE | {"more": jnp.zeros(1)},
-        {"key": STATE["key"]},
-    ],
-)
-def test_a_state_of_another_run_is_refused(other, tmp_path):
-    folders.save_state(tmp_path, STATE)
-    with pytest.raises(UsageError, match="as in this run"):
-        folders.load_state(tmp_path, other)
-
-
-def test_a_damaged_state_is_refused(tmp_path):
-    folders.save_state(tmp_path, STATE)
-    whole = (tmp_path / "state.npz").read_bytes()
-    for damaged in (whole[:40], b"", b"no archive"):
-        (tmp_path / "state.npz").write_bytes(damaged)
-        with pytest.raises(UsageError, match="cannot be read"):
-            folders.load_state(tmp_path, STATE)

@@ -1,10 +1,14 @@
 """Rows of every older layout become rows of the current one, and merge once."""
 
+import errno
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
-from experiments.engine import rows, studies
+from experiments.engine import provenance, rows, studies
 from experiments.engine.config import Config, UsageError
 
 FIRST = {  # a row of the first layout
@@ -54,6 +58,60 @@ def test_merge_appends_each_row_once(tmp_path):
     assert rows.merge(file, below) == 0
     written = rows.home("mnist_mlp", "mnist", below).read_text().splitlines()
     assert json.loads(written[0]) == FIRST  # rows are never edited
+
+
+def test_a_torn_last_line_is_dropped_and_reported(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    rows.append(file, {"a": 1})
+    whole = file.read_bytes()
+    for torn in (b'{"a', b'{"a": 2', b"\xff", b"2"):
+        file.write_bytes(whole + torn)
+        with pytest.warns(UserWarning, match="last line is incomplete"):
+            assert list(rows.read_lines(file)) == [{"a": 1}]
+        rows.append(file, {"a": 3})
+        assert list(rows.read_lines(file)) == [{"a": 1}, {"a": 3}]
+    file.write_bytes(whole + b'{"a": 4}')  # only the line break is missing
+    rows.append(file, {"a": 5})
+    assert list(rows.read_lines(file)) == [{"a": 1}, {"a": 4}, {"a": 5}]
+    file.write_bytes(b"damage\n" + whole)
+    with pytest.raises(UsageError, match="line 1 of .* must be JSON"):
+        list(rows.read_lines(file))
+
+
+APPENDING = """
+import sys
+from pathlib import Path
+from experiments.engine import rows
+for n in range(100):
+    rows.append(Path(sys.argv[1]), {"process": int(sys.argv[2]), "n": n, "text": "x" * 9000})
+"""
+
+
+@pytest.mark.heavy
+def test_processes_append_whole_rows_to_one_file(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", APPENDING, str(file), str(process)], cwd=provenance.ROOT
+        )
+        for process in range(3)
+    ]
+    assert [process.wait(300) for process in started] == [0, 0, 0]
+    found = [(row["process"], row["n"]) for row in rows.read_lines(file)]
+    assert sorted(found) == [(process, n) for process in range(3) for n in range(100)]
+
+
+def test_a_full_disk_keeps_the_former_rows(tmp_path, monkeypatch):
+    file = tmp_path / "rows.jsonl"
+    rows.append(file, {"a": 1})
+    monkeypatch.setattr(os, "fsync", _full)
+    with pytest.raises(OSError, match="No space left"):
+        rows.append(file, {"a": 2})
+    assert list(rows.read_lines(file)) == [{"a": 1}]
+
+
+def _full(file):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.mark.parametrize("change", [{"budget": "smoke"}, {"study": "unknown"}])

@@ -1,13 +1,13 @@
 """Jobs and their rows: lone runs and sweeps, folders, and resumed runs."""
 
+import shutil
 import time
 from contextlib import nullcontext
 
-import jax
 import numpy as np
 import pytest
 
-import stbp_jax as sj
+from experiments import interruption
 from experiments.engine import folders, models, programs, rows, runs, studies
 from experiments.engine.config import Config, UsageError
 from experiments.engine.runs import variant
@@ -71,9 +71,9 @@ def test_a_lone_run_leaves_a_folder_and_goes_on_bit_for_bit(job, tmp_path):
     part = tmp_path / "part"
     seen = []
     assert runs.train(job(), part, time.monotonic()) == []  # one epoch, then out of time
-    assert (part / "state.npz").exists()
+    assert [path.name for path in (part / "checkpoints").iterdir()] == ["1"]
     assert (part / "raster.png").exists()
-    # A kill between the two files leaves a line of metrics too many.
+    # A kill after the last checkpoint leaves lines of metrics too many.
     rows.append(part / "metrics.jsonl", {"epoch": 2, "seconds": 1.0})
     (resumed,) = runs.train(job(), part, follow=lambda folder: nullcontext(seen.append))
     assert alike(whole, resumed)
@@ -122,28 +122,38 @@ def test_seeds_may_have_sets_of_their_own(job, tmp_path):
 
 
 def test_an_interrupt_leaves_a_folder_that_goes_on(job, tmp_path, monkeypatch):
-    def interrupted(*args, **kwargs):
-        yield next(sj.train_epochs(*args, **kwargs))
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(
-            programs,
-            "epochs",
-            lambda program, state: interrupted(
-                program.build, program.train_config, *_lone(program), state=state
-            ),
-        )
-        with pytest.raises(KeyboardInterrupt):
+        patch.setattr(interruption._Process, "code", 143)  # as if a signal had come
+        with pytest.raises(interruption.Interrupted) as raised:
             runs.train(job(), tmp_path)
+    assert raised.value.code == 143
     assert (tmp_path / "params.npz").exists()
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["1"]
     assert not (tmp_path / folders.ROW).exists()  # an unfinished run is no result
     assert len(runs.train(job(), tmp_path)) == 1
+    assert not (tmp_path / "checkpoints").exists()
 
 
-def _lone(program):
-    train, _, test = program.sets[0]
-    return jax.random.key(program.seeds[0]), program.points[0], train, test
+def test_a_run_of_other_constants_does_not_go_on(job, tmp_path, monkeypatch):
+    """A constant that no setting names, such as a default of the library."""
+    assert runs.train(job(), tmp_path, time.monotonic()) == []
+    described = programs.described(programs.prepared(job()))
+    described["constants"][0]["layers"][1]["units"]["threshold"] = 0.25
+    monkeypatch.setattr(programs, "described", lambda program: described)
+    with pytest.raises(UsageError, match=r"constants\[0\].*threshold is 0.5 there and 0.25 here"):
+        runs.train(job(), tmp_path)
+
+
+def test_a_deleted_folder_ends_the_run(job, tmp_path, monkeypatch):
+    def deleting(*args):
+        yield next(epochs(*args))
+        pytest.fail("the run went on")
+
+    epochs = programs.epochs
+    monkeypatch.setattr(programs, "epochs", deleting)
+    monkeypatch.setattr(runs, "by_row_name", lambda measured: shutil.rmtree(tmp_path) or {})
+    with pytest.raises(UsageError, match="was deleted or moved"):
+        runs.train(job(), tmp_path)
 
 
 def test_a_diverged_run_ends(job, tmp_path):
