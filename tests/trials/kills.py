@@ -5,7 +5,7 @@
     python tests/trials/kills.py reproduce SIGKILL --tries 20
     python tests/trials/kills.py run SIGINT SIGTERM --tries 100
 
-A try starts the command in a new folder, sends the signal after a random time up to the length of
+A try starts the command in a new folder, sends one of the signals in turn after a random time up to the length of
 an undisturbed run, and resumes until the command ends. SIGINT and SIGTERM are sent as soon as the
 handlers stand, or later; the exit code must be 130 or 143 (or 0, if the run ended first). The final
 parameters (of a sweep and of `reproduce`: the rows) must equal those of the undisturbed run bit by
@@ -87,7 +87,7 @@ def call(words: list[str], seconds: float | None = None, number: int = 0) -> tup
 
 
 def main() -> None:
-    """Try, and record a row for each signal."""
+    """Try, and record a row."""
     parser = argparse.ArgumentParser()
     parser.add_argument("kind", choices=["run", "sweep", "reproduce"])
     parser.add_argument("signals", nargs="+", choices=["SIGKILL", "SIGINT", "SIGTERM"])
@@ -104,35 +104,35 @@ def main() -> None:
         length = time.monotonic() - began
         assert code == 0, errors
         want = result(args.kind, folder / "whole")
-        for sent in args.signals:
-            number = signal.Signals[sent]
-            failures, waits, tries = [], [], 0
-            while tries < args.tries and time.monotonic() < until:
-                out = folder / f"{sent}{tries}"
-                after = rng.uniform(0 if sent == "SIGKILL" else STANDING, length)
-                code, wait, errors = call(command(args.kind, out), after, number)
-                good = code in (0, -9 if sent == "SIGKILL" else 128 + number)
-                good &= "Traceback" not in errors
-                while code not in (0, 1, 2) and not ended(args.kind, out):
-                    code, _, errors = call(resumed(args.kind, out))
-                good = good and result(args.kind, out) == want
-                tries += 1
-                waits.append(wait)
-                if not good:
-                    failures.append(round(after, 2))
-                    print(f"failed after {after:.2f} s: exit code {code}\n{errors[-2000:]}")
-                shutil.rmtree(out, ignore_errors=True)
-            what = {"run": "a run of the digits", "sweep": "a sweep"}.get(args.kind, "`reproduce`")
-            record(
-                f"{sent} at random moments of {what}, then resumed",
-                "bit-equal to the undisturbed run"
-                + ("" if sent == "SIGKILL" else f", exit code {128 + number}, no traceback"),
-                tries=tries,
-                failures=len(failures),
-                **({} if sent == "SIGKILL" else {"longest_wait_s": round(max(waits), 1)}),
-                length_of_a_run_s=round(length, 1),
-                failed_after_s=failures,
-            )
+        failures, waits, tries = [], [0.0], 0
+        while tries < args.tries and time.monotonic() < until:
+            number = signal.Signals[args.signals[tries % len(args.signals)]]
+            killed = number == signal.SIGKILL
+            out = folder / str(tries)
+            after = rng.uniform(0 if killed else STANDING, length)
+            code, wait, errors = call(command(args.kind, out), after, number)
+            good = code in (0, -9 if killed else 128 + number) and "Traceback" not in errors
+            while code not in (0, 1, 2) and not ended(args.kind, out):
+                code, _, errors = call(resumed(args.kind, out))
+            good = good and result(args.kind, out) == want
+            tries += 1
+            waits.append(wait)
+            if not good:
+                failures.append(round(after, 2))
+                print(f"failed after {after:.2f} s: exit code {code}\n{errors[-2000:]}", flush=True)
+            shutil.rmtree(out, ignore_errors=True)
+    what = {"run": "a run of the digits", "sweep": "a sweep"}.get(args.kind, "`reproduce`")
+    orderly = "SIGKILL" not in args.signals
+    record(
+        f"{' and '.join(args.signals)} at random moments of {what}, then resumed",
+        "bit-equal to the undisturbed run"
+        + (", exit code 130 or 143, no traceback" if orderly else ""),
+        tries=tries,
+        failures=len(failures),
+        **({"longest_wait_s": round(max(waits), 1)} if orderly else {}),
+        length_of_a_run_s=round(length, 1),
+        failed_after_s=failures,
+    )
 
 
 if __name__ == "__main__":
