@@ -5,7 +5,8 @@
     python tests/trials/kills.py reproduce SIGKILL --tries 20
     python tests/trials/kills.py run SIGINT SIGTERM --tries 100
 
-A try starts the command in a new folder, sends one of the signals in turn after a random time up to the length of
+A try starts the command in a new folder, sends one of the signals in turn after a random time, up
+to the length of
 an undisturbed run, and resumes until the command ends. SIGINT and SIGTERM are sent as soon as the
 handlers stand, or later; the exit code must be 130 or 143 (or 0, if the run ended first). The final
 parameters (of a sweep and of `reproduce`: the rows) must equal those of the undisturbed run bit by
