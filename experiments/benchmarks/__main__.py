@@ -41,6 +41,7 @@ PEERS = {
     "Spyx": "peers_spyx",
     "jaxpike": "peers_jaxpike",
 }
+CPU_PEERS = {"braintrace": "peers_braintrace"}  # it imports Matplotlib, which is not carried
 CUDA_PEERS = {"SpikingJelly Triton": "peers_torch"}
 
 
@@ -62,6 +63,8 @@ def main(argv: list[str]) -> int:
         elif args.peers:
             # This PyTorch is a CPU build, so all run on the CPU.
             os.environ["JAX_PLATFORMS"] = "cpu"
+            asked = args.implementation or PEERS | CPU_PEERS
+            modules = dict.fromkeys(m for name, m in (PEERS | CPU_PEERS).items() if name in asked)
             pythons |= {module: environment.python(module) for module in modules}
         seconds = args.seconds or (CUDA_SECONDS if args.cuda else None)
         end = None if seconds is None else start + seconds
@@ -88,10 +91,14 @@ def _run(
             ours.implementations(shapes.WORKLOADS[name], cuda=on_cuda), "ours"
         )
         if args.peers or args.cuda:
-            implementations |= PEERS | (CUDA_PEERS if on_cuda else {})
+            implementations |= PEERS
+            if not args.cuda:
+                implementations |= CPU_PEERS
+            elif on_cuda:
+                implementations |= CUDA_PEERS
             if shapes.precision(shapes.WORKLOADS[name]) != "float32":
-                for peer in ("Spyx", "jaxpike"):  # they keep float32 in any case
-                    del implementations[peer]
+                for peer in ("Spyx", "jaxpike", "braintrace"):  # they keep float32 in any case
+                    implementations.pop(peer, None)
         if args.implementation:
             implementations = {
                 i: module

@@ -29,6 +29,11 @@ REQUIREMENTS: dict[str, list[list[str]]] = {
     ],
     "peers_spyx": [["spyx==1.0.0", "jax==0.10.2", "jaxlib==0.10.2", "flax==0.12.8"]],
     "peers_jaxpike": [["jaxpike==0.1.4", "jax==0.10.2", "jaxlib==0.10.2", "equinox==0.13.8"]],
+    "peers_braintrace": [  # the newest that run on Python 3.11
+        ["braintrace==0.2.6", "brainstate==0.5.4", "brainpy==2.8.2", "brainpy-state==0.1.0"]
+        + ["braintools==0.3.0", "brainevent==0.2.1", "saiunit==0.5.2"]
+        + ["jax==0.10.2", "jaxlib==0.10.2", "optax==0.2.8"],
+    ],
 }
 
 
@@ -55,7 +60,8 @@ CARRIED: dict[str, list[str]] = {
     "download": [
         *["--only-binary=:all:", *PLATFORM],
         *["spikingjelly==2.0.0", "loguru==0.7.3", "snntorch==1.0.0", "nir==1.0.8", "nirtorch==2.6"],
-        *["spyx==1.0.0", "grain==0.2.18", "array_record==0.8.6", "jaxpike==0.1.4"],
+        *["spyx==1.0.0", "grain==0.2.18", "array_record==0.8.6", "portpicker==1.6.0"],
+        *["jaxpike==0.1.4", "h5py==3.16.0"],  # nir imports h5py
         *["tyro==1.0.17", "docstring_parser==0.18.0", "typeguard==4.6.1"],  # for `experiments`
         *["jaxtyping==0.3.11", "wadler_lindig==0.1.8"],
     ],

@@ -111,6 +111,7 @@ def test_workloads_are_those_of_the_page():
         "bare lax.scan",
         *ours.FLOORS,
         *command.PEERS,
+        *command.CPU_PEERS,
         *command.CUDA_PEERS,
     ):
         assert f"| `{name}` |" in text

@@ -17,7 +17,8 @@ from experiments.engine import provenance
 from experiments.engine import rows as result_rows
 
 # Other targets than the first have the default alone, and only what was measured on an H200.
-MEASURED = ("step-784-400-10-T30-B100", "lif-T32-64x16384", "cnn-T5-B100")
+MEASURED = tuple(f"step-784-400-10-T{steps}-B100" for steps in (30, 300))
+MEASURED += ("lif-T32-64x16384", "cnn-T5-B100")
 
 
 def main(argv: list[str]) -> int:
