@@ -29,10 +29,12 @@ REQUIREMENTS: dict[str, list[list[str]]] = {
     ],
     "peers_spyx": [["spyx==1.0.0", "jax==0.10.2", "jaxlib==0.10.2", "flax==0.12.8"]],
     "peers_jaxpike": [["jaxpike==0.1.4", "jax==0.10.2", "jaxlib==0.10.2", "equinox==0.13.8"]],
-    "peers_braintrace": [  # the newest that run on Python 3.11
-        ["braintrace==0.2.6", "brainstate==0.5.4", "brainpy==2.8.2", "brainpy-state==0.1.0"]
-        + ["braintools==0.3.0", "brainevent==0.2.1", "saiunit==0.5.2"]
-        + ["jax==0.10.2", "jaxlib==0.10.2", "optax==0.2.8"],
+    "peers_braintrace": [
+        [  # the newest for Python 3.11
+            *["braintrace==0.2.6", "brainstate==0.5.4", "brainpy==2.8.2", "brainpy-state==0.1.0"],
+            *["braintools==0.3.0", "brainevent==0.2.1", "saiunit==0.5.2"],
+            *["jax==0.10.2", "jaxlib==0.10.2", "optax==0.2.8"],
+        ],
     ],
 }
 

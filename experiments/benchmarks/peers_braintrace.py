@@ -55,7 +55,7 @@ def network(workload: Workload, params: list[tuple[Array, Array]]) -> Any:
                 V_reset=0.0,
                 V_rest=0.0,
                 V_initializer=braintools.init.ZeroInit(),
-                # A rectangle of the membrane's distance to the threshold, in units of the threshold.
+                # A rectangle; the distance to the threshold is in units of the threshold.
                 spk_fun=braintools.surrogate.PiecewiseLeakyRelu(
                     c=0.0, w=shapes.WIDTH / (2 * shapes.THRESHOLD)
                 ),
