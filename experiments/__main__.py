@@ -84,7 +84,10 @@ def _run(argv: list[str]) -> int:
         begun, follow = folders.read_job(resumed.resume), _follow(resumed.tensorboard)
         print(_heading(begun), flush=True)
         train = partial(runs.train, follow=follow, save_minutes=resumed.save_minutes)
-        return _finish([(begun, resumed.resume)], resumed.resume, record=False, train=train)
+        pairs = [(begun, resumed.resume)]
+        if folders.holds_parts(resumed.resume):
+            pairs = _parts(begun, resumed.resume)
+        return _finish(pairs, resumed.resume, record=False, train=train)
 
     named = argparse.ArgumentParser(add_help=False)
     named.add_argument("study", nargs="?", default=studies.NAMES[0])
@@ -112,9 +115,16 @@ def _run(argv: list[str]) -> int:
     train = partial(runs.train, follow=_follow(args.tensorboard), save_minutes=args.save_minutes)
     out = folders.new(Path("runs"), job.study) if args.out is None else folders.writable(args.out)
     print(_heading(job), flush=True)
-    parts = studies.programs(job)
-    pairs = [(one, out if len(parts) == 1 else out / f"seed{one.seeds[0]}") for one in parts]
+    pairs = _parts(job, out)
+    if len(pairs) > 1:
+        folders.write_parts(out, job)
     return _finish(pairs, out, record=args.record, train=train)
+
+
+def _parts(job: Job, out: Path) -> list[tuple[Job, Path]]:
+    """Return a job of one program for each folder; several are below `out`."""
+    parts = studies.programs(job)
+    return [(one, out if len(parts) == 1 else out / f"seed{one.seeds[0]}") for one in parts]
 
 
 def _follow(asked: bool) -> Follow:
@@ -127,16 +137,17 @@ def _finish(
     """Run each job in its folder, then print the accuracy and the files."""
     made: list[Row] = []
     for job, folder in pairs:
+        if len(pairs) > 1 and (folder / folders.ROW).exists():  # ended before an interruption
+            made += rows.read_lines(folder / folders.ROW)
+            continue
         try:
             found = (job.chosen.run or train)(job, folder, runs.FOREVER)
         except interruption.Interrupted as signal:
             _page(folder)
-            ended = (folder / folders.ROW).exists()
-            print(
-                f"interrupted; {folder} holds the ended run"
-                if ended
-                else f"interrupted; python -m experiments run --resume {folder} resumes it"
-            )
+            if len(pairs) == 1 and (folder / folders.ROW).exists():
+                print(f"interrupted; {folder} holds the ended run")
+            else:
+                print(f"interrupted; python -m experiments run --resume {out} resumes it")
             return signal.code
         for row in found if record else ():
             rows.append(rows.home(job.study, row["dataset"]), row)

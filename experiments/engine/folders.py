@@ -19,6 +19,7 @@ from experiments.engine.studies import Job
 from stbp_jax import files
 
 JOB, METRICS, ROW = "config.json", "metrics.jsonl", "row.jsonl"
+PARTS = "parts.json"  # the job of a folder that has a folder for each seed
 
 
 def new(parent: Path, name: str) -> Path:
@@ -125,14 +126,31 @@ def _differs(path: Path, content: dict[str, Any]) -> str | None:
         return f"{path} cannot be read: {error}"
 
 
+def holds_parts(folder: Path) -> bool:
+    """Return whether a folder has a folder for each seed of its job."""
+    return (folder / PARTS).exists()
+
+
+def write_parts(folder: Path, job: Job) -> None:
+    """Write the job of a folder that has a folder for each seed.
+
+    Raises:
+      UsageError: the folder holds another job.
+    """
+    content = _job_as_json(job)
+    if holds_parts(folder) and (said := _differs(folder / PARTS, content)):
+        raise UsageError(f"out {folder} holds other runs, choose another folder: {said}")
+    write_json(folder / PARTS, content)
+
+
 def read_job(folder: Path) -> Job:
-    """Read the job of a run folder.
+    """Read the job of a run folder, or of a folder of several seeds.
 
     Raises:
       UsageError: the folder holds no job, or it cannot be read.
     """
     try:
-        content = json.loads((folder / JOB).read_text())
+        content = json.loads((folder / (PARTS if holds_parts(folder) else JOB)).read_text())
         return Job(**{name: content[name] for name in Job._fields} | {"config": config_of(content)})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{folder} must be the folder of a run: {error}") from None

@@ -32,6 +32,11 @@ def test_a_run_says_what_it_does_and_where_it_is(tmp_path, capsys):
         assert (tmp_path / "a" / page).exists()
     assert run(tmp_path / "a" / "seed0", "--train.epochs", "1") == 2
     assert "holds a run that has ended" in capsys.readouterr().err
+    # As if a kill had come before the second seed ended.
+    (tmp_path / "a" / "seed1" / folders.ROW).unlink()
+    assert main(["run", "--resume", str(tmp_path / "a")]) == 0
+    again = next(rows.read(tmp_path / "a" / "seed1" / "row.jsonl"))
+    assert again["test_accuracy"] == found[1]["test_accuracy"]
 
 
 def test_an_interrupted_run_is_resumed(tmp_path, capsys, monkeypatch):
