@@ -4,6 +4,7 @@ from stbp_jax.training.adversary import adversarial
 from stbp_jax.training.checkpoint import load, save
 from stbp_jax.training.diagnosis import Finding, diagnose
 from stbp_jax.training.evaluation import evaluate, merge_evaluations
+from stbp_jax.training.faults import Fault, first_non_finite
 from stbp_jax.training.history import Counts, Evaluation, History
 from stbp_jax.training.host import train_epochs
 from stbp_jax.training.pipeline import (
@@ -23,6 +24,7 @@ __all__ = [
     "Build",
     "Counts",
     "Evaluation",
+    "Fault",
     "Finding",
     "History",
     "LossFn",
@@ -33,6 +35,7 @@ __all__ = [
     "adversarial",
     "diagnose",
     "evaluate",
+    "first_non_finite",
     "init_state",
     "load",
     "loss_of",

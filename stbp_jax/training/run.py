@@ -140,31 +140,23 @@ def make_epoch(
 
 def parts_of_run(build: Build, config: TrainConfig) -> Parts:
     """The functions of a run, for a checked config."""
-    batch_size = config.batch_size
 
     def start(key: Array, hparams: PyTree, train_set: Batch) -> TrainState:
         pipeline = build(hparams, num_updates(config, train_set))
-        return _start(pipeline, key, train_set[0], batch_size)
+        return _start(pipeline, key, train_set[0], config.batch_size)
 
     def epoch(
         key: Array, hparams: PyTree, state: TrainState, train_set: Batch, test_set: Batch
     ) -> tuple[TrainState, History]:
-        key_shuffle = jax.random.split(key, 4)[2]
         train_set = as_arrays(train_set)
         pipeline = build(hparams, num_updates(config, train_set))
-        count = len(jax.tree.leaves(train_set)[0])
-        updates = updates_per_epoch(config, count)
-        order = jax.random.permutation(
-            jax.random.fold_in(key_shuffle, state.step // updates), count
-        )[: updates * batch_size]
+        order = epoch_order(config, key, state.step, len(jax.tree.leaves(train_set)[0]))
         step = make_watched_step(loss_of(pipeline), pipeline.optimizer)
 
         def update(state: TrainState, indices: Array) -> tuple[TrainState, Measured]:
             return step(state, jax.tree.map(lambda x: meshes.take(x, indices), train_set))
 
-        state, (losses, metrics, finite) = meshes.scan(
-            update, state, order.reshape(updates, batch_size)
-        )
+        state, (losses, metrics, finite) = meshes.scan(update, state, order)
         return state, History(
             loss=jnp.mean(losses),
             metrics=jax.tree.map(jnp.mean, metrics),
@@ -298,6 +290,14 @@ def num_updates(config: TrainConfig, train_set: Any) -> int:
 def updates_per_epoch(config: TrainConfig, count: int) -> int:
     """The number of updates in an epoch on a training set of `count` examples."""
     return config.updates_per_epoch or count // config.batch_size
+
+
+def epoch_order(config: TrainConfig, key: Array, step: Array, count: int) -> Array:
+    """The examples of each update `[updates, batch_size]` in the epoch that begins after `step`."""
+    updates = updates_per_epoch(config, count)
+    key_shuffle = jax.random.split(key, 4)[2]
+    order = jax.random.permutation(jax.random.fold_in(key_shuffle, step // updates), count)
+    return order[: updates * config.batch_size].reshape(updates, config.batch_size)
 
 
 # Checks -------------------------------------------------------------------------------------------
