@@ -23,10 +23,11 @@ if __name__ == "__main__":
     interruption.install()  # before JAX and other packages, which take seconds to import
 
 try:
+    import jax
     import tyro
 
     from experiments import report
-    from experiments.engine import folders, provenance, rows, runs, studies, tensorboard
+    from experiments.engine import faults, folders, provenance, rows, runs, studies, tensorboard
     from experiments.engine.config import Config, Data, Model, Train, UsageError, near
     from experiments.engine.rows import Row
     from experiments.engine.studies import BUDGETS, Job
@@ -67,6 +68,8 @@ class Run:
     folder; needs tensorboardX"""
     save_minutes: float = runs.SAVE_MINUTES
     """at the end of an epoch, write a checkpoint if the last one is as old; 0: after every epoch"""
+    debug_nans: bool = False
+    """set jax_debug_nans: an error names the operation that makes the first NaN; slower"""
 
 
 def _run(argv: list[str]) -> int:
@@ -113,6 +116,8 @@ def _run(argv: list[str]) -> int:
         seeds=list(range(args.seeds)), config=Config(args.data, args.model, args.train)
     )
     train = partial(runs.train, follow=_follow(args.tensorboard), save_minutes=args.save_minutes)
+    if args.debug_nans:
+        jax.config.update("jax_debug_nans", True)
     out = folders.new(Path("runs"), job.study) if args.out is None else folders.writable(args.out)
     print(_heading(job), flush=True)
     pairs = _parts(job, out)
@@ -149,6 +154,9 @@ def _finish(
             else:
                 print(f"interrupted; python -m experiments run --resume {out} resumes it")
             return signal.code
+        except faults.NonFiniteError:
+            _page(folder)
+            raise
         for row in found if record else ():
             rows.append(rows.home(job.study, row["dataset"]), row)
         _page(folder)
@@ -387,6 +395,11 @@ def main(argv: list[str]) -> int:
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except faults.NonFiniteError as error:
+        if error.__cause__ is not None:  # the operation, under --debug-nans
+            traceback.print_exception(error.__cause__)
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except OSError as error:  # a full disk, a folder that was deleted or cannot be written to
         print(f"error: {error}", file=sys.stderr)
         return 1

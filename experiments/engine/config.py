@@ -80,6 +80,8 @@ class Train:
     """weight of the adversarial images in the training loss, from 0 to 1"""
     chunk: int = 0
     """points of a sweep that train at the same time, to limit memory; 0 for all"""
+    skip_non_finite: bool = False
+    """skip and count updates with a NaN or an infinity in the gradient, instead of stopping"""
 
 
 @dataclass(frozen=True)

@@ -2,80 +2,86 @@
 
 import functools
 from collections.abc import Iterator
-from typing import Any
 
 import jax
 import numpy as np
-import optax
 
 import stbp_jax as sj
-from stbp_jax.training import Build, History
+from experiments.engine import programs
+from stbp_jax.training import History
 
-Epochs = Iterator[tuple[sj.TrainState, History]]
-MANY = 2**31 - 1  # consecutive updates that `optax.apply_if_finite` skips
+HINT = "--train.skip-non-finite skips such updates, --debug-nans names the operation"
 
 
 class NonFiniteError(Exception):
     """A run that stopped at an update that is not finite; the message names epoch and layer."""
 
 
-@functools.cache  # the same function for all seeds, so that they share a compiled program
-def skipping(build: Build) -> Build:
-    """Return `build` with an optimizer that skips updates whose gradient is not finite."""
+def epochs(
+    program: programs.Program, state: sj.TrainState | None
+) -> Iterator[tuple[sj.TrainState, History]]:
+    """Yield the state and the history after each remaining epoch, as long as a run is finite.
 
-    def built(hparams: Any, num_updates: int) -> sj.Pipeline:
-        pipeline = build(hparams, num_updates)
-        return pipeline._replace(optimizer=optax.apply_if_finite(pipeline.optimizer, MANY))
-
-    return built
-
-
-def stopping(program: Any, state: sj.TrainState | None, epochs: Epochs) -> Epochs:
-    """Yield the epochs of a program until no run of it is finite.
-
-    A single run stops in its first epoch with such an update. The runs of a sweep cannot stop one
-    by one: it goes on while one of them is finite. No state of the epoch at fault is yielded.
+    A single run stops in the first epoch with an update that is not finite, unless the config asks
+    to skip such updates. A sweep goes on while one of its runs is finite: they cannot stop one by
+    one. No state of the epoch at fault is yielded, so that no checkpoint holds it.
 
     Args:
-      program: a `programs.Program`.
-      state: before the first of the epochs; None for the initial state.
-      epochs: as `programs.epochs` makes them.
+      program: of the job.
+      state: of an unfinished run; None for the initial state.
 
     Raises:
-      NonFiniteError: the epoch is at fault. Under `jax_debug_nans` its cause is the error of the
-        operation that made the first NaN.
+      NonFiniteError: the run stops. Under `jax_debug_nans` its cause is the error of the operation
+        that made the NaN.
     """
+    left = programs.epochs(program, state)
+    if program.config.train.skip_non_finite:
+        yield from left
+        return
     while True:
+        item, blind = None, None
         try:
-            after, measured = next(epochs)
-        except StopIteration:
+            item = next(left, None)
+        except FloatingPointError as error:  # of `jax_debug_nans`; it names no more than a scan
+            blind = error
+        if blind is not None:
+            raise _located(program, state, "an update is NaN") or blind
+        if item is None:
             return
-        except FloatingPointError as error:  # `jax_debug_nans`, which names the scan alone
-            raise _stopped(program, state, "a number is NaN") or error from error
-        lost = np.asarray(measured.non_finite_updates)
+        lost = np.asarray(item[1].non_finite_updates)
         if (lost > 0).all():
-            updates = len(program.sets[0][0].labels) // program.train_config.batch_size
-            some = f"{int(lost.max())} of {updates} updates are not finite"
-            some += f", in all of {lost.size} runs" if lost.size > 1 else ""
-            raise _stopped(program, state, some) or NonFiniteError(some)
-        yield after, measured
-        state = after
+            words = f"{lost.max()} updates are not finite"
+            words += f" in each of {lost.size} runs" if lost.size > 1 else ""
+            raise _located(program, state, words) or NonFiniteError(words)
+        yield item
+        state = item[0]
 
 
-def _stopped(
-    program: Any, state: sj.TrainState | None, what: str
+def _located(
+    program: programs.Program, state: sj.TrainState | None, words: str
 ) -> NonFiniteError | None:
-    """The error of the epoch that begins at `state`, and of its first run; None if it is finite."""
-    if not (state is None or program.is_single):
+    """Find the fault of the first run after `state`; None if the same updates are finite now."""
+    if state is not None and not program.is_single:
         state = jax.tree.map(lambda leaf: leaf[0, 0], state)
-    key, hparams = jax.random.key(program.seeds[0]), program.points[0]
-    train = program.sets[0][0]
-    cause = None
-    try:
-        fault = sj.training.first_non_finite(
-            program.build, program.train_config, key, hparams, train, state=state
-        )
-    except FloatingPointError as error:
-        fault, cause = error.__notes__[-1], error
+    (train, _, _), config = program.sets[0], program.train_config
+    find = functools.partial(
+        sj.training.first_non_finite,
+        program.build,
+        config,
+        jax.random.key(program.seeds[0]),
+        program.points[0],
+        train,
+        state=state,
+    )
+    with jax.debug_nans(False):
+        fault = find()
     if fault is None:
         return None
+    epoch = fault.update // (len(train.labels) // config.batch_size) + 1
+    stopped = NonFiniteError(f"epoch {epoch}: {words}; {fault} ({HINT})")
+    if jax.config.jax_debug_nans:
+        try:
+            find()
+        except FloatingPointError as error:
+            stopped.__cause__ = error
+    return stopped

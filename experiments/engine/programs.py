@@ -4,12 +4,14 @@ One compiled program trains H points with S seeds each. A single run has one poi
 no axes H and S.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 import stbp_jax as sj
 from experiments.engine import models
@@ -81,7 +83,23 @@ def prepared(job: Job) -> Program:
     loads = [variant.load(config, seed) for seed in seeds]
     sets = [_with_validation(config, train, test) for train, test in loads]
     points = job.points or [models.hparams(config)]
-    return Program(variant.build(config), config, points, job.seeds, sets)
+    build = variant.build(config)
+    if config.train.skip_non_finite:
+        build = _skipping(build)
+    return Program(build, config, points, job.seeds, sets)
+
+
+@functools.cache  # the same function for all seeds, so that they share a compiled program
+def _skipping(build: sj.training.Build) -> sj.training.Build:
+    """Return `build` with an optimizer that skips the updates whose gradient is not finite."""
+
+    def built(hparams: models.HParams, num_updates: int) -> sj.Pipeline:
+        pipeline = build(hparams, num_updates)
+        # It gives up after this many in a row.
+        optimizer = optax.apply_if_finite(pipeline.optimizer, 2**31 - 1)
+        return pipeline._replace(optimizer=optimizer)
+
+    return built
 
 
 def _with_validation(config: Config, train: Any, test: Any) -> tuple[Any, Any, Any]:

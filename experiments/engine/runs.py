@@ -22,6 +22,7 @@ import stbp_jax as sj
 from experiments import interruption
 from experiments.engine import (
     checkpoints,
+    faults,
     folders,
     measurements,
     models,
@@ -92,6 +93,7 @@ def train(
     Raises:
       UsageError: a setting is invalid, or the folder belongs to another run.
       Interrupted: a signal came; the epoch under way has ended, and its state is saved.
+      faults.NonFiniteError: an update is not finite; the folder holds the epochs before it.
     """
     # On accelerators JAX rounds float32 products to fewer bits by default, which flips spikes.
     jax.config.update("jax_default_matmul_precision", "highest")
@@ -123,7 +125,7 @@ def train(
             mininterval=0.1 if sys.stderr.isatty() else 30,  # a log file gets few lines
         )
         validated, saved_at = programs.validator(program), time.monotonic()
-        left = programs.epochs(program, state) if len(done) < epochs else iter(())
+        left = faults.epochs(program, state) if len(done) < epochs else iter(())
         for state, measured in left:
             done.append(
                 {"epoch": len(done) + 1, "seconds": watch.seconds}

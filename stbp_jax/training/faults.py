@@ -7,7 +7,7 @@ update at fault is taken apart.
 import functools
 import itertools
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -109,9 +109,9 @@ def first_non_finite(
 
     Raises:
       TypeError, ValueError: as in `train_epochs`.
-      FloatingPointError: under `jax.debug_nans(True)` or `jax.debug_infs(True)`; the update at
-        fault is then computed operation by operation, and the traceback ends at the first whose
-        result is not finite. A note of the error is the `Fault`.
+      FloatingPointError: under `jax.debug_nans(True)`. The update at fault is then computed
+        operation by operation, and the traceback ends at the first that makes a NaN, or else an
+        infinity. The `Fault` is in a note of the error.
 
     >>> import optax
     >>> import stbp_jax as sj
@@ -167,15 +167,21 @@ def first_non_finite(
                 state = after
                 continue
             fault = _fault(build(hparams, total), state, after, batch, places)
-        if jax.config.jax_debug_nans or jax.config.jax_debug_infs:
-            try:
-                with jax.disable_jit():
-                    update(hparams, state, batch)
-            except FloatingPointError as error:
-                error.add_note(str(fault))
-                raise
+        if jax.config.jax_debug_nans:
+            _raise_at_operation(fault, update, hparams, state, batch)
         return fault
     return None
+
+
+def _raise_at_operation(fault: Fault, update: Callable[..., Any], *args: Any) -> None:
+    """Compute an update operation by operation, up to the first NaN, or else infinity."""
+    for check in (jax.debug_nans, jax.debug_infs):
+        try:
+            with check(True), jax.disable_jit():
+                update(*args)
+        except FloatingPointError as error:
+            error.add_note(str(fault))
+            raise
 
 
 def _batches(

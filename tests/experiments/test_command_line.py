@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from experiments import __main__ as command_line
@@ -48,6 +49,19 @@ def test_an_interrupted_run_is_resumed(tmp_path, capsys, monkeypatch):
     assert len(list(rows.read(tmp_path / folders.ROW))) == 1
     assert main(["run", "--resume", str(tmp_path / "none")]) == 2
     assert "must be the folder of a run" in capsys.readouterr().err
+
+
+@pytest.mark.heavy
+def test_a_run_that_is_not_finite_names_its_layer_and_operation(tmp_path, capsys):
+    try:
+        assert run(tmp_path, "--train.learning-rate", "3e38", "--debug-nans") == 1
+    finally:
+        jax.config.update("jax_debug_nans", False)
+    error = capsys.readouterr().err
+    assert "error: epoch 1: an update is NaN; update 1: layer 1: the current" in error
+    assert "neurons/resets.py" in error  # the line of the operation, in a traceback
+    assert "FloatingPointError: invalid value (nan) encountered in mul" in error
+    assert (tmp_path / "report.html").exists()
 
 
 @pytest.mark.parametrize(

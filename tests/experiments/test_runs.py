@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from experiments import interruption
-from experiments.engine import folders, models, programs, rows, runs, studies
+from experiments.engine import (
+    checkpoints,
+    faults,
+    folders,
+    models,
+    programs,
+    rows,
+    runs,
+    studies,
+)
 from experiments.engine.config import Config, UsageError
 from experiments.engine.runs import variant
 from experiments.engine.studies import Job, Plan
@@ -156,12 +165,54 @@ def test_a_deleted_folder_ends_the_run(job, tmp_path, monkeypatch):
         runs.train(job(), tmp_path)
 
 
-def test_a_diverged_run_ends(job, tmp_path):
+def test_a_diverged_run_stops_before_its_epoch(job, tmp_path):
+    config = CONFIG.but(validation=0)
+    assert runs.train(job(config), tmp_path, time.monotonic()) == []  # one epoch, then out of time
+    program = programs.prepared(job(config))
+    with checkpoints.opened(tmp_path, programs.described(program)) as saved:
+        _, state = saved.restore(programs.state_shapes(program))
+        flat, hidden, output = state.params
+        weights = hidden.synapse._replace(bias=hidden.synapse.bias.at[3].set(np.inf))
+        params = flat, hidden._replace(synapse=weights), output
+        saved.save(1, state._replace(params=params), None)
+    words = "epoch 2: 5 updates are not finite; update 5: parameter 1/synapse/bias is infinite"
+    with pytest.raises(faults.NonFiniteError, match=words):
+        runs.train(job(config), tmp_path)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["1"]
+    assert len(list(rows.read_lines(tmp_path / folders.METRICS))) == 1
+
+
+def test_a_diverged_run_ends_when_asked(job, tmp_path):
+    config = CONFIG.but(learning_rate=3e38, validation=0, skip_non_finite=True)
     with pytest.warns(UserWarning, match="were not finite"):
-        (row,) = runs.train(job(CONFIG.but(learning_rate=3e38, validation=0)), tmp_path)
+        (row,) = runs.train(job(config), tmp_path)
     assert row["test_accuracy_last"] == 0
+    assert row["config"]["train"]["skip_non_finite"] is True
     with np.load(tmp_path / "measured.npz") as measured:
         assert measured["confusion"].sum() == 0
+
+
+def test_a_skipped_update_leaves_the_parameters(job):
+    program = programs.prepared(job(CONFIG.but(skip_non_finite=True)))
+    optimizer = program.build(program.points[0], 6).optimizer
+    params = np.ones(3, np.float32)
+    state = optimizer.init(params)
+    for gradient, moved in ((np.nan, False), (0.5, True)):
+        updates, state = optimizer.update(np.full(3, gradient, np.float32), state, params)
+        assert bool(np.any(updates)) is moved
+    assert int(state.total_notfinite) == 1
+
+
+@pytest.mark.heavy
+def test_a_sweep_stops_when_none_of_its_runs_is_finite(job, tmp_path):
+    config = CONFIG.but(validation=0)
+    some, all_of_them = ((rate, 3e38) for rate in (1e-3, 2e38))
+    points = models.points(config, learning_rate=some)
+    with pytest.warns(UserWarning, match="1 of 2 runs.*were not finite"):
+        assert len(runs.train(job(config, points), tmp_path / "some")) == 2
+    points = models.points(config, learning_rate=all_of_them)
+    with pytest.raises(faults.NonFiniteError, match=r"epoch 1: . updates .* in each of 2 runs; up"):
+        runs.train(job(config, points), tmp_path / "all")
 
 
 def test_an_ann_does_not_spike(job, tmp_path):
