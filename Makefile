@@ -13,7 +13,7 @@ PYTEST := -m pytest -n 2 --dist loadfile -q
 CORE_TESTS := $(addprefix tests/,neurons layers training sweeps $(patsubst %,test_%.py,surrogates encoders readouts losses metrics))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast test-typed test-heavy test-all test-lowest lint format bench bench-peers bench-examples bench-gpu compiled wheels report reproduce smoke docs wheel-check clean
+.PHONY: help run test test-fast test-typed test-heavy test-all test-lowest lint format bench bench-peers bench-examples bench-gpu compiled wheels report reproduce smoke docs wheel-check audit clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -85,6 +85,13 @@ docs: $(VENV)/.ready ## build the site in build/docs and execute every page; war
 
 wheel-check: ## build wheel and sdist, and run the first examples from the wheel in an empty environment of PYTHON
 	$(PYTHON) tests/check_wheel.py
+
+audit: $(VENV)/.ready ## requirements fit, installed files have their hashes, no known vulnerability; the last needs pypi.org, and fails without it
+	$(BIN)/python tests/audit.py
+	@test -d .venv-audit || $(PYTHON) -m venv .venv-audit
+	@.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	@$(BIN)/python -m pip freeze --exclude-editable > .venv-audit/installed.txt
+	.venv-audit/bin/pip-audit --strict --disable-pip --no-deps --requirement .venv-audit/installed.txt
 
 clean: ## remove the environment and caches; run folders stay
 	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache
