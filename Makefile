@@ -86,7 +86,7 @@ docs: $(VENV)/.ready ## build the site in build/docs and execute every page; war
 wheel-check: ## build wheel and sdist, and run the first examples from the wheel in an empty environment of PYTHON
 	$(PYTHON) tests/check_wheel.py
 
-audit: $(VENV)/.ready ## requirements fit, installed files have their hashes, no known vulnerability; the last needs pypi.org, and fails without it
+audit: $(VENV)/.ready ## requirements fit, installed files have their hashes, no known vulnerability; the last asks the package index, and fails where that has no such service
 	$(BIN)/python tests/audit.py
 	@test -d .venv-audit || $(PYTHON) -m venv .venv-audit
 	@.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit

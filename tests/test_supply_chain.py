@@ -16,7 +16,6 @@ import pytest
 import stbp_jax as sj
 from experiments import __main__ as command_line
 from experiments.engine import folders, studies
-from experiments.engine.config import UsageError
 
 ROOT = Path(sj.__file__).parents[1]
 FILES = sorted([*(ROOT / "stbp_jax").rglob("*.py"), *(ROOT / "experiments").rglob("*.py")])
@@ -142,7 +141,7 @@ def test_a_run_folder_is_text(place, code, tmp_path, capsys):
     assert "makedirs" in capsys.readouterr().err  # it is quoted
 
 
-def test_a_pickle_in_a_run_folder_or_in_a_file_of_parameters_is_refused(code, tmp_path):
+def test_a_pickle_in_a_file_of_parameters_is_refused(code, tmp_path):
     class Bomb:
         def __reduce__(self):
             return eval, (code,)
@@ -154,10 +153,6 @@ def test_a_pickle_in_a_run_folder_or_in_a_file_of_parameters_is_refused(code, tm
     np.savez(path, header=bomb)
     with pytest.raises(ValueError, match="damaged, or not written by save"):
         sj.load(path, net, params)
-    state = tmp_path / folders.STATE
-    np.savez(state, **{".a": bomb})
-    with pytest.raises(UsageError, match="cannot be read"):
-        folders.load_state(tmp_path, {"a": np.zeros(1)})
 
 
 def test_names_in_a_file_of_parameters_are_compared_and_not_run(code, tmp_path):

@@ -79,7 +79,7 @@ def _located(
         return None
     epoch = fault.update // (len(train.labels) // config.batch_size) + 1
     stopped = NonFiniteError(f"epoch {epoch}: {words}; {fault} ({HINT})")
-    if jax.config.jax_debug_nans:
+    if jax.config.jax_debug_nans:  # type: ignore[attr-defined]
         try:
             find()
         except FloatingPointError as error:

@@ -93,8 +93,17 @@ class Job(NamedTuple):
 
     @property
     def chosen(self) -> Variant:
-        """The variant with that name."""
-        return load(self.study).variants[self.variant]
+        """The variant with that name.
+
+        Raises:
+          UsageError: a name is unknown; the message suggests similar names.
+        """
+        variants = load(self.study).variants
+        if self.variant not in variants:
+            raise UsageError(
+                f"{self.study} has no variant {self.variant!r}.{near(self.variant, variants)}"
+            )
+        return variants[self.variant]
 
     @property
     def label(self) -> Row:

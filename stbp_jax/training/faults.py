@@ -134,7 +134,7 @@ def first_non_finite(
         if config.updates_per_epoch is None:
             raise ValueError("updates_per_epoch of config must be set if train_set is an iterator")
         stream: Any = iter(train_set)
-        like = next(stream, None)
+        like: Any = next(stream, None)
         if like is None:
             raise ValueError("train_set must have a batch, got an iterator at its end")
         name = "batch"
@@ -167,7 +167,7 @@ def first_non_finite(
                 state = after
                 continue
             fault = _fault(build(hparams, total), state, after, batch, places)
-        if jax.config.jax_debug_nans:
+        if jax.config.jax_debug_nans:  # type: ignore[attr-defined]
             _raise_at_operation(fault, update, hparams, state, batch)
         return fault
     return None
