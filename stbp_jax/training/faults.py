@@ -243,7 +243,9 @@ def _parts(
     )
     if _is_bad(loss):
         words = f"the loss is {_value(loss)}, that of each example is finite"
-        yield "loss", None, _NOWHERE, words, "look at objective and auxiliary_loss"
+        plain = pipeline.objective is None and pipeline.auxiliary_loss is None
+        remedy = _SMALLER if plain else "look at objective and auxiliary_loss"
+        yield "loss", None, _NOWHERE, words, remedy
     for name, leaf in reversed(_named(grads)):  # gradients run from the last layer to the first
         if _is_bad(leaf):
             words = f"the gradient of {name} is {_value(leaf)}, the loss is finite"
