@@ -32,7 +32,7 @@ ORDERS = np.stack([np.arange(STEPS), np.random.default_rng(0).permutation(STEPS)
 ROWS, PERMUTED = 0, 1  # values of the hyper-parameter `order`
 
 ADAPTATION_DECAY, ADAPTATION_STRENGTH = 0.95, 0.1
-RECURRENT_GAIN = 1.0  # of the initial recurrent weights, as `gain` of the others
+RECURRENT_GAIN = 1.0  # of the initial recurrent weights, where no point names another
 READOUT = 0.95  # fraction of an output unit's membrane that remains after a step
 
 FULL = Config(
@@ -57,14 +57,16 @@ def adaptive(hparams: HParams) -> sj.Neuron:
 
 def recurrent(hidden: Hidden, hparams: HParams) -> sj.Neuron:
     """Return the neurons of `hidden` with recurrent connections in the layer."""
-    init = sj.initializers.fan_in_uniform(RECURRENT_GAIN)
+    init = sj.initializers.fan_in_uniform(hparams.get("recurrent_gain", RECURRENT_GAIN))
     return sj.recurrent(hidden(hparams), init=init)
 
 
 def build(config: Config, *, hidden: Hidden, horizon: int = STEPS) -> sj.training.Build:
     """Return a function that builds the pipeline of the task.
 
-    Examples are images `[B, 28, 28]`. The hyper-parameter `order` selects the order of the rows.
+    Examples are images `[B, 28, 28]`. The hyper-parameter `order` selects the order of the rows. The
+    hyper-parameters `recurrent_gain`, of the initial recurrent weights, and `clip`, the largest norm
+    of the gradient of all parameters, may be absent.
 
     Args:
       config: all settings.
@@ -105,12 +107,20 @@ def build(config: Config, *, hidden: Hidden, horizon: int = STEPS) -> sj.trainin
             ),
             readout=sj.rate,
             loss=sj.cross_entropy,
-            optimizer=optax.adam(
-                models.cosine(hparams["learning_rate"], num_updates, config.train.epochs)
+            optimizer=_optimizer(
+                hparams,
+                models.cosine(hparams["learning_rate"], num_updates, config.train.epochs),
             ),
         )
 
     return pipeline
+
+
+def _optimizer(hparams: HParams, rates: optax.Schedule) -> optax.GradientTransformation:
+    adam = optax.adam(rates)
+    if "clip" not in hparams:
+        return adam
+    return optax.chain(optax.clip_by_global_norm(hparams["clip"]), adam)
 
 
 def _variant(about: str, hidden: Hidden, horizon: int = STEPS) -> Variant:

@@ -1,0 +1,1 @@
+"""The study `mnist_rows_trials`; see its README.md."""
