@@ -64,9 +64,9 @@ def recurrent(hidden: Hidden, hparams: HParams) -> sj.Neuron:
 def build(config: Config, *, hidden: Hidden, horizon: int = STEPS) -> sj.training.Build:
     """Return a function that builds the pipeline of the task.
 
-    Examples are images `[B, 28, 28]`. The hyper-parameter `order` selects the order of the rows. The
-    hyper-parameters `recurrent_gain`, of the initial recurrent weights, and `clip`, the largest norm
-    of the gradient of all parameters, may be absent.
+    Examples are images `[B, 28, 28]`. The hyper-parameter `order` selects the order of the rows.
+    `recurrent_gain`, of the initial recurrent weights, and `clip`, the largest norm of the gradient
+    of all parameters, may be absent.
 
     Args:
       config: all settings.

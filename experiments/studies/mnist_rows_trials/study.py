@@ -14,6 +14,7 @@ from experiments.engine.config import Config
 from experiments.engine.models import points
 from experiments.engine.studies import Plan, Sets, Variant
 from experiments.studies.mnist_rows.study import FULL, GRADIENTS, NEURONS, ROWS, build
+from experiments.studies.mnist_rows_trials import growth
 
 UNCLIPPED = 1e9  # as the largest norm: no gradient reaches it
 TRIAL = FULL.but(layers="128-10", num_train=10_000, num_test=5000, epochs=6, batch_size=50)
@@ -24,6 +25,14 @@ GRID = {
     "recurrent_gain": (1.0,),
 }
 SMALL_GAIN = GRID | {"width": (0.5, 1.0), "clip": (UNCLIPPED,), "recurrent_gain": (0.3,)}
+
+# Learning rates fall over as many updates as in the long plan of `mnist_rows`.
+GROWTH = FULL.but(layers="256-10", num_train=20_000, num_test=5000, epochs=45)
+GROWING = [
+    point
+    for width, rate in ((0.5, 5e-3), (0.5, 1e-3), (1.0, 1e-3))
+    for point in points(GROWTH, order=(ROWS,), width=(width,), learning_rate=(rate,))
+]
 
 
 def load(config: Config, seed: int) -> Sets:
@@ -52,6 +61,7 @@ def _trials(about: str, gradient: str, grid: dict[str, tuple[float, ...]]) -> Va
         {
             "smoke": Plan(1, TRIAL.but(limit=40, epochs=1, batch_size=20), found[:1]),
             "quick": Plan(1, TRIAL, found),
+            "long": Plan(1, FULL.but(num_train=55_000, num_test=5000), found),
         },
         load,
         functools.partial(build, hidden=NEURONS["recurrent_lif"], horizon=horizon),
@@ -69,3 +79,13 @@ VARIANTS = {
         ("sdbp", "gradients through space alone"),
     )
 }
+VARIANTS["growth"] = Variant(
+    "growth of the error through time, before and in training",
+    {
+        "smoke": Plan(1, GROWTH.but(limit=40, epochs=1, batch_size=20, layers="8-10"), GROWING[:1]),
+        "quick": Plan(1, GROWTH, GROWING),
+    },
+    load,
+    functools.partial(build, hidden=NEURONS["recurrent_lif"]),
+    run=growth.run,
+)
