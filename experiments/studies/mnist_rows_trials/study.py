@@ -18,6 +18,7 @@ from experiments.studies.mnist_rows_trials import growth
 
 UNCLIPPED = 1e9  # as the largest norm: no gradient reaches it
 TRIAL = FULL.but(layers="128-10", num_train=10_000, num_test=5000, epochs=6, batch_size=50)
+LONG = FULL.but(num_train=55_000, num_test=5000)
 GRID = {
     "width": (0.5, 1.0, 2.0),
     "learning_rate": (5e-3, 1e-3),
@@ -30,8 +31,14 @@ SMALL_GAIN = GRID | {"width": (0.5, 1.0), "clip": (UNCLIPPED,), "recurrent_gain"
 GROWTH = FULL.but(layers="256-10", num_train=20_000, num_test=5000, epochs=45)
 GROWING = [
     point
-    for width, rate in ((0.5, 5e-3), (0.5, 1e-3), (1.0, 1e-3))
-    for point in points(GROWTH, order=(ROWS,), width=(width,), learning_rate=(rate,))
+    for width, rate, clip in (
+        (0.5, 5e-3, UNCLIPPED),
+        (0.5, 5e-3, 1.0),
+        (1.0, 5e-3, UNCLIPPED),
+        (0.5, 1e-3, UNCLIPPED),
+        (1.0, 1e-3, UNCLIPPED),
+    )
+    for point in points(GROWTH, order=(ROWS,), width=(width,), learning_rate=(rate,), clip=(clip,))
 ]
 
 
@@ -61,7 +68,8 @@ def _trials(about: str, gradient: str, grid: dict[str, tuple[float, ...]]) -> Va
         {
             "smoke": Plan(1, TRIAL.but(limit=40, epochs=1, batch_size=20), found[:1]),
             "quick": Plan(1, TRIAL, found),
-            "long": Plan(1, FULL.but(num_train=55_000, num_test=5000), found),
+            "long": Plan(1, LONG, found),
+            "full": Plan(1, LONG, found),
         },
         load,
         functools.partial(build, hidden=NEURONS["recurrent_lif"], horizon=horizon),
@@ -84,6 +92,7 @@ VARIANTS["growth"] = Variant(
     {
         "smoke": Plan(1, GROWTH.but(limit=40, epochs=1, batch_size=20, layers="8-10"), GROWING[:1]),
         "quick": Plan(1, GROWTH, GROWING),
+        "full": Plan(1, GROWTH, GROWING),
     },
     load,
     functools.partial(build, hidden=NEURONS["recurrent_lif"]),
