@@ -24,7 +24,7 @@ from stbp_jax.initializers import plus_bias
 from stbp_jax.layers import LayerParams
 
 MEASURED = 6  # epochs that are trained; the schedule of the learning rate goes on to its own end
-BATCHES = 10  # of held-out images, for norms of gradients
+BATCHES = 5  # of held-out images, for norms of gradients
 HIDDEN = NEURONS["recurrent_lif"]
 
 
@@ -39,7 +39,7 @@ def run(job: Job, folder: Path, until: float) -> list[Row]:
     Returns:
       A row for each point. `growth` has a list for each measure, with an entry before training and
       one after each epoch: `error [T]`, the root mean square over images of the norm of the error;
-      `gradient_norm`, median and largest of 10 batches, by gradient; and `spectral_radius` of the
+      `gradient_norm`, median and largest of 5 batches, by gradient; and `spectral_radius` of the
       recurrent weights.
     """
     # As in `runs.train`: rounded products flip spikes on accelerators.

@@ -33,10 +33,8 @@ GROWING = [
     point
     for width, rate, clip in (
         (0.5, 5e-3, UNCLIPPED),
-        (0.5, 5e-3, 1.0),
         (1.0, 5e-3, UNCLIPPED),
         (1.0, 5e-3, 1.0),
-        (1.0, 1e-3, UNCLIPPED),
     )
     for point in points(GROWTH, order=(ROWS,), width=(width,), learning_rate=(rate,), clip=(clip,))
 ]
