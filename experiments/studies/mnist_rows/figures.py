@@ -4,9 +4,10 @@ from pathlib import Path
 
 from experiments.report import figures, frames, tables
 from experiments.report.frames import Frame
-from experiments.studies.mnist_rows.study import GRADIENTS, NEURONS, PERMUTED, ROWS
+from experiments.studies.mnist_rows.study import GRADIENTS, NEURONS, PERMUTED, ROWS, TUNED
 
 ORDERS = {ROWS: "from top to bottom", PERMUTED: "permuted"}
+LAYERS = (*NEURONS, TUNED)
 METHODS = {"stbp": "STBP", "sdbp": "SDBP", "truncated": "cut every 7 steps"}
 
 
@@ -17,15 +18,15 @@ def draw(runs: Frame, folder: Path) -> None:
     figure.suptitle(figures.setting(runs), fontsize="medium")
     for axes, (order, text) in zip(panels, ORDERS.items(), strict=True):
         for i, (gradient, label) in enumerate(METHODS.items()):
-            parts = [_part(runs, order, neuron, gradient) for neuron in NEURONS]
+            parts = [_part(runs, order, neuron, gradient) for neuron in LAYERS]
             places = [place for place, part in enumerate(parts) if len(part)]
             for place in places:  # a dot for each neuron, and no line from neuron to neuron
                 style = {"color": f"C{i}", "label": label if place == places[0] else None}
                 figures.points(axes, [place + 0.12 * (i - 1)], [parts[place]], **style)
         axes.set_title(f"rows {text}", fontsize="medium")
-        names = [_words(neuron) for neuron in NEURONS]
-        axes.set_xticks(range(len(NEURONS)), names, fontsize="small")
-        axes.set_xlim(-0.5, len(NEURONS) - 0.5)
+        names = [_words(neuron) for neuron in LAYERS]
+        axes.set_xticks(range(len(LAYERS)), names, fontsize="small")
+        axes.set_xlim(-0.5, len(LAYERS) - 0.5)
     panels[0].set_ylabel("test accuracy, last epoch (%)\nmean, 95 % interval")
     panels[0].legend(frameon=False)
     figures.save(figure, folder / "accuracy.png")
@@ -39,7 +40,7 @@ def table(runs: Frame) -> str:
 def _table(runs: Frame) -> str:
     lines = []
     for order, text in ORDERS.items():
-        for neuron in NEURONS:
+        for neuron in LAYERS:
             parts = {name: _part(runs, order, neuron, name) for name in GRADIENTS}
             full, *others = (frames.by_seed(part) for part in parts.values())
             if not any(map(len, parts.values())):

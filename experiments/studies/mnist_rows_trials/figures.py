@@ -7,7 +7,7 @@ import numpy as np
 from experiments.engine.rows import Row
 from experiments.report import figures, frames, tables
 from experiments.report.frames import Frame
-from experiments.studies.mnist_rows_trials.study import UNCLIPPED
+from experiments.studies.mnist_rows.study import UNCLIPPED
 
 SETTINGS = ["recurrent_gain", "width", "learning_rate", "clip"]
 METHODS = {"stbp": "STBP", "sdbp": "SDBP"}
@@ -87,14 +87,14 @@ def _trials(runs: Frame) -> str:
     }
     best = {method: part["accuracy"].max() for method, part in parts.items()}
     lines = []
-    for point, _ in runs.groupby(SETTINGS, sort=False):
-        gain, width, rate, clip = point
+    for row in runs.drop_duplicates(SETTINGS).to_dict("records"):
+        point = [row[name] for name in SETTINGS]
         shown = []
         for method, part in parts.items():
-            mine = part[(part[SETTINGS] == list(point)).all(axis=1)]["accuracy"]
+            mine = part[(part[SETTINGS] == point).all(axis=1)]["accuracy"]
             text = frames.spread(mine)
             shown.append(f"**{text}**" if len(mine) and mine.max() == best[method] else text)
-        lines.append([f"{gain:g}", f"{width:g}", f"{rate:g}", _largest(clip), *shown])
+        lines.append([*(f"{number:g}" for number in point[:-1]), _largest(point[-1]), *shown])
     head = ["recurrent gain", "width", "learning rate", "clipped at"]
     return tables.markdown([*head, *(f"{of}, held out (%)" for of in METHODS.values())], lines)
 

@@ -13,10 +13,16 @@ from experiments.engine import programs
 from experiments.engine.config import Config
 from experiments.engine.models import points
 from experiments.engine.studies import Plan, Sets, Variant
-from experiments.studies.mnist_rows.study import FULL, GRADIENTS, NEURONS, ROWS, build
+from experiments.studies.mnist_rows.study import (
+    FULL,
+    GRADIENTS,
+    NEURONS,
+    ROWS,
+    UNCLIPPED,
+    build,
+)
 from experiments.studies.mnist_rows_trials import growth
 
-UNCLIPPED = 1e9  # as the largest norm: no gradient reaches it
 TRIAL = FULL.but(layers="128-10", num_train=10_000, num_test=5000, epochs=6, batch_size=50)
 LONG = FULL.but(num_train=55_000, num_test=5000)
 GRID = {
