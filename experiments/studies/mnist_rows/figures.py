@@ -14,19 +14,20 @@ METHODS = {"stbp": "STBP", "sdbp": "SDBP", "truncated": "cut every 7 steps"}
 def draw(runs: Frame, folder: Path) -> None:
     """Draw `accuracy.png`: means and 95 % intervals, by neuron and order."""
     runs = frames.largest(runs)
+    names = {f"{neuron}_{name}": neuron for neuron in LAYERS for name in METHODS}
+    layers = [neuron for neuron in LAYERS if neuron in set(runs["variant"].map(names))]
     figure, panels = figures.panels(len(ORDERS), size=(10, 4.2), sharey=True)
     figure.suptitle(figures.setting(runs), fontsize="medium")
     for axes, (order, text) in zip(panels, ORDERS.items(), strict=True):
         for i, (gradient, label) in enumerate(METHODS.items()):
-            parts = [_part(runs, order, neuron, gradient) for neuron in LAYERS]
+            parts = [_part(runs, order, neuron, gradient) for neuron in layers]
             places = [place for place, part in enumerate(parts) if len(part)]
             for place in places:  # a dot for each neuron, and no line from neuron to neuron
                 style = {"color": f"C{i}", "label": label if place == places[0] else None}
                 figures.points(axes, [place + 0.12 * (i - 1)], [parts[place]], **style)
         axes.set_title(f"rows {text}", fontsize="medium")
-        names = [_words(neuron) for neuron in LAYERS]
-        axes.set_xticks(range(len(LAYERS)), names, fontsize="small")
-        axes.set_xlim(-0.5, len(LAYERS) - 0.5)
+        axes.set_xticks(range(len(layers)), map(_words, layers), fontsize="small")
+        axes.set_xlim(-0.5, len(layers) - 0.5)
     panels[0].set_ylabel("test accuracy, last epoch (%)\nmean, 95 % interval")
     panels[0].legend(frameon=False)
     figures.save(figure, folder / "accuracy.png")
