@@ -26,7 +26,7 @@ def draw(runs: Frame, folder: Path) -> None:
                 style = {"color": f"C{i}", "label": label if place == places[0] else None}
                 figures.points(axes, [place + 0.12 * (i - 1)], [parts[place]], **style)
         axes.set_title(f"rows {text}", fontsize="medium")
-        axes.set_xticks(range(len(layers)), map(_words, layers), fontsize="small")
+        axes.set_xticks(range(len(layers)), [_words(one) for one in layers], fontsize="small")
         axes.set_xlim(-0.5, len(layers) - 0.5)
     panels[0].set_ylabel("test accuracy, last epoch (%)\nmean, 95 % interval")
     panels[0].legend(frameon=False)
