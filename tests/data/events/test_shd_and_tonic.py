@@ -179,6 +179,7 @@ def test_no_shd_file(h5py, tmp_path):
 
 
 def test_shd_without_h5py(tmp_path, monkeypatch):
+    (tmp_path / "shd.h5").touch()
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(ImportError, match=r"h5py, .*pip install h5py"):
         data.read_shd(tmp_path / "shd.h5")
