@@ -78,10 +78,15 @@ def read(
         raise _unreadable(path, f"HDF5 ended with status {done.returncode} {' '.join(last)}")
     with np.load(io.BytesIO(done.stdout), allow_pickle=False) as file:
         columns: dict[str, Any] = {name: file[name] for name in file.files}
+    return split(columns, wanted)
+
+
+def split(columns: dict[str, Any], wanted: Mapping[str, Kind]) -> dict[str, Any]:
+    """The columns with a list of rows for each that is ragged."""
     for name, kind in wanted.items():
         if kind.ragged:
             lengths = columns.pop(f"{name} lengths")
-            columns[name] = np.split(columns[name], np.cumsum(lengths)[:-1])
+            columns[name] = np.split(columns[name], np.cumsum(lengths)[:-1]) if len(lengths) else []
     return columns
 
 
