@@ -233,7 +233,7 @@ def waited(child, progress):
     while not (found := os.waitpid(child, os.WNOHANG))[0]:
         time.sleep(0.2)
         now = progress.stat().st_mtime_ns if progress.exists() else None
-        if now != before:
+        if now is None or now != before:  # a start may take long
             before, since = now, time.time()
         elif time.time() - since > PATIENCE:
             os.kill(child, signal.SIGKILL)
