@@ -72,8 +72,8 @@ def read_shd(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Utt
 
     Args:
       path: an HDF5 file, plain or gzip; the first bytes decide which, not the name.
-      max_bytes: most bytes of the unpacked gzip file, of all columns, and of the returned array.
-        SSC needs 2³³.
+      max_bytes: most bytes of the unpacked gzip file, of all columns, and of the returned array;
+        the other process may take four times that. SSC needs 2³³.
 
     Returns:
       The recordings in the order of the file, with speakers and names of classes. Bin them with

@@ -67,8 +67,8 @@ def load(
 
     With a file `SHA256SUMS`, from `sha256sum`, in the folder or beside the file, each file that is
     read is checked before it is parsed. Without it, damage is detected in gzip, `.npz` and zip
-    files, which hold checksums. A plain IDX file has none, nor have most image files in a folder:
-    damaged pixels are read as other pixels.
+    files, which hold checksums; those of a zip do not cover names, and so not classes. A plain IDX
+    file has none, nor have most image files in a folder: damaged pixels are read as other pixels.
 
     IDX files of `mnist` and `fashion_mnist` must have the official SHA-256. Other sets may be of
     any size. Images are in the order of the IDX or `.npz` file or of TFDS; image files are in a
