@@ -319,5 +319,5 @@ def _inside(path, content, wanted, max_bytes):
 
 @parser("shd by its process", shd_seeds)
 def read_shd(content, folder):
-    hdf5._SECONDS = 20.0
+    hdf5._SECONDS = 5
     data.read_shd(write(folder / "a.h5", content), max_bytes=MAX_BYTES)

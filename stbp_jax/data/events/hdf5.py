@@ -10,6 +10,7 @@ import io
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -19,7 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-_SECONDS = 60.0  # and one more for each MiB of the file
+_SECONDS = 60  # of the processor, and one more for each MiB of the file
+_SLOWER = 10  # a busy machine may take so many times longer
 _TOGETHER = 100  # rows read at once
 
 
@@ -50,27 +52,31 @@ def read(
 
     Raises:
       ValueError: the file is damaged, lacks a column or holds another kind of it, refers to other
-        files, is above the limit of memory, or takes longer than a minute and a second per MiB.
+        files, is above the limit of memory, or takes longer than a minute and a second per MiB of
+        the processor's time.
       ImportError: h5py is not installed.
     """
     if importlib.util.find_spec("h5py") is None:
         raise ImportError("HDF5 files need h5py, which is not installed: pip install h5py")
-    task = json.dumps([None if content else str(path.absolute()), wanted, max_bytes])
     places = os.pathsep.join(place or os.getcwd() for place in sys.path)
     size = path.stat().st_size if content is None else len(content)
-    seconds = _SECONDS + size / 2**20
+    seconds = _SECONDS + size // 2**20
+    place = None if content else str(path.absolute())
+    task = json.dumps([place, wanted, max_bytes, seconds])
     try:
         done = subprocess.run(
             [sys.executable, "-P", __file__, task],
             input=content or b"",
             capture_output=True,
-            timeout=seconds,
+            timeout=_SLOWER * seconds,
             # No plugins of HDF5 are loaded, and a thread for each core would reserve memory.
             env=os.environ
             | {"PYTHONPATH": places, "HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"},
         )
     except subprocess.TimeoutExpired as error:
-        raise _unreadable(path, f"HDF5 did not end within {seconds:.0f} s") from error
+        raise _unreadable(path, f"HDF5 did not end within {_SLOWER * seconds} s") from error
+    if done.returncode == -getattr(signal, "SIGXCPU", 0) != 0:
+        raise _unreadable(path, f"HDF5 did not end within {seconds} s of the processor")
     if done.returncode == _REFUSED:
         raise ValueError(f"{path}: {done.stderr.decode(errors='replace').strip()}")
     if done.returncode:
@@ -173,24 +179,29 @@ def _column(name: str, data: Any, kind: Kind, most: int) -> dict[str, NDArray[An
     return {name: np.concatenate(rows or [np.zeros(0)]), f"{name} lengths": lengths}
 
 
-def _limit_memory(size: int) -> None:
-    """Limit the process to `size` bytes more than it has, where the system can."""
+def _limit(size: int, seconds: int) -> None:
+    """Limit the process to `size` bytes more than it has, and to seconds of the processor.
+
+    Only Linux can do both, and Windows neither.
+    """
     try:
         import resource
 
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no file of a crash
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
         with open("/proc/self/statm") as file:
             now = int(file.read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (now + size, now + size))
-    except (ImportError, OSError, ValueError):  # not Linux, or a lower limit holds already
+    except (ImportError, OSError, ValueError):  # or a lower limit holds already
         pass
 
 
 def _main() -> int:
     import h5py  # noqa: F401  # before the limit
 
-    path, wanted, max_bytes = json.loads(sys.argv[1])
+    path, wanted, max_bytes, seconds = json.loads(sys.argv[1])
     source = io.BytesIO(sys.stdin.buffer.read()) if path is None else path
-    _limit_memory(4 * max_bytes + 2**28)
+    _limit(4 * max_bytes + 2**28, seconds)
     try:
         columns = columns_of(source, wanted, max_bytes)
     except _RefusedError as error:

@@ -63,9 +63,9 @@ def read_shd(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Utt
     come from a clock, times that run backwards raise an error.)
 
     A damaged file can crash the HDF5 library or let it loop forever, so a process of its own reads
-    the file and ends after a minute and a second per MiB. HDF5 has no checksum of such data: a
-    damaged file may be read with other values than were written. A file `SHA256SUMS` beside it,
-    from `sha256sum`, detects that: then the sum of the file is checked first.
+    the file. It ends after a minute and a second per MiB of the processor's time. HDF5 has no
+    checksum of such data: a damaged file may be read with other values than were written. A file
+    `SHA256SUMS` beside it, from `sha256sum`, detects that: the sum of the file is checked first.
 
     A row takes four bytes per event of the longest recording of the file: 80 kB for 20,000 events,
     650 MB for 8,156 recordings. A gzip file is unpacked in memory.
