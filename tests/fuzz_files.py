@@ -1,34 +1,32 @@
-"""Mutated files against every parser of the library: `python -m tests.fuzz_files --seconds 600`.
+"""Mutated files against every parser of the library: `python tests/fuzz_files.py --seconds 600`.
 
 A file must be read, or refused by a ValueError or OSError that names it. Any other exception, an
-execution that takes longer than `SECONDS`, one that takes more than `MEMORY` bytes, and a crash of
-the interpreter are findings. The program writes its own small seeds, and keeps no corpus.
+execution that takes longer than `SECONDS`, one that raises the peak of memory by more than `MEMORY`
+bytes, and a crash of the interpreter are findings. The program writes its own small seeds, and
+keeps no corpus.
 
 With atheris (`pip install atheris`, Python 3.11 to 3.13) the mutations are guided by coverage of
 the parsers; without it, or with `--random`, they are random. The parsers run in processes, which
-are started again if they hang or crash. The parser `shd` has HDF5 in such a process, where a file
-may end it (`ended` in the row); this is a finding only if `read_shd`, which has another process for
-each file, does not refuse the file in time.
+are started again if they hang or crash. The parser `shd` has HDF5 in such a process. A file that
+ends it is counted, and is a finding only if `read_shd`, which has another process for each file,
+does not refuse it in time.
 
-A row of JSON with executions and findings is printed, and appended to `--rows`:
+The executions and the findings are printed, and with `--record` appended to the rows of the trials:
 
-    taskset -c 0 nice -n 10 python -m tests.fuzz_files --seconds 3600 --rows tests/trials/rows.jsonl
-    python -m tests.fuzz_files --only npz wav --seconds 60
-    python -m tests.fuzz_files --replay npz FILE     # the traceback of one input
+    taskset -c 0 nice -n 10 python tests/fuzz_files.py --seconds 3600 --record
+    python tests/fuzz_files.py --only npz wav --seconds 60
+    python tests/fuzz_files.py --replay npz FILE     # the result or the error of one input
 """
 
 import argparse
 import contextlib
-import datetime
 import faulthandler
 import importlib.metadata
 import importlib.util
 import json
 import os
-import platform
 import resource
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -39,11 +37,15 @@ from pathlib import Path
 
 import numpy as np
 
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
 SECONDS = 5  # of the processor for one execution
 PATIENCE = 120  # seconds without an execution, after which a process is ended
 MAX_BYTES = 2**22  # given to the readers
 MEMORY = 16 * MAX_BYTES + 2**24  # bytes of one execution
 COUNTED = ("executions", "accepted", "refused")
+IMPORTED = {"pillow": "PIL"}
 PARSING = ("stbp_jax.data", "stbp_jax.training.checkpoint", "zipfile", "gzip")
 
 
@@ -253,25 +255,33 @@ def refused_in_full(name, content, folder):
     return False
 
 
-def row(counts, findings, args, seconds, guided, commit):
-    packages = ("numpy", "h5py", "pillow", "jax", "atheris")
+def record(counts, findings, seconds, guided, only):
+    """Append a row to those of the trials."""
+    sys.path.insert(0, str(ROOT / "tests" / "trials"))
+    from record import record
+
+    kind = "guided by coverage" if guided else "random"
+    record(
+        f"mutated files, {kind}, {', '.join(only) if only else 'every parser'}",
+        "read, or refused by name, within the limits",
+        tries=sum(count["executions"] for count in counts.values()),
+        failures=len(findings),
+        **found(counts, findings, seconds),
+    )
+
+
+def found(counts, findings, seconds):
+    """What a row holds beside its number of executions."""
+    packages = ("numpy", "h5py", "pillow", "atheris")
+    held = [name for name in packages if importlib.util.find_spec(IMPORTED.get(name, name))]
     return {
-        "trial": "fuzz_files",
-        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M"),
-        "commit": commit,
-        "python": platform.python_version(),
-        "versions": {
-            name: importlib.metadata.version(name)
-            for name in packages
-            if importlib.util.find_spec("PIL" if name == "pillow" else name)
-        },
-        "guided": guided,
         "seconds": round(seconds),
-        "seed": args.seed,
-        "limits": {"seconds": SECONDS, "max_bytes": MAX_BYTES, "memory": MEMORY},
-        "executions": sum(count["executions"] for count in counts.values()),
-        "parsers": counts,
+        "executions": {name: count["executions"] for name, count in counts.items()},
+        "read": sum(count["accepted"] for count in counts.values()),
+        "refused": sum(count["refused"] for count in counts.values()),
+        "processes_ended_by_hdf5": counts.get("shd", {}).get("ended", 0),
         "findings": findings,
+        "versions": {name: importlib.metadata.version(name) for name in held},
     }
 
 
@@ -281,7 +291,7 @@ def main():
     parser.add_argument("--only", nargs="*", metavar="PARSER")
     parser.add_argument("--random", action="store_true", help="without atheris")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--rows", type=Path)
+    parser.add_argument("--record", action="store_true", help="a row in tests/trials/rows.jsonl")
     parser.add_argument("--replay", nargs=2, metavar=("PARSER", "FILE"))
     args = parser.parse_args()
     from tests.fuzz_parsers import PARSERS
@@ -303,8 +313,6 @@ def main():
     groups = [group for group in ([n for n in names if [n] not in alone], *alone) if group]
     weights = [1 if group in alone else 8 for group in groups]
     started, counts, findings = time.time(), {}, []
-    head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    commit = head.stdout.strip()
     in_memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
     with tempfile.TemporaryDirectory(dir=in_memory) as folder:
         for n, (group, weight) in enumerate(zip(groups, weights, strict=True)):
@@ -314,12 +322,10 @@ def main():
             print(json.dumps(counts), file=sys.stderr, flush=True)
             if (place / "findings").exists():
                 findings += map(json.loads, (place / "findings").read_text().splitlines())
-    text = json.dumps(row(counts, findings, args, time.time() - started, guided, commit))
-    print(text)
-    if args.rows:
-        args.rows.parent.mkdir(parents=True, exist_ok=True)
-        with args.rows.open("a") as file:
-            file.write(text + "\n")
+    seconds = time.time() - started
+    print(json.dumps(found(counts, findings, seconds)))
+    if args.record:
+        record(counts, findings, seconds, guided, args.only)
 
 
 if __name__ == "__main__":
