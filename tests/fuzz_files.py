@@ -177,7 +177,12 @@ def fuzz(parsers, folder, *, seed=0, executions=None, seconds=None, guided=False
                 os._exit(0)
 
         longest = 2 * max(len(content) for contents in seeds for content in contents)
-        flags = [f"-max_len={longest}", f"-seed={seed + 1}", "-timeout=0", "-rss_limit_mb=0"]
+        flags = [
+            f"-max_len={longest}",
+            f"-seed={seed + 1}",
+            f"-timeout={PATIENCE}",
+            "-rss_limit_mb=0",
+        ]
         flags += ["-detect_leaks=0", f"-artifact_prefix={folder}/"]
         atheris.Setup([sys.argv[0], str(corpus), *flags], once)
         atheris.Fuzz()
