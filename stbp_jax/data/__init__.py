@@ -3,8 +3,9 @@
 `load` searches a named image set in a fixed order of places and checks each file before use. Every
 image set has one form: a training and a test set of uint8 images and int32 labels. Event readers
 take a path and return `Recordings`; a model of the cochlea turns sound into events. Files are read
-whole. The package does not import JAX; it imports scikit-learn, SciPy, Pillow, h5py and
-tensorflow-datasets only when a set needs them.
+whole, below a cap, and are checked first if a list `SHA256SUMS` is beside them. The package does
+not import JAX; it imports scikit-learn, SciPy, Pillow, h5py and tensorflow-datasets only when a set
+needs them.
 """
 
 from .audio import Cochlea, SpokenDigits, cochlea_events, cochleagram, read_fsdd, read_wav

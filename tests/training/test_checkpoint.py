@@ -32,14 +32,14 @@ def saved(tmp_path):
     return tmp_path / "params.npz", params
 
 
-def rewritten(path, change):
-    """The file with its header changed."""
+def rewritten(path, change, arrays=()):
+    """The file with its header or arrays changed."""
     with np.load(path) as file:
         members = {name: file[name] for name in file.files}
     header = json.loads(members["header"].tobytes())
     change(header)
     members["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
-    np.savez(path, **members)
+    np.savez(path, **members | dict(arrays))
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
@@ -111,10 +111,10 @@ def test_another_dtype_is_refused(saved):
     [
         (lambda h: h.update(format=2), "has format 2, this release reads format 1"),
         (lambda h: h.pop("format"), "is damaged, or not written by save"),
-        (
-            lambda h: h["params"]["[0].synapse.bias"].update(shape=[5]),
-            "is damaged: parameter .* must have .* bytes, got",
-        ),
+        (lambda h: h.pop("constants"), "not written by save: its header has"),
+        (lambda h: h.update(params=[]), "not written by save: its header has"),
+        (lambda h: h["params"].update({"[0].synapse.bias": 3}), "describes .* by 3"),
+        (lambda h: h["params"]["[0].synapse.bias"].update(dtype=7), "has dtype 7, the network nee"),
     ],
 )
 def test_headers_that_do_not_fit(saved, change, message):
@@ -129,6 +129,13 @@ def test_damage_is_found(saved):
     whole = path.read_bytes()
     with zipfile.ZipFile(path) as file:
         at = file.getinfo("[0].synapse.kernel.npy").header_offset + 250
+    # An array that unpacks to more than the network needs.
+    rewritten(path, lambda h: None, {"[0].synapse.kernel": np.zeros(2**20)})
+    with pytest.raises(ValueError, match=r"kernel\.npy: unpacks to 8388736 bytes, more than"):
+        sj.load(path, network(), params)
+    rewritten(path, lambda h: None, {"[0].synapse.kernel": np.zeros(19, np.float32)})
+    with pytest.raises(ValueError, match="kernel must have 80 bytes, got 76"):
+        sj.load(path, network(), params)
     for damaged in (b"", whole[:-40], whole[:at] + b"\x55" + whole[at + 1 :], b"no archive"):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match="is damaged, or not written by save"):

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..archives import File, files
+from ..arguments import integer
+from ..contents import MAX_BYTES, too_large
 from .wav import decode_wav
 
 _LAYOUT = "recordings/<digit>_<speaker>_<index>.wav"
@@ -40,7 +42,7 @@ class SpokenDigits(NamedTuple):
     indices: NDArray[np.int32]
 
 
-def read_fsdd(path: str | os.PathLike[str]) -> SpokenDigits:
+def read_fsdd(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> SpokenDigits:
     """Read the Free Spoken Digit Dataset from a folder or from zip archives.
 
     The official split:
@@ -48,9 +50,13 @@ def read_fsdd(path: str | os.PathLike[str]) -> SpokenDigits:
         digits = read_fsdd(path)
         test = digits.indices < 5
 
+    An archive has a checksum of each recording, a folder has none: see `read_wav`. With a file
+    `SHA256SUMS` in the folder, or beside the archive, each file is checked first.
+
     Args:
       path: A folder with `recordings/`, or with archives that hold `recordings/`; or one archive.
         The archive of GitHub has one more folder on top: unpack it first.
+      max_bytes: Most bytes of all sounds together.
 
     Returns:
       All recordings.
@@ -58,7 +64,8 @@ def read_fsdd(path: str | os.PathLike[str]) -> SpokenDigits:
     Raises:
       ValueError: A file is not called `<digit>_<speaker>_<index>.wav`, breaks a rule of `read_wav`
         at 8000 samples per second, or occurs twice; an archive is damaged or has absolute or parent
-        paths; there is no recording. The text names file and rule.
+        paths; there is no recording; sizes are above `max_bytes`; a file is not as `SHA256SUMS`
+        says. The text names file and rule.
       FileNotFoundError: Nothing is at `path`, or the folder holds neither.
 
     >>> import tempfile, wave
@@ -75,9 +82,10 @@ def read_fsdd(path: str | os.PathLike[str]) -> SpokenDigits:
     Source: Jackson et al. 2018, Jakobovski/free-spoken-digit-dataset.
     """
     path = Path(path).expanduser()
+    max_bytes = integer("max_bytes", max_bytes, least=1)
     found: dict[tuple[int, str, int], File] = {}
     with contextlib.ExitStack() as stack:
-        for file in files(path, stack, _LAYOUT, ("recordings",)):
+        for file in files(path, stack, _LAYOUT, ("recordings",), max_bytes):
             name = _named(file)
             first = found.setdefault(name, file)
             if first is not file:
@@ -85,7 +93,12 @@ def read_fsdd(path: str | os.PathLike[str]) -> SpokenDigits:
         if not found:
             raise ValueError(f"{path}: no recording; expected {_LAYOUT}")
         ordered = [found[name] for name in sorted(found)]
-        sounds = [decode_wav(file.read(), file.where, 8000) for file in ordered]
+        sounds, left = [], max_bytes
+        for file in ordered:
+            sounds.append(decode_wav(file.read(), file.where, 8000))
+            left -= sounds[-1].nbytes
+            if left < 0:
+                raise too_large(f"{file.where}: the sounds up to this one take more", max_bytes)
     labels, speakers, indices = zip(*sorted(found), strict=True)
     return SpokenDigits(
         sounds, np.array(labels, np.int32), np.array(speakers), np.array(indices, np.int32)

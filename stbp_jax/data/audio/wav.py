@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import contents
 from ..arguments import integer
+from ..contents import MAX_BYTES
 
 _PCM, _EXTENSIBLE = 1, 0xFFFE
 _FORMATS = {2: "ADPCM", 3: "floats", 6: "A-law", 7: "mu-law", 0x11: "ADPCM", 0x55: "MP3"}
@@ -27,7 +29,9 @@ class _Format(NamedTuple):
     width: int  # bytes of a sample
 
 
-def read_wav(path: str | os.PathLike[str], *, rate: int) -> NDArray[np.float32]:
+def read_wav(
+    path: str | os.PathLike[str], *, rate: int, max_bytes: int = MAX_BYTES
+) -> NDArray[np.float32]:
     """Read a WAV file of one channel.
 
     The samples are PCM of 8 (unsigned), 16, 24 or 32 bits, with a plain or an extensible header.
@@ -37,9 +41,13 @@ def read_wav(path: str | os.PathLike[str], *, rate: int) -> NDArray[np.float32]:
     more, as the size of the samples. Then the samples extend to the end of the file, and a
     truncated file cannot be detected.
 
+    The format has no checksum: damaged samples are read as other samples. A file `SHA256SUMS`
+    beside it, from `sha256sum`, detects damage: then the sum of the file is checked first.
+
     Args:
       path: path of the file.
       rate: required sampling rate, Hz.
+      max_bytes: most bytes of the file; the array takes up to four times as many.
 
     Returns:
       `[E]`, float32 in [-1, 1].
@@ -47,7 +55,8 @@ def read_wav(path: str | os.PathLike[str], *, rate: int) -> NDArray[np.float32]:
     Raises:
       TypeError: a rate that is not an integer.
       ValueError: a file that is not PCM WAV, is damaged, is shorter than its header says or has no
-        samples; another rate; several channels. The text names file and rule.
+        samples; another rate; several channels; a file above `max_bytes`, or with a sum that
+        differs from the one in `SHA256SUMS`. The text names file, byte and rule.
       OSError: the file cannot be opened.
 
     >>> import tempfile, wave
@@ -62,7 +71,10 @@ def read_wav(path: str | os.PathLike[str], *, rate: int) -> NDArray[np.float32]:
     Source: Microsoft, Multiple Channel Audio Data and WAVE Files.
     """
     rate = integer("rate", rate, least=1)
-    return decode_wav(Path(path).expanduser().read_bytes(), str(path), rate)
+    max_bytes = integer("max_bytes", max_bytes, least=1)
+    path = Path(path).expanduser()
+    content = contents.read(path, contents.folder(path.parent), max_bytes)
+    return decode_wav(content, str(path), rate)
 
 
 def decode_wav(content: bytes, where: str, rate: int) -> NDArray[np.float32]:
@@ -72,12 +84,12 @@ def decode_wav(content: bytes, where: str, rate: int) -> NDArray[np.float32]:
     form = None
     for name, start, size in _chunks(content):
         if name == b"fmt ":
-            form = _format(content[start : start + size], where)
+            form = _format(content[start : start + size], f"{where}: byte {start}")
         elif name == b"data":
             if form is None:
                 raise _unreadable(where, "its samples come before their format")
             _check_form(form, where, rate)
-            return _samples(content, start, size, form.width, where)
+            return _samples(content, start, size, form.width, f"{where}: byte {start}")
     raise _unreadable(where, f"truncated: no {'samples' if form else 'format'}")
 
 

@@ -13,7 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import archives
+from .. import archives, contents
+from ..arguments import integer
+from ..contents import MAX_BYTES, too_large
 from .packed import Events, Recordings, check_times, padded, place, unpack_events
 
 NMNIST_SHAPE = (34, 34, 2)
@@ -22,25 +24,31 @@ NMNIST_SHAPE = (34, 34, 2)
 _SPLITS = ("Train", "Test")
 _LAYOUT = "Train/<0..9>/<number>.bin and Test/<0..9>/<number>.bin"
 _OVERFLOW_ROW, _OVERFLOW = 240, 2**13  # a row below the sensor says that the clock has wrapped
-_TOGETHER = 1000  # recordings decoded at once: enough for long vectors, little memory
+_TOGETHER = 2**22  # bytes of recordings decoded at once: enough for long vectors, little memory
 
 
-def read_nmnist_file(path: str | os.PathLike[str]) -> Events:
+def read_nmnist_file(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Events:
     """Read one N-MNIST recording.
 
     An event takes five bytes: x, y, then one bit of polarity (1 is on) and 23 bits of time in
     microseconds, big-endian. An entry with y = 240 is not an event: it says that the clock has
     wrapped, and 2¹³ us are added to all later times.
 
+    The format has no checksum: a damaged file whose events keep the rules is read with other events
+    than were recorded, and so is a file that is cut between two events. A file `SHA256SUMS` beside
+    it, from `sha256sum`, detects both: then the sum of the file is checked first.
+
     Args:
       path: a `.bin` file.
+      max_bytes: most bytes of the file.
 
     Returns:
       The events of the file.
 
     Raises:
       ValueError: a length that is not a multiple of 5; no event; coordinates outside the 34x34
-        sensor; times that run backwards or are above 1.857683 s.
+        sensor; times that run backwards or are above 1.857683 s; a file above `max_bytes`, or with
+        a sum that differs from the one in `SHA256SUMS`.
       OSError: the file cannot be opened.
 
     >>> import tempfile
@@ -53,19 +61,27 @@ def read_nmnist_file(path: str | os.PathLike[str]) -> Events:
     Source: Orchard, Jayawant, Cohen, Thakor 2015, and the reader that its authors published.
     """
     path = Path(path).expanduser()
-    return unpack_events(_decode([path.read_bytes()], [str(path)])[0])
+    max_bytes = integer("max_bytes", max_bytes, least=1)
+    content = contents.read(path, contents.folder(path.parent), max_bytes)
+    return unpack_events(_decode([content], [str(path)])[0])
 
 
-def read_nmnist(path: str | os.PathLike[str]) -> tuple[Recordings, Recordings]:
+def read_nmnist(
+    path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES
+) -> tuple[Recordings, Recordings]:
     """Read N-MNIST in its original layout, from a folder or from zip archives.
 
     Recordings are in order of their numbers, which count the images of MNIST from 1: in a whole
     split, or its first part, row i is the recording of image i. A row takes four bytes per event of
     the longest recording of its split: 28.6 kB for 7,152 events, 1.7 GB for 60,000 recordings.
 
+    Archives have a checksum of each recording, folders have none: see `read_nmnist_file`. With a
+    file `SHA256SUMS` in the folder, or beside the archive, each file is checked first.
+
     Args:
       path: A folder with `Train/` and `Test/`, or with archives that together hold both; or one
         archive.
+      max_bytes: Most bytes of the events of a split.
 
     Returns:
       `(train, test)`.
@@ -73,7 +89,8 @@ def read_nmnist(path: str | os.PathLike[str]) -> tuple[Recordings, Recordings]:
     Raises:
       ValueError: A recording breaks a rule of `read_nmnist_file`; a label folder is not one of 0
         to 9; a file is not a `<number>.bin`; a number occurs twice in a split; a split is empty;
-        an archive is damaged or has absolute or parent paths. The text names file and rule.
+        an archive is damaged or has absolute or parent paths; sizes are above `max_bytes`; a file
+        is not as `SHA256SUMS` says. The text names file and rule.
       FileNotFoundError: Nothing is at `path`, or the folder holds neither.
 
     >>> import tempfile
@@ -90,9 +107,10 @@ def read_nmnist(path: str | os.PathLike[str]) -> tuple[Recordings, Recordings]:
     Neuromorphic Datasets Using Saccades, Frontiers in Neuroscience 9:437.
     """
     path = Path(path).expanduser()
+    max_bytes = integer("max_bytes", max_bytes, least=1)
     with contextlib.ExitStack() as stack:
         entries: dict[str, dict[int, _Entry]] = {split: {} for split in _SPLITS}
-        for file in archives.files(path, stack, _LAYOUT, _SPLITS):
+        for file in archives.files(path, stack, _LAYOUT, _SPLITS, max_bytes):
             split, entry = _entry(file)
             first = entries[split].setdefault(entry.number, entry)
             if first is not entry:
@@ -104,7 +122,7 @@ def read_nmnist(path: str | os.PathLike[str]) -> tuple[Recordings, Recordings]:
             if not entries[split]:
                 raise ValueError(f"{path}: no recording under {split}/; expected {_LAYOUT}")
         train, test = (
-            _read([part[number] for number in sorted(part)]) for part in entries.values()
+            _read([part[number] for number in sorted(part)], max_bytes) for part in entries.values()
         )
     return train, test
 
@@ -135,11 +153,21 @@ def _entry(file: archives.File) -> tuple[str, _Entry]:
 # Contents of recordings --------------------------------------------------------------------------
 
 
-def _read(entries: Sequence[_Entry]) -> Recordings:
+def _read(entries: Sequence[_Entry], max_bytes: int) -> Recordings:
     rows: list[NDArray[np.uint32]] = []
-    for first in range(0, len(entries), _TOGETHER):
-        some = entries[first : first + _TOGETHER]
-        rows += _decode([entry.read() for entry in some], [entry.where for entry in some])
+    found: list[bytes] = []
+    size = 0
+    for n, entry in enumerate(entries, 1):
+        found.append(entry.read())
+        size, longest = size + len(found[-1]), len(found[-1]) // 5
+        if 4 * longest * len(entries) > max_bytes:  # before many of them are in memory
+            raise too_large(
+                f"{entry.where}: {len(entries)} recordings of up to {longest} events take more",
+                max_bytes,
+            )
+        if size >= _TOGETHER or n == len(entries):
+            rows += _decode(found, [entry.where for entry in entries[n - len(found) : n]])
+            found, size = [], 0
     return Recordings(padded(rows), np.array([entry.label for entry in entries], np.int32))
 
 
@@ -148,7 +176,8 @@ def _decode(contents: Sequence[bytes], names: Sequence[str]) -> list[NDArray[np.
     for content, name in zip(contents, names, strict=True):
         if len(content) % 5:
             raise ValueError(
-                f"{name}: {len(content)} bytes, expected a multiple of 5: five bytes an event"
+                f"{name}: {len(content)} bytes, expected a multiple of 5: five bytes an event; "
+                f"{len(content) % 5} bytes remain from byte {len(content) // 5 * 5} on"
             )
     raw = np.frombuffer(b"".join(contents), np.uint8).reshape(-1, 5)
     x, y, first, second, third = np.ascontiguousarray(raw.T)

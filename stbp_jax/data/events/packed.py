@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arguments import MOST_ADDRESSES, integer, plain, sides
+from ..contents import too_large
 
 PAD = np.uint32(2**32 - 1)
 """The word that fills a row after the last event."""
@@ -160,9 +161,20 @@ def pack_row(
     return (times.astype(np.int64) * num_addresses + addresses.astype(np.int64)).astype(np.uint32)
 
 
-def padded(rows: Sequence[NDArray[np.uint32]]) -> NDArray[np.uint32]:
-    """Rows of words as one array, filled with `PAD`."""
-    events = np.full((len(rows), max(map(len, rows), default=0)), PAD)
+def padded(
+    rows: Sequence[NDArray[np.uint32]], where: object = "", max_bytes: int | None = None
+) -> NDArray[np.uint32]:
+    """Rows of words as one array, filled with `PAD`; errors name its source `where`.
+
+    Raises:
+      ValueError: the array takes more than `max_bytes`. One long row makes all rows long.
+    """
+    longest = max(map(len, rows), default=0)
+    if max_bytes is not None and 4 * len(rows) * longest > max_bytes:
+        raise too_large(
+            f"{where}: {len(rows)} recordings of up to {longest} events take more", max_bytes
+        )
+    events = np.full((len(rows), longest), PAD)
     for out, row in zip(events, rows, strict=True):
         out[: len(row)] = row
     return events

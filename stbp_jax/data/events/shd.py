@@ -3,31 +3,30 @@
 A recording that breaks a rule raises an error; a recording out of order in time is sorted.
 """
 
-import contextlib
-import gzip
-import io
 import os
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import contents
+from ..arguments import integer
+from ..contents import MAX_BYTES
+from . import hdf5
 from .packed import Recordings, last_time, padded, place
 
 SHD_SHAPE = (700,)
 """Shape of the cochlea of SHD and SSC: its units, in the order of the file."""
 
-_KEYS = {  # data set of the file: kinds of dtype, and the same in words
-    "spikes/times": ("f", "a row of floats for each recording"),
-    "spikes/units": ("iu", "a row of integers for each recording"),
-    "labels": ("iu", "an integer for each recording"),
-    "extra/speaker": ("iuU", "an integer or a text for each recording"),
-    "extra/keys": ("U", "the names of the classes as text"),
+_KEYS = {
+    "spikes/times": hdf5.Kind("f", True, "a row of floats for each recording"),
+    "spikes/units": hdf5.Kind("iu", True, "a row of integers for each recording"),
+    "labels": hdf5.Kind("iu", False, "an integer for each recording"),
+    "extra/speaker": hdf5.Kind("iuU", False, "an integer or a text for each recording"),
+    "extra/keys": hdf5.Kind("U", False, "the names of the classes as text"),
 }
-_GZIP = b"\x1f\x8b"
 _TOGETHER = 100  # recordings decoded at once: enough for long vectors, little memory
 
 
@@ -51,7 +50,7 @@ class Utterances(NamedTuple):
     classes: tuple[str, ...]
 
 
-def read_shd(path: str | os.PathLike[str]) -> Utterances:
+def read_shd(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Utterances:
     """Read one file of the Spiking Heidelberg Digits or the Spiking Speech Commands.
 
     `spikes/times` (seconds) and `spikes/units` (0 to 699) hold a row for each recording, `labels`
@@ -63,13 +62,18 @@ def read_shd(path: str | os.PathLike[str]) -> Utterances:
     in time is sorted; events of equal time keep the order of the file. (For N-MNIST, whose times
     come from a clock, times that run backwards raise an error.)
 
-    Damaged bytes inside a file can crash the HDF5 library itself: check the checksum of a download.
+    A damaged file can crash the HDF5 library or let it loop forever, so a process of its own reads
+    the file. It ends after a minute and a second per MiB of the processor's time. HDF5 has no
+    checksum of such data: a damaged file may be read with other values than were written. A file
+    `SHA256SUMS` beside it, from `sha256sum`, detects that: the sum of the file is checked first.
 
     A row takes four bytes per event of the longest recording of the file: 80 kB for 20,000 events,
     650 MB for 8,156 recordings. A gzip file is unpacked in memory.
 
     Args:
       path: an HDF5 file, plain or gzip; the first bytes decide which, not the name.
+      max_bytes: most bytes of the unpacked gzip file, of all columns, and of the returned array;
+        the other process may take four times that. SSC needs 2³³.
 
     Returns:
       The recordings in the order of the file, with speakers and names of classes. Bin them with
@@ -78,7 +82,8 @@ def read_shd(path: str | os.PathLike[str]) -> Utterances:
     Raises:
       ValueError: not an HDF5 file, or a truncated or damaged one; a key is missing; lengths do not
         agree; a recording is empty; times that are negative, not finite or past 6.135666 s; units
-        or labels outside their range. The text names file, recording and rule.
+        or labels outside their range; sizes above `max_bytes`; a sum that differs from the one in
+        `SHA256SUMS`. The text names file, recording and rule.
       FileNotFoundError: nothing is at `path`.
       ImportError: h5py is not installed.
 
@@ -99,116 +104,38 @@ def read_shd(path: str | os.PathLike[str]) -> Utterances:
     Systematic Evaluation of Spiking Neural Networks, IEEE TNNLS 33:2744.
     """
     path = Path(path).expanduser()
-    with _opened(path) as file:
-        held = _held(file, path)
-        with _readable(path):
-            lengths = {key: (held[key].shape or (0,))[0] for key in _KEYS if key != "extra/keys"}
-        if len(set(lengths.values())) > 1 or not lengths["labels"]:
-            raise ValueError(
-                f"{path}: expected as many of each and at least one, got "
-                + ", ".join(f"{count} {key}" for key, count in lengths.items())
-            )
-        labels, speakers, classes = (
-            _column(held, key, path) for key in ("labels", "extra/speaker", "extra/keys")
-        )
-        if not len(classes):
-            raise ValueError(f"{path}: extra/keys is empty, expected the names of the classes")
-        if speakers.dtype.kind == "U":
-            speakers = np.unique(speakers, return_inverse=True)[1]
-        _check_range(labels, len(classes), "label", path)
-        _check_range(speakers, 2**31, "speaker", path)
-        words: list[NDArray[np.uint32]] = []
-        for first in range(0, len(labels), _TOGETHER):
-            part = slice(first, first + _TOGETHER)
-            times, units = (
-                _rows(held, key, part, path) for key in ("spikes/times", "spikes/units")
-            )
-            words += _decode(
-                times, units, [f"{path}: recording {first + n}" for n in range(len(times))]
-            )
-    recordings = Recordings(padded(words), labels.astype(np.int32))
-    return Utterances(recordings, speakers.astype(np.int32), tuple(classes.tolist()))
-
-
-# The HDF5 file -----------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    try:
-        import h5py
-    except ImportError as error:
-        raise ImportError(
-            "HDF5 files need h5py, which is not installed: pip install h5py"
-        ) from error
+    max_bytes = integer("max_bytes", max_bytes, least=1)
     if not path.is_file():
         fault = "is a folder" if path.is_dir() else "does not exist"
         raise FileNotFoundError(f"{path} {fault}, expected an HDF5 file, plain or gzip")
-    with path.open("rb") as stream:
-        packed = stream.read(len(_GZIP)) == _GZIP
-    try:
-        source = io.BytesIO(gzip.decompress(path.read_bytes())) if packed else path
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{path}: the gzip file is truncated or damaged ({error})") from error
-    with _readable(path):
-        file = h5py.File(source, "r")
-    with file:
-        yield file
-
-
-@contextlib.contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # HDF5 raises many types for a damaged file
+    root = contents.folder(path.parent)
+    content = None
+    with contents.opened(path, root) as stream:  # checks its sum
+        if stream.read(len(contents.GZIP)) == contents.GZIP:
+            content = contents.unpacked(contents.read(path, root, max_bytes), path, max_bytes)
+    held = hdf5.read(path, content, _KEYS, max_bytes)
+    lengths = {key: len(held[key]) for key in _KEYS if key != "extra/keys"}
+    if len(set(lengths.values())) > 1 or not lengths["labels"]:
         raise ValueError(
-            f"{path}: not a readable HDF5 file, truncated or damaged ({error})"
-        ) from error
-
-
-def _held(file: Any, path: Path) -> dict[str, Any]:
-    """The required data sets of the file; an error for a missing one lists the others."""
-    found: dict[str, Any] = {}
-
-    def visit(name: str, item: Any) -> None:
-        if hasattr(item, "shape"):  # groups have none
-            found[name] = item
-
-    with _readable(path):
-        file.visititems(visit)
-    if missing := [key for key in _KEYS if key not in found]:
-        raise ValueError(
-            f"{path}: {', '.join(missing)} missing; expected {', '.join(_KEYS)}, got "
-            f"{', '.join(sorted(map(str, found))) or 'no data at all'}"
+            f"{path}: expected as many of each and at least one, got "
+            + ", ".join(f"{count} {key}" for key, count in lengths.items())
         )
-    return found
-
-
-def _column(held: dict[str, Any], key: str, path: Path) -> NDArray[Any]:
-    import h5py
-
-    with _readable(path):
-        data = held[key]
-        text = h5py.check_string_dtype(data.dtype)
-        values = np.asarray(data.asstr("utf-8", errors="replace")[()] if text else data[()])
-        values = values.astype(str) if text else values
-    _check_kind(values, held, key, path)
-    return values
-
-
-def _rows(held: dict[str, Any], key: str, part: slice, path: Path) -> list[NDArray[Any]]:
-    with _readable(path):
-        rows = list(held[key][part])
-    for row in rows:  # recordings of equal length may form a table instead of ragged rows
-        _check_kind(row, held, key, path)
-    return rows
-
-
-def _check_kind(values: Any, held: dict[str, Any], key: str, path: Path) -> None:
-    kinds, wanted = _KEYS[key]
-    if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in kinds:
-        shape = list(held[key].shape or ())
-        raise ValueError(f"{path}: {key} holds {held[key].dtype} {shape}, expected {wanted}")
+    labels, speakers, classes = (held[key] for key in ("labels", "extra/speaker", "extra/keys"))
+    if not len(classes):
+        raise ValueError(f"{path}: extra/keys is empty, expected the names of the classes")
+    if speakers.dtype.kind == "U":
+        speakers = np.unique(speakers, return_inverse=True)[1]
+    _check_range(labels, len(classes), "label", path)
+    _check_range(speakers, 2**31, "speaker", path)
+    words: list[NDArray[np.uint32]] = []
+    for first in range(0, len(labels), _TOGETHER):
+        times, units = (
+            held[key][first : first + _TOGETHER] for key in ("spikes/times", "spikes/units")
+        )
+        names = [f"{path}: recording {first + n}" for n in range(len(times))]
+        words += _decode(times, units, names)
+    recordings = Recordings(padded(words, path, max_bytes), labels.astype(np.int32))
+    return Utterances(recordings, speakers.astype(np.int32), tuple(classes.tolist()))
 
 
 def _check_range(values: NDArray[Any], stop: int, what: str, path: Path) -> None:

@@ -6,42 +6,37 @@ unpacked to disk.
 """
 
 import contextlib
-import functools
 import hashlib
 import io
-import os
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import archives
+from ..contents import Folder
 from .dataset import Dataset, Pair, make_dataset
 
 _KEYS = ("x_train", "y_train", "x_test", "y_test")
 _SPLITS = ("train", "test")
 _LAYOUT = "train/<class>/<file> and test/<class>/<file>"
+_FORMATS = ("PNG", "JPEG", "BMP", "PPM", "TIFF", "WEBP")
+_MODES = ("L", "RGB")
 
 
-def read_npz(path: Path) -> Pair:
+def read_npz(path: Path, root: Folder, max_bytes: int) -> Pair:
     """Read `x_train, y_train, x_test, y_test` from an `.npz` file."""
-    with path.open("rb") as stream:  # NumPy does not close a damaged file
-        try:
-            with np.load(stream, allow_pickle=False) as file:
-                names = sorted(file.files)
-                arrays = {key: file[key] for key in _KEYS if key in names}
-        except Exception as error:  # zipfile, zlib and NumPy raise different types
-            raise ValueError(f"{path}: not a readable .npz file ({error})") from error
-    if missing := [key for key in _KEYS if key not in arrays]:
-        raise ValueError(
-            f"{path}: arrays {', '.join(missing)} are missing; the file must hold "
-            f"{', '.join(_KEYS)}, got {', '.join(names) or 'none'}"
-        )
-    for key, array in arrays.items():
-        if not isinstance(array, np.ndarray):  # NumPy returns bytes for a member that is not .npy
-            raise ValueError(f"{path}: {key} is not an array but {type(array).__name__}")
+    with contextlib.ExitStack() as stack:
+        held = archives.arrays(path, root, stack)
+        if missing := [key for key in _KEYS if key not in held]:
+            raise ValueError(
+                f"{path}: arrays {', '.join(missing)} are missing; the file must hold "
+                f"{', '.join(_KEYS)}, got {', '.join(sorted(held)) or 'none'}"
+            )
+        arrays = {key: held[key](max_bytes) for key in _KEYS}
     train, test = (
         make_dataset(arrays[f"x_{split}"], arrays[f"y_{split}"], f"{path}, arrays *_{split}")
         for split in _SPLITS
@@ -49,7 +44,7 @@ def read_npz(path: Path) -> Pair:
     return train, test
 
 
-def read_images(places: Sequence[Path]) -> Pair:
+def read_images(places: Sequence[Path], max_bytes: int) -> Pair:
     """Read the image files of one folder, or of zip archives that together hold one set.
 
     The index of a class is its position in the sorted names of the training classes; names that are
@@ -59,12 +54,11 @@ def read_images(places: Sequence[Path]) -> Pair:
     """
     where = " and ".join(str(place) for place in places)
     with contextlib.ExitStack() as stack:
-        entries: list[_Entry] = []
-        for place in places:
-            if place.is_dir():
-                entries += _in_folder(place)
-            else:
-                entries += _in_zip(stack.enter_context(_open_zip(place)))
+        entries = [
+            _entry(file)
+            for place in places
+            for file in archives.files(place, stack, _LAYOUT, _SPLITS, max_bytes)
+        ]
         parts = {split: [e for e in entries if e.split == split] for split in _SPLITS}
         for split, part in parts.items():
             if not part:
@@ -76,8 +70,7 @@ def read_images(places: Sequence[Path]) -> Pair:
                     f"{entry.where}: class {entry.category!r} has no training images; "
                     f"expected one of {', '.join(classes)}"
                 )
-        first = _decode(min(parts["train"], key=_mixed))
-        train, test = (_stack(parts[split], classes, first, where) for split in _SPLITS)
+        train, test = (_stack(parts[split], classes, where, max_bytes) for split in _SPLITS)
     return train, test
 
 
@@ -89,50 +82,10 @@ class _Entry(NamedTuple):
     read: Callable[[], bytes]
 
 
-def _open_zip(path: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise ValueError(f"{path}: not a readable zip archive ({error})") from error
-
-
-def _in_zip(archive: zipfile.ZipFile) -> Iterator[_Entry]:
-    seen = set()
-    for info in archive.infolist():
-        where = f"{archive.filename}: {info.filename}"
-        parts = info.filename.split("/")
-        # Nothing is written to disk, but a path out of the archive is a sign of forgery.
-        if parts[0] == "" or ".." in parts or "\\" in info.filename or ":" in parts[0]:
-            raise ValueError(f"{where!r}: points outside the archive; expected {_LAYOUT}")
-        hidden = any(part.startswith(".") for part in parts)
-        if info.is_dir() or hidden or parts[0] not in _SPLITS:
-            continue
-        if info.filename in seen:
-            raise ValueError(f"{where}: occurs twice in the archive, expected each name once")
-        seen.add(info.filename)
-        yield _entry(parts, where, functools.partial(archive.read, info))
-
-
-def _refuse(error: OSError) -> None:
-    """Raise at a folder that cannot be listed, which `os.walk` would skip."""
-    if not isinstance(error, FileNotFoundError):  # a missing split has its own message
-        raise error
-
-
-def _in_folder(folder: Path) -> Iterator[_Entry]:
-    for split in _SPLITS:
-        walk = os.walk(folder / split, onerror=_refuse, followlinks=True)
-        for root, folders, files in walk:
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            for path in (Path(root, name) for name in files if not name.startswith(".")):
-                yield _entry(path.relative_to(folder).parts, str(path), path.read_bytes)
-
-
-def _entry(parts: Sequence[str], where: str, read: Callable[[], bytes]) -> _Entry:
-    if len(parts) != 3:
-        raise ValueError(f"{where}: expected {_LAYOUT}, one folder deep for each class")
-    split, category, file = parts
-    return _Entry(split, category, file, where, read)
+def _entry(file: archives.File) -> _Entry:
+    if len(file.parts) != 3:
+        raise ValueError(f"{file.where}: expected {_LAYOUT}, one folder deep for each class")
+    return _Entry(*file.parts, file.where, file.read)
 
 
 def _order_classes(names: set[str]) -> dict[str, int]:
@@ -146,39 +99,50 @@ def _mixed(entry: _Entry) -> tuple[bytes, str]:
 
 
 def _stack(
-    entries: Sequence[_Entry], classes: dict[str, int], first: NDArray[Any], where: str
+    entries: Sequence[_Entry], classes: dict[str, int], where: str, max_bytes: int
 ) -> Dataset:
     entries = sorted(entries, key=_mixed)
+    first = _decode(entries[0], None, max_bytes // len(entries))
     images = np.empty((len(entries), *first.shape), np.uint8)
     for image, entry in zip(images, entries, strict=True):
-        pixels = _decode(entry)
-        if pixels.shape != first.shape:
-            raise ValueError(
-                f"{entry.where}: image of shape {list(pixels.shape)}, expected "
-                f"{list(first.shape)} like the first; all images must have one size and mode"
-            )
-        image[...] = pixels
+        image[...] = _decode(entry, first.shape, max_bytes)
     labels = np.array([classes[entry.category] for entry in entries])
     return make_dataset(images, labels, where)
 
 
-def _decode(entry: _Entry) -> NDArray[Any]:
+def _decode(entry: _Entry, shape: tuple[int, ...] | None, most: int) -> NDArray[Any]:
+    """Pixels of an image, of `shape` if given; its header is checked before they are unpacked."""
     try:
         from PIL import Image
     except ImportError as error:
         raise ImportError(
             "image files need Pillow, which is not installed: pip install pillow"
         ) from error
+    content = entry.read()
     try:
-        with Image.open(io.BytesIO(entry.read())) as image:
-            mode, pixels = image.mode, np.asarray(image)
-    except Exception as error:  # Pillow and zipfile raise many types for a damaged file
+        # Pillow knows formats that start other programs.
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+            mode, (width, height) = image.mode, image.size
+            found = (height, width) if mode == "L" else (height, width, 3)
+            fits = mode in _MODES and shape in (None, found) and math.prod(found) <= most
+            pixels = np.asarray(image) if fits else np.empty(0)
+    except Exception as error:  # Pillow raises many types for a damaged file
         raise ValueError(
             f"{entry.where}: not a readable image ({type(error).__name__}: {error}); "
-            "class folders may hold image files only"
+            f"class folders may hold image files only: {', '.join(_FORMATS)}"
         ) from error
-    if mode not in ("L", "RGB"):
+    if mode not in _MODES:
         raise ValueError(
             f"{entry.where}: color mode {mode}, expected L (8-bit gray) or RGB; convert it first"
+        )
+    if shape not in (None, found):
+        raise ValueError(
+            f"{entry.where}: image of shape {list(found)}, expected {list(shape or ())} like the "
+            "first; all images must have one size and mode"
+        )
+    if not fits:
+        raise ValueError(
+            f"{entry.where}: image of shape {list(found)}; all images of its split would take more "
+            "than max_bytes; raise it if you trust the files"
         )
     return pixels

@@ -4,12 +4,10 @@ Each of the four files of a set is checked to the last byte, and against its off
 there is one, so that a damaged, exchanged or mislabeled file raises an error.
 """
 
-import gzip
 import hashlib
 import math
 import os
 import re
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,11 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import contents
+from ..arguments import integer
+from ..contents import MAX_BYTES, Folder
 from .dataset import AbsentError, Dataset, Pair, describe, make_dataset
 
 _DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _MAX_RANK = 64  # NumPy's own limit
-_GZIP = b"\x1f\x8b"
 
 FILES = (
     "train-images-idx3-ubyte",
@@ -89,17 +89,23 @@ OFFICIAL: Mapping[str, Mapping[str, Sums]] = {
 }
 
 
-def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
+def read_idx(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> NDArray[Any]:
     """Read one IDX file, gzip or plain, of any of the six dtypes and any rank.
+
+    gzip has a checksum, a plain file has none: damaged numbers are read as other numbers. A file
+    `SHA256SUMS` beside it, from `sha256sum`, detects damage: then the sum is checked first.
 
     Args:
       path: The file. Its first bytes, not its name, decide whether it is gzip.
+      max_bytes: Most bytes of the file, packed and unpacked.
 
     Returns:
       The array, writable and in native byte order: uint8, int8, int16, int32, float32 or float64.
 
     Raises:
-      ValueError: The file is not an IDX file, is truncated, or has bytes after its data.
+      ValueError: The file is not an IDX file, is truncated, or has bytes after its data; it is
+        above `max_bytes`, or its sum differs from the one in `SHA256SUMS`. The text names file and
+        byte.
       OSError: The file cannot be opened.
 
     Example:
@@ -113,16 +119,21 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
     Source: the format's description on the MNIST page of LeCun, Cortes and Burges.
     """
     path = Path(path).expanduser()
-    return _parse(_unpack(path.read_bytes(), path), path)
+    max_bytes = integer("max_bytes", max_bytes, least=1)
+    raw = contents.read(path, contents.folder(path.parent), max_bytes)
+    return _parse(contents.unpacked(raw, path, max_bytes), path)
 
 
-def read_idx_folder(folder: Path, name: str, sums: Mapping[str, Sums] | None = None) -> Pair:
-    """Read the four standard files of `folder`, checked against `sums` if given.
+def read_idx_folder(
+    root: Folder, name: str, max_bytes: int, sums: Mapping[str, Sums] | None = None
+) -> Pair:
+    """Read the four standard files of a folder, checked against `sums` if given.
 
     If the folder holds parts of EMNIST, `name` selects one: `emnist_letters`, `letters`.
 
     Raises `AbsentError` if all four files are missing, `FileNotFoundError` if only some are.
     """
+    folder = root.path
     parts = _named(folder)
     if not parts:
         raise AbsentError(f"{folder} holds none of the four IDX files, {LOOKED_FOR}")
@@ -134,7 +145,7 @@ def read_idx_folder(folder: Path, name: str, sums: Mapping[str, Sums] | None = N
         )
     arrays = {}
     for stem in FILES:
-        path, raw, content = _content(found[stem])
+        path, raw, content = _content(found[stem], root, max_bytes)
         if sums is not None:
             _check_sum(raw, content, sums[stem], path)
         arrays[stem] = _parse(content, path)
@@ -169,26 +180,16 @@ def _part(parts: Mapping[str, Any], name: str, folder: Path) -> str:
     raise ValueError(f"{folder} holds {held}; load one of them by that name, got {name!r}")
 
 
-def _content(paths: Sequence[Path]) -> tuple[Path, bytes, bytes]:
+def _content(paths: Sequence[Path], root: Folder, max_bytes: int) -> tuple[Path, bytes, bytes]:
     """Path, raw bytes and unpacked bytes of one file; copies of it must hold the same data."""
     path, *others = paths
-    raw = path.read_bytes()
-    content = _unpack(raw, path)
+    raw = contents.read(path, root, max_bytes)
+    content = contents.unpacked(raw, path, max_bytes)
     for other in others:
-        if _unpack(other.read_bytes(), other) != content:
+        copy = contents.unpacked(contents.read(other, root, max_bytes), other, max_bytes)
+        if copy != content:
             raise ValueError(f"{path} and {other} have one name but hold different data")
     return path, raw, content
-
-
-def _unpack(raw: bytes, path: Path) -> bytes:
-    if not raw.startswith(_GZIP):
-        return raw
-    try:
-        return gzip.decompress(raw)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(
-            f"{path}: the gzip file is truncated or damaged ({error}); get it again"
-        ) from error
 
 
 def _parse(content: bytes, path: Path) -> NDArray[Any]:
@@ -199,7 +200,9 @@ def _parse(content: bytes, path: Path) -> NDArray[Any]:
         )
     dtype, rank = np.dtype(_DTYPES[content[2]]), content[3]
     if rank > _MAX_RANK:
-        raise ValueError(f"{path}: rank {rank}, more than the {_MAX_RANK} that NumPy can hold")
+        raise ValueError(
+            f"{path}: rank {rank} at byte 3, more than the {_MAX_RANK} that NumPy can hold"
+        )
     start = 4 + 4 * rank
     if len(content) < start:
         raise ValueError(
@@ -210,7 +213,10 @@ def _parse(content: bytes, path: Path) -> NDArray[Any]:
     wanted, got = dtype.itemsize * math.prod(shape), len(content) - start
     if wanted != got:
         name = dtype.newbyteorder("=").name
-        sizes = f"the header promises {name} {list(shape)}, {wanted} bytes of data, got {got}"
+        sizes = (
+            f"the header promises {name} {list(shape)}, {wanted} bytes of data, got {got}, from "
+            f"byte {start} on"
+        )
         fault = "truncated" if got < wanted else f"{got - wanted} bytes too many at the end"
         raise ValueError(f"{path}: {fault}: {sizes}")
     try:
@@ -236,7 +242,7 @@ def _check_sum(raw: bytes, content: bytes, wanted: Sums, path: Path) -> None:
     )
     raise ValueError(
         f"{path}: not the official file. SHA-256 found {found}, wanted "
-        f"{wanted.gz if raw.startswith(_GZIP) else wanted.plain}. {named}"
+        f"{wanted.gz if raw.startswith(contents.GZIP) else wanted.plain}. {named}"
         "Get the file again; to read data of your own, load it under another name with path="
     )
 

@@ -5,6 +5,7 @@ once, so that no run trains on data from another source unnoticed.
 """
 
 import difflib
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .. import contents
+from ..arguments import integer
+from ..contents import MAX_BYTES
 from . import tfds
 from .dataset import AbsentError, Pair, check_pair, make_dataset
 from .files import read_images, read_npz
@@ -36,7 +40,9 @@ NAMES = tuple(_KNOWN)
 """The sets that `load` knows without a `path`."""
 
 
-def load(name: str, *, path: str | os.PathLike[str] | None = None) -> Pair:
+def load(
+    name: str, *, path: str | os.PathLike[str] | None = None, max_bytes: int = MAX_BYTES
+) -> Pair:
     """Load the training and the test set of `name`.
 
     `digits` comes with scikit-learn: 1,797 real 8x8 digits, values 0..16 scaled to 0..255, in a
@@ -59,6 +65,11 @@ def load(name: str, *, path: str | os.PathLike[str] | None = None) -> Pair:
         `train/<class>/<file>` and `test/<class>/<file>`. The index of a class is the position of
         its name in sorted order.
 
+    With a file `SHA256SUMS`, from `sha256sum`, in the folder or beside the file, each file that is
+    read is checked before it is parsed. Without it, damage is detected in gzip, `.npz` and zip
+    files, which hold checksums; those of a zip do not cover names, and so not classes. A plain IDX
+    file has none, nor have most image files in a folder: damaged pixels are read as other pixels.
+
     IDX files of `mnist` and `fashion_mnist` must have the official SHA-256. Other sets may be of
     any size. Images are in the order of the IDX or `.npz` file or of TFDS; image files are in a
     fixed mixed order.
@@ -66,13 +77,16 @@ def load(name: str, *, path: str | os.PathLike[str] | None = None) -> Pair:
     Args:
       name: one of `NAMES`, or any name for your own data.
       path: a folder, an `.npz` file or a `.zip` archive.
+      max_bytes: most bytes of one file, packed and unpacked, and of one array. TFDS reads its own
+        files without this limit.
 
     Returns:
       `(train, test)`, each with `images` `[N, H, W]` or `[N, H, W, C]` uint8 and `labels` `[N]`
       int32.
 
     Raises:
-      ValueError: The name is unknown, or a place holds damaged, mislabeled or wrong data.
+      ValueError: The name is unknown, or a place holds damaged, mislabeled or wrong data, a file
+        above `max_bytes`, or one that is not as `SHA256SUMS` says.
       FileNotFoundError: No place holds the set; the text lists the places and the remedies.
       ImportError: A package that the source needs is not installed.
 
@@ -85,15 +99,16 @@ def load(name: str, *, path: str | os.PathLike[str] | None = None) -> Pair:
     digits, Alpaydin and Kaynak 1998, the test part of the UCI set.
     """
     if not isinstance(name, str):
-        _own(name)  # raises the error
+        _own(name, MAX_BYTES)  # raises the error
+    max_bytes = integer("max_bytes", max_bytes, least=1)
     if path is not None:
-        return _check(name, _from_path(name, path), f"path={os.fspath(path)!r}")
+        return _check(name, _from_path(name, path, max_bytes), f"path={os.fspath(path)!r}")
     if name == "digits":
         return _check(name, _digits(), "scikit-learn's digits")
     if name not in _KNOWN:
-        return _check(name, _own(name), f"${_VARIABLE}/{name}")
+        return _check(name, _own(name, max_bytes), f"${_VARIABLE}/{name}")
     places: dict[str, Callable[[str], Pair]] = {
-        f"${_VARIABLE}/{name}/": _from_variable,
+        f"${_VARIABLE}/{name}/": functools.partial(_from_variable, max_bytes=max_bytes),
         "TFDS cache": tfds.cached,
         "TFDS download": tfds.downloaded,
     }
@@ -113,9 +128,9 @@ def _check(name: str, sets: Pair, where: str) -> Pair:
     return check_pair(sets, f"data set {name!r} from {where}", shape=shape, classes=classes)
 
 
-def _from_path(name: str, path: str | os.PathLike[str]) -> Pair:
+def _from_path(name: str, path: str | os.PathLike[str], max_bytes: int) -> Pair:
     try:
-        return _read_place(name, Path(path).expanduser())
+        return _read_place(name, Path(path).expanduser(), max_bytes)
     except AbsentError as reason:
         raise FileNotFoundError(
             f"data set {name!r} was not found: {reason}. No other place was looked into, because "
@@ -123,14 +138,14 @@ def _from_path(name: str, path: str | os.PathLike[str]) -> Pair:
         ) from None
 
 
-def _from_variable(name: str) -> Pair:
+def _from_variable(name: str, max_bytes: int) -> Pair:
     root = os.environ.get(_VARIABLE)
     if not root:
         raise AbsentError(f"the environment variable {_VARIABLE} is not set")
-    return _read_place(name, Path(root).expanduser() / name)
+    return _read_place(name, Path(root).expanduser() / name, max_bytes)
 
 
-def _own(name: str) -> Pair:
+def _own(name: str, max_bytes: int) -> Pair:
     """Read a user's set from the folder of the environment variable."""
     plain = str(name).strip().lower().replace("-", "_").replace(" ", "_")
     near = difflib.get_close_matches(plain, NAMES)
@@ -144,41 +159,42 @@ def _own(name: str) -> Pair:
     if not isinstance(name, str) or Path(name).name != name:
         raise ValueError(unknown)
     try:
-        return _from_variable(name)
+        return _from_variable(name, max_bytes)
     except AbsentError as reason:
         raise ValueError(f"{unknown} ({reason})") from None
 
 
-def _read_place(name: str, path: Path) -> Pair:
+def _read_place(name: str, path: Path, max_bytes: int) -> Pair:
     if not path.exists():
         raise AbsentError(f"{path} does not exist")
     if path.is_dir():
-        return _read_folder(name, path)
+        return _read_folder(name, path, max_bytes)
     if path.suffix.lower() == ".npz":
-        return read_npz(path)
+        return read_npz(path, contents.folder(path.parent), max_bytes)
     if path.suffix.lower() == ".zip":
-        return read_images([path])
+        return read_images([path], max_bytes)
     raise ValueError(f"{path}: expected a folder, an .npz file or a .zip archive")
 
 
-def _read_folder(name: str, folder: Path) -> Pair:
+def _read_folder(name: str, folder: Path, max_bytes: int) -> Pair:
+    root = contents.folder(folder)
     npz, whole = _member(folder, f"{name}.npz"), _member(folder, f"{name}.zip")
     halves = [_member(folder, f"{name}_{split}.zip") for split in ("train", "test")]
     try:
-        return read_idx_folder(folder, name, OFFICIAL.get(name))
+        return read_idx_folder(root, name, max_bytes, OFFICIAL.get(name))
     except AbsentError:
         pass
     if npz.is_file():
-        return read_npz(npz)
+        return read_npz(npz, root, max_bytes)
     if whole.is_file():
-        return read_images([whole])
+        return read_images([whole], max_bytes)
     if any(half.is_file() for half in halves):
         for half in halves:
             if not half.is_file():
                 raise FileNotFoundError(f"{half} is missing, though the other half is there")
-        return read_images(halves)
+        return read_images(halves, max_bytes)
     if any((folder / split).is_dir() for split in ("train", "test")):
-        return read_images([folder])
+        return read_images([folder], max_bytes)
     raise AbsentError(
         f"{folder} holds neither the four IDX files ({LOOKED_FOR}), nor {npz.name}, {whole.name}, "
         f"{halves[0].name} with {halves[1].name}, nor folders train/ and test/"

@@ -129,6 +129,11 @@ def test_zip_damaged_inside_and_one_that_would_swell(tmp_path):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"3_ann_10\.wav: truncated or damaged in its archive"):
         data.read_fsdd(path)
-    files = FILES | {"recordings/3_ann_1.wav": bytes(2**24 + 1)}
-    with pytest.raises(ValueError, match=r"3_ann_1\.wav: unpacks to 16777217 bytes"):
-        data.read_fsdd(write_zip(path, files))
+    write_zip(path, FILES | {"recordings/3_ann_1.wav": wav(range(600))})
+    with pytest.raises(ValueError, match=r"3_ann_1\.wav: unpacks to 1244 bytes, more than max_by"):
+        data.read_fsdd(path, max_bytes=1243)
+    with pytest.raises(
+        ValueError, match=r"3_ann_10\.wav: the sounds up to this one take more than"
+    ):
+        data.read_fsdd(path, max_bytes=4 * 605)
+    assert len(data.read_fsdd(path, max_bytes=4 * 606).sounds) == 4

@@ -125,7 +125,8 @@ BAD_FILES = {
     "3 spikes/units, 2 labels, 3 extra/speaker": COLUMNS | {"labels": [0, 1]},
     "3 labels, 1 extra/speaker": COLUMNS | {"extra/speaker": [1]},
     "got 0 spikes/times": COLUMNS
-    | dict.fromkeys(["spikes/times", "spikes/units", "labels", "extra/speaker"], np.zeros(0)),
+    | dict.fromkeys(["spikes/times", "spikes/units"], np.zeros(0))
+    | dict.fromkeys(["labels", "extra/speaker"], np.zeros(0, int)),
     "recording 0: 4 times, but 3 units": first(units=[1, 2, 3]),
     "recording 0: an empty recording, expected at least one event": first([], []),
     r"recording 0: event 2 is of unit 700, outside the cochlea; expected units in 0\.\.699": first(
@@ -179,6 +180,7 @@ def test_no_shd_file(h5py, tmp_path):
 
 
 def test_shd_without_h5py(tmp_path, monkeypatch):
+    (tmp_path / "shd.h5").touch()
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(ImportError, match=r"h5py, .*pip install h5py"):
         data.read_shd(tmp_path / "shd.h5")

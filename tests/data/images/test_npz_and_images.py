@@ -49,7 +49,10 @@ class TestNpz:
             ({"y_test": np.full(6, 2**31)}, "class indices from 0"),
             ({"y_test": np.zeros(5, int)}, "6 images but 5 labels"),
             ({"y_test": None}, "arrays y_test are missing.*got x_test, x_train, y_train"),
-            ({"x_test": np.array([{}] * 6)}, "not a readable .npz file .*allow_pickle"),
+            (
+                {"x_test": np.array([{}] * 6)},
+                "x_test.npy: holds Python objects, which only a pickle can",
+            ),
         ],
     )
     def test_bad_arrays(self, tmp_path, change, message):
@@ -65,7 +68,7 @@ class TestNpz:
         whole = write_npz(tmp_path / "whole.npz", made(shape=(4, 4))).read_bytes()
         for content in (b"", b"text", (tmp_path / "m.npy").read_bytes(), whole[: len(whole) // 2]):
             path.write_bytes(content)
-            with pytest.raises(ValueError, match="m.npz: not a readable .npz file"):
+            with pytest.raises(ValueError, match="m.npz: not a readable zip archive"):
                 data.load("m", path=path)
 
 
@@ -162,7 +165,7 @@ class TestImageFiles:
     )
     def test_zip_entries_that_point_outside(self, tmp_path, name):
         path = write_zip(tmp_path / "b.zip", image_files() | {name: b""})
-        with pytest.raises(ValueError, match="points outside the archive"):
+        with pytest.raises(ValueError, match="not a name but an absolute or parent path"):
             data.load("bugs", path=path)
 
     @pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
