@@ -41,7 +41,9 @@ def table() -> str:
     lines = ["| trial | target | tries | failures | found | command, commit |", "|---" * 6 + "|"]
     for row in newest.values():
         found = "; ".join(
-            f"{name.replace('_', ' ')} {value}" for name, value in row["found"].items()
+            f"{name.replace('_', ' ')} {value}"
+            for name, value in row["found"].items()
+            if value != []
         )
         cells = [row["trial"], row["target"], f"{row['tries']:,}", row["failures"], found]
         lines.append(
