@@ -9,7 +9,8 @@ from pathlib import Path
 import jax
 import pytest
 
-collect_ignore = ["golden/make_peers.py", "golden/make_spikingjelly.py"]  # need PyTorch
+# The trials run for minutes, and one starts another process at its import; the others need PyTorch.
+collect_ignore = ["trials", "golden/make_peers.py", "golden/make_spikingjelly.py"]
 
 # All before the first backend starts. XLA's older code generator compiles in a third of the time
 # of the one that users get, which `make test-all` runs; JAX 0.11 has it no more.
