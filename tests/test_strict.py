@@ -516,6 +516,9 @@ RUNS: dict[str, Any] = {
     "training.evaluate": lambda: sj.evaluate(
         pipeline(), trained()[0].params, KEY, *data_set(), batch_size=2
     ),
+    "training.first_non_finite": lambda: sj.training.first_non_finite(
+        build, CONFIG, KEY, hparams(), data_set()
+    ),
     "training.loss_of": lambda: jax.grad(sj.training.loss_of(pipeline()), has_aux=True)(
         trained()[0].params, KEY, data_set()
     ),
