@@ -300,7 +300,7 @@ def _ended(folder: Path) -> list[Row]:
     """
     for one in folders.ended(folder):
         found = list(rows.read_lines(one / folders.ROW))
-        if found[-1]["commit"] == provenance.commit():
+        if found and found[-1]["commit"] == provenance.commit():
             return found
     return []
 

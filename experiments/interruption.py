@@ -51,6 +51,8 @@ def install() -> None:
 
 def _watch(reading: int) -> None:
     for number in iter(lambda: os.read(reading, 1), b""):
+        if number[0] not in SIGNALS:  # the pipe has every signal for which Python has a handler
+            continue
         code = 128 + number[0]
         with _Process.lock:
             if not _Process.works or _Process.code is not None:
