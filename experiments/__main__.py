@@ -77,13 +77,16 @@ def _run(argv: list[str]) -> int:
     resume.add_argument("--resume", type=Path)
     resume.add_argument("--tensorboard", action="store_true")
     resume.add_argument("--save-minutes", type=float, default=runs.SAVE_MINUTES)
+    resume.add_argument("--debug-nans", action="store_true")
     resumed, rest = resume.parse_known_args(argv)
     if resumed.resume:
         if rest:
             raise UsageError(
-                "--resume FOLDER takes no other arguments but --tensorboard and --save-minutes, "
-                f"got {' '.join(rest)}"
+                "--resume FOLDER takes no other arguments but --tensorboard, --save-minutes and "
+                f"--debug-nans, got {' '.join(rest)}"
             )
+        if resumed.debug_nans:
+            jax.config.update("jax_debug_nans", True)
         begun, follow = folders.read_job(resumed.resume), _follow(resumed.tensorboard)
         print(_heading(begun), flush=True)
         train = partial(runs.train, follow=follow, save_minutes=resumed.save_minutes)
