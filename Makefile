@@ -8,12 +8,14 @@ STUDY_mnist := mnist_mlp
 STUDY_fashion_mnist := mnist_mlp
 BUDGET ?= quick
 ARGS ?=
-# Two workers fill two cores; a file, whose tests share compiled programs, stays on one.
-PYTEST := -m pytest -n 2 --dist loadfile -q
+# Two workers fill two cores, each with half of the files; the first to end takes tests of the other.
+PYTEST := -m pytest -n 2 --dist worksteal -q
 CORE_TESTS := $(addprefix tests/,neurons layers training sweeps $(patsubst %,test_%.py,surrogates encoders readouts losses metrics))
+EXTRAS_TESTS := $(addprefix tests/,bridges data test_export.py test_plots.py $(patsubst %,experiments/test_%.py,checkpoints rows))
+TYPED_TESTS := $(CORE_TESTS) $(addprefix tests/,streaming events test_augment.py test_initializers.py test_plots.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast test-typed test-heavy test-all test-lowest lint format bench bench-peers bench-examples bench-gpu compiled wheels report reproduce smoke docs wheel-check audit clean
+.PHONY: help run test test-fast test-typed test-untyped test-heavy test-all test-lowest lint format bench bench-peers bench-examples bench-gpu compiled wheels report reproduce smoke docs wheel-check audit clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -27,7 +29,10 @@ test-fast: $(VENV)/.ready ## the same without lint and types
 	$(BIN)/python $(PYTEST) -m "not heavy"
 
 test-typed: $(VENV)/.ready ## the light tests with the arrays of all public functions checked against their annotations
-	$(BIN)/python $(PYTEST) -m "not heavy" --typed $(CORE_TESTS) $(addprefix tests/,streaming events test_augment.py test_initializers.py test_plots.py)
+	$(BIN)/python $(PYTEST) -m "not heavy" --typed $(TYPED_TESTS)
+
+test-untyped: $(VENV)/.ready ## the light tests that test-typed leaves out
+	$(BIN)/python $(PYTEST) -m "not heavy" $(addprefix --ignore=,$(TYPED_TESTS))
 
 test-heavy: $(VENV)/.ready ## the other tests, compiled with the code generator that users get
 	XLA_FLAGS= $(BIN)/python $(PYTEST) -m heavy
@@ -35,11 +40,11 @@ test-heavy: $(VENV)/.ready ## the other tests, compiled with the code generator 
 test-all: lint docs ## lint, types, the site, doctests and all tests, compiled with the code generator that users get
 	XLA_FLAGS= $(BIN)/python $(PYTEST)
 
-test-lowest: ## the core's tests on the oldest releases that pyproject.toml allows
+test-lowest: ## the core's tests, and those of the extras, on the oldest releases that pyproject.toml allows
 	@test -d .venv-lowest || $(PYTHON) -m venv .venv-lowest
-	@sed -n '/^dependencies/,/^]/s/.*"\([a-z]*\)>=\([0-9.]*\)".*/\1==\2/p' pyproject.toml > .venv-lowest/lowest.txt
-	@.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -r .venv-lowest/lowest.txt pytest pytest-xdist scikit-learn chex
-	.venv-lowest/bin/python $(PYTEST) -m "not heavy" $(CORE_TESTS)
+	@sed -n '/^dependencies/,/^docs/p' pyproject.toml | grep -oE '[A-Za-z0-9-]+>=[0-9.]+' | sed 's/>=/==/' > .venv-lowest/lowest.txt
+	@.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -r .venv-lowest/lowest.txt pytest pytest-xdist
+	.venv-lowest/bin/python $(PYTEST) -m "not heavy" $(CORE_TESTS) $(EXTRAS_TESTS)
 
 lint: $(VENV)/.ready ## ruff and mypy
 	$(BIN)/ruff check --quiet .
