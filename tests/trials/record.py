@@ -1,6 +1,6 @@
 """Rows of the trials: one JSON object for each run of a program in this folder.
 
-`python tests/trials/record.py` writes the table of README.md from the newest row of each trial.
+`python tests/trials/record.py` writes the table of README.md from the rows.
 """
 
 import sys
@@ -36,18 +36,24 @@ def record(trial: str, target: str, *, tries: int, failures: int, **found: Any) 
 
 
 def table() -> str:
-    """Return the newest row of each trial as a table."""
-    newest = {row["trial"]: row for row in rows.read_lines(ROWS)}
+    """Return a line for each trial: all its tries and failures, and the rest of its newest row."""
+    trials: dict[str, list[Any]] = {}
+    for row in rows.read_lines(ROWS):
+        trials.setdefault(row["trial"], []).append(row)
     lines = ["| trial | target | tries | failures | found | command, commit |", "|---" * 6 + "|"]
-    for row in newest.values():
+    for trial, its_rows in trials.items():
+        newest = its_rows[-1]
         found = "; ".join(
             f"{name.replace('_', ' ')} {value}"
-            for name, value in row["found"].items()
-            if value != []
+            for name, value in newest["found"].items()
+            if not isinstance(value, list | dict)  # what failed, and counts of parsers, fill pages
         )
-        cells = [row["trial"], row["target"], f"{row['tries']:,}", row["failures"], found]
+        tries, failures = (sum(row[name] for row in its_rows) for name in ("tries", "failures"))
+        cells = [trial, newest["target"], f"{tries:,}", failures, found]
         lines.append(
-            "| " + " | ".join([*map(str, cells), f"`{row['command']}`, {row['commit']}"]) + " |"
+            "| "
+            + " | ".join([*map(str, cells), f"`{newest['command']}`, {newest['commit']}"])
+            + " |"
         )
     return "\n".join(lines)
 
