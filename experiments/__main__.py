@@ -409,4 +409,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    interruption.leave(main(sys.argv[1:]))

@@ -9,8 +9,10 @@ end the process at a second signal, while a call goes on.
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
+from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -91,3 +93,15 @@ def working() -> Iterator[None]:
 def requested() -> bool:
     """Return whether a signal within `working` has asked the command to end."""
     return _Process.code is not None
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with an exit code, without the work that Python does at its end.
+
+    Python would first put the default handlers back, so that a signal would then end the process by
+    itself, and wait for the threads of other packages.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(code)

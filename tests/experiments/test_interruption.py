@@ -26,7 +26,14 @@ if sys.argv[1] == "working":
                     break
             print("saved", flush=True)
     except interruption.Interrupted as interrupted:
-        sys.exit(interrupted.code)
+        interruption.leave(interrupted.code)
+elif sys.argv[1] == "ending":
+    import atexit
+
+    atexit.register(time.sleep, 30)  # as a thread that Python would wait for
+    print("ready", flush=True)
+    print("done")
+    interruption.leave(3)
 else:
     print("ready", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # like a compiled call: no handler runs
@@ -79,3 +86,11 @@ def test_without_work_a_signal_ends_at_once_even_within_a_call(number):
     _, err = process.communicate(timeout=30)
     assert process.returncode == 128 + number
     assert "Traceback" not in err
+
+
+def test_a_process_that_leaves_waits_for_nothing():
+    process = started("ending")
+    began = time.monotonic()
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (3, "done\n", "")
+    assert time.monotonic() - began < 5
