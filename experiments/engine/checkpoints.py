@@ -51,8 +51,9 @@ def opened(run: Path, about: dict[str, Any]) -> Iterator[Checkpoints]:
       about: what the run is, in values of JSON; a checkpoint of something else is refused.
 
     Raises:
-      UsageError: by `restore`: no checkpoint is good, or the newest good one has a newer format, or
-        another `about`, shape or dtype. The message names the first difference.
+      UsageError: by `restore`: all checkpoints are damaged, or the newest good one has a newer
+        format, or another `about`, shape or dtype. The message names the first difference. Saves
+        that did not end are no checkpoints.
     """
     folder = (run / FOLDER).resolve()
     about = json.loads(json.dumps(about, default=plain))
@@ -75,15 +76,17 @@ def opened(run: Path, about: dict[str, Any]) -> Iterator[Checkpoints]:
 
     def restore(like: Any) -> tuple[int, Any] | None:
         found = [int(one.name) for one in folder.glob("*") if one.name.isdigit()]
+        saved = False  # whether a save has ended
         for epoch in sorted(found, reverse=True):
             try:
                 _compare(_read_record(folder / str(epoch)), about, _shapes(like))
                 arrays = _read_arrays(manager(), epoch, _shapes(like))
             except DamagedError as error:
+                saved |= not isinstance(error, UnfinishedError)
                 warnings.warn(f"checkpoint {folder / str(epoch)} is skipped: {error}", stacklevel=2)
                 continue
             return epoch, _tree(like, arrays)
-        if found:
+        if saved:
             raise UsageError(
                 f"no checkpoint in {folder} is good; delete the folder to start at the first epoch"
             )
@@ -121,6 +124,10 @@ def difference(found: Any, wanted: Any, place: str = "") -> str | None:
 
 class DamagedError(Exception):
     """A checkpoint that cannot be read, or that has other arrays than were written."""
+
+
+class UnfinishedError(DamagedError):
+    """A checkpoint without its record: the process ended during the save."""
 
 
 @contextlib.contextmanager
@@ -184,7 +191,7 @@ def _read_record(folder: Path) -> dict[str, Any]:
             raise DamagedError(f"{RECORD} has another SHA-256 sum than was written")
         record, found = json.loads(text), _sums(folder)
     except FileNotFoundError:
-        raise DamagedError("its save did not end") from None
+        raise UnfinishedError("its save did not end") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedError(f"{RECORD} cannot be read: {error}") from None
     for name in sorted(record["files"].keys() | found.keys()):

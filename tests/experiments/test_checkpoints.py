@@ -142,6 +142,15 @@ def test_the_one_before_a_damaged_checkpoint_is_used(copied):
         read(copied)
 
 
+def test_saves_that_did_not_end_are_no_checkpoints(copied):
+    for epoch in (1, 2):  # as if the first save had been killed
+        (copied / checkpoints.FOLDER / str(epoch) / checkpoints.RECORD).unlink()
+    with pytest.warns(UserWarning, match="[12] is skipped: its save did not end"):
+        assert read(copied) is None
+    write(copied, {1: STATE})
+    assert read(copied)[0] == 1
+
+
 def test_a_save_that_fails_is_a_warning(tmp_path):
     (tmp_path / checkpoints.FOLDER).write_text("in the way")
     with pytest.warns(UserWarning, match="after epoch 1 is not saved, the run goes on"):
