@@ -188,14 +188,17 @@ def main() -> None:
     for kind in KINDS:
         parser.add_argument(f"--{kind}", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="then no more cases")
     wanted = vars(parser.parse_args())
-    seed = wanted.pop("seed")
+    seed, until = wanted.pop("seed"), time.monotonic() + 60 * wanted.pop("minutes")
     jax.config.update("jax_disable_most_optimizations", True)
     tried, rejected, failures, seconds = {}, {}, [], {}
     for kind, (holds, cases) in KINDS.items():
         tried[kind], rejected[kind], began = 0, 0, time.process_time()
 
         def counted(case: Any) -> None:
+            if time.monotonic() > until:
+                return
             if tried[kind] % 20 == 0:
                 jax.clear_caches()
                 print(kind, tried[kind], f"{time.process_time():.0f} s", flush=True)
