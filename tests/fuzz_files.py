@@ -248,7 +248,7 @@ def waited(child, progress):
 
 
 def refused_in_full(name, content, folder):
-    """Whether the public reader refuses a file that HDF5 has failed on, by a process with limits."""
+    """Whether the public reader, by a process with limits, refuses what HDF5 failed on."""
     from tests.fuzz_parsers import PARSERS
 
     if name != "shd":
