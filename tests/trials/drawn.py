@@ -20,7 +20,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 import jax
 import jax.numpy as jnp
 import numpy as np
-from hypothesis import HealthCheck, Phase, given, reject, settings
+from hypothesis import HealthCheck, Phase, given, reject, seed, settings
 from hypothesis import strategies as st
 from record import record
 
@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="then no more cases")
     wanted = vars(parser.parse_args())
-    seed, until = wanted.pop("seed"), time.monotonic() + 60 * wanted.pop("minutes")
+    number, until = wanted.pop("seed"), time.monotonic() + 60 * wanted.pop("minutes")
     jax.config.update("jax_disable_most_optimizations", True)
     tried, rejected, failures, seconds = {}, {}, [], {}
     for kind, (holds, cases) in KINDS.items():
@@ -212,8 +212,7 @@ def main() -> None:
             database=None,
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
-        )(given(cases)(counted))
-        run._hypothesis_internal_use_seed = seed
+        )(seed(number)(given(cases)(counted)))
         try:
             if wanted[kind]:
                 run()

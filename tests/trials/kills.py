@@ -6,9 +6,9 @@
     python tests/trials/kills.py run SIGINT SIGTERM --tries 100
 
 A try starts the command in a new folder, sends one of the signals in turn after a random time, up
-to the length of an undisturbed run, and resumes until the command ends. SIGINT and SIGTERM are sent
-as soon as the handlers stand, or later; the exit code must be 130 or 143 (or 0, if the run ended
-first). The final parameters (of a sweep and of `reproduce`: the rows) must equal those of the
+to the length of an undisturbed run, and resumes, which must exit with 0. SIGINT and SIGTERM are
+sent as soon as the handlers stand, or later; the exit code must be 130 or 143 (or 0, if the run
+ended first). The final parameters (of a sweep and of `reproduce`: the rows) must equal those of the
 undisturbed run bit by bit. The first start of every other try compiles all its programs; all other
 starts read them from a cache, which saves half of the time.
 """
@@ -127,8 +127,9 @@ def main() -> None:
             after = rng.uniform(0 if killed else STANDING, lengths[where])
             code, wait, errors = call(command(args.kind, out), where, after, number)
             good = code in (0, -9 if killed else 128 + number) and "Traceback" not in errors
-            while code not in (0, 1, 2) and not ended(args.kind, out):
+            if code != 0 and not ended(args.kind, out):
                 code, _, errors = call(resumed(args.kind, out), cache)
+                good = good and code == 0
             good = good and result(args.kind, out) == want
             tries += 1
             waits.append(wait)

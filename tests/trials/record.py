@@ -50,11 +50,9 @@ def table() -> str:
         )
         tries, failures = (sum(row[name] for row in its_rows) for name in ("tries", "failures"))
         cells = [trial, newest["target"], f"{tries:,}", failures, found]
-        lines.append(
-            "| "
-            + " | ".join([*map(str, cells), f"`{newest['command']}`, {newest['commit']}"])
-            + " |"
-        )
+        command = f"`{newest['command']}`, {newest['commit']}"
+        command += f", the newest of {len(its_rows)} rows" if len(its_rows) > 1 else ""
+        lines.append("| " + " | ".join([*map(str, cells), command]) + " |")
     return "\n".join(lines)
 
 
